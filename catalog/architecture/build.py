@@ -1,0 +1,102 @@
+"""Takes a model apart: every layer's tensors and cache from the model's dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+from catalog.architecture import attention, feedforward, recurrent
+from catalog.architecture.attention import Mixer
+from catalog.architecture.structure import Architecture, Cache, Layer, Split, Tensor
+from catalog.schema import Model, TensorRole
+from catalog.schema.layers import LayerKind
+
+MIXERS: Mapping[str, Callable[[Model], Mixer]] = {
+    "full": attention.full_attention,
+    "sliding": attention.sliding_attention,
+    "chunked": attention.chunked_attention,
+    "sparse": attention.sparse_attention,
+    "mla": attention.latent_attention,
+    "dsa": attention.sparse_latent_attention,
+    "dsa_shared": attention.shared_sparse_latent_attention,
+    "window": attention.window_attention,
+    "csa": attention.compressed_sparse_attention,
+    "hca": attention.heavily_compressed_attention,
+    "mamba1": recurrent.mamba1,
+    "mamba2": recurrent.mamba2,
+    "gated_deltanet": recurrent.gated_deltanet,
+    "kda": recurrent.kimi_delta,
+    "lightning": recurrent.lightning_attention,
+}
+FEEDFORWARDS: Mapping[str, Callable[[Model, int | None], tuple[Tensor, ...]]] = {
+    "dense": feedforward.dense,
+    "moe": feedforward.mixture_of_experts,
+}
+
+
+@lru_cache(maxsize=1024)
+def architecture_of(model: Model) -> Architecture:
+    """The model taken apart; cached per model."""
+    kinds = model.layer_kinds
+    by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
+    hidden, vocabulary = model.hidden_size, model.vocab_size
+    return Architecture(
+        layers=tuple(by_kind[kind] for kind in kinds),
+        embedding=(Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP), *_other_once(model)),
+        head=_head(model),
+        n_heads=model.heads,
+        n_kv_heads=model.kv_heads,
+        n_experts=model.moe.experts if model.moe else 0,
+        experts_per_token=model.moe.experts_per_token if model.moe else 0,
+    )
+
+
+def _layer(model: Model, kind: LayerKind) -> Layer:
+    mixer = MIXERS[kind.mixer](model) if kind.mixer else Mixer((), Cache("none"))
+    feedforward_tensors = FEEDFORWARDS[kind.feedforward](model, kind.intermediate_size) if kind.feedforward else ()
+    parts = bool(kind.mixer) + bool(kind.feedforward)
+    norms = model.norms.per_layer if parts == 2 else parts  # a layer with one part has one norm
+    around = [Tensor(TensorRole.NORM, norms * _norm_width(model), Split.REPLICATED)] if norms else []
+    around += [
+        Tensor(other.role, other.parameters_per_layer, Split.REPLICATED)
+        for other in model.other_tensors
+        if other.parameters_per_layer
+    ]
+    if model.hyper_connections:
+        around += [_hyper_connection(model.hidden_size, model.hyper_connections)] * parts
+    return Layer(
+        tensors=(*mixer.tensors, *feedforward_tensors, *around),
+        cache=mixer.cache,
+        flops_per_token_per_context_token=mixer.flops_per_token_per_context_token,
+        attended_tokens=mixer.attended_tokens,
+        indexer_flops_per_token_per_context_token=mixer.indexer_flops_per_token_per_context_token,
+    )
+
+
+def _head(model: Model) -> tuple[Tensor, ...]:
+    tensors = [Tensor(TensorRole.NORM, _norm_width(model), Split.REPLICATED)]
+    if streams := model.hyper_connections:  # the streams are summed with learned weights: matrix, base, scale
+        tensors.append(Tensor(TensorRole.NORM, streams * streams * model.hidden_size + streams + 1, Split.REPLICATED))
+    if not model.tied_embeddings:
+        tensors.append(
+            Tensor(TensorRole.LM_HEAD, model.vocab_size * (model.hidden_size + model.lm_head_bias), Split.TP)
+        )
+    return tuple(tensors)
+
+
+def _hyper_connection(hidden: int, streams: int) -> Tensor:
+    """Weights that collapse the residual streams before a part, and expand and mix them after it."""
+    width = (2 + streams) * streams
+    return Tensor(TensorRole.NORM, width * streams * hidden + width + 3, Split.REPLICATED)
+
+
+def _other_once(model: Model) -> list[Tensor]:
+    return [
+        Tensor(other.role, other.parameters_once, Split.REPLICATED)
+        for other in model.other_tensors
+        if other.parameters_once
+    ]
+
+
+def _norm_width(model: Model) -> int:
+    return model.hidden_size * (2 if model.norms.bias else 1)

@@ -1,0 +1,335 @@
+"""Serving engines: their defaults and memory rules by version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from catalog.schema.base import Entry, Fraction, PositiveFloat, PositiveInt, Source
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Certainty(StrEnum):
+    """How well a part of the memory is known, best first."""
+
+    EXACT = "exact"
+    """Follows from the configuration alone."""
+    FITTED = "fitted"
+    """A formula whose constants were fitted on start-up logs."""
+    ESTIMATED = "estimated"
+    """Few or no logs: the engine's own rule of thumb, or ours."""
+
+
+class Uncertainty(Entry):
+    """How far one part may be off, about nine times in ten."""
+
+    certainty: Certainty
+    plus_minus_gib: NonNegative = 0.0
+    plus_minus_fraction: NonNegative = 0.0
+    """Of the part itself; the larger of the two holds."""
+    basis: str
+    """What it rests on."""
+
+
+class Uncertainties(Entry):
+    """Of each part of the memory; what is left for the KV cache carries the errors of all of them."""
+
+    weights: Uncertainty
+    activation: Uncertainty
+    non_torch: Uncertainty
+    cuda_graph: Uncertainty
+
+
+class BatchDefaults(Entry):
+    """What the engine picks when no flag says otherwise; the first row that fits the card holds."""
+
+    min_visible_memory_gib: NonNegative = 0.0
+    not_gpus: tuple[str, ...] = ()
+    """Starts of ids of cards that the row passes over."""
+    max_num_seqs: PositiveInt
+    max_num_batched_tokens: PositiveInt
+
+
+class ExpertPadding(Entry):
+    """Expert matrices are padded to multiples of these sizes when a format is repacked for its kernel."""
+
+    hidden_multiple: PositiveInt
+    intermediate_multiple: PositiveInt
+    """Of one rank's share."""
+
+
+class LatentRow(Entry):
+    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own."""
+
+    bytes_per_token: PositiveInt
+    kv_formats: tuple[str, ...]
+    """KV formats that become this layout."""
+
+
+class CacheRules(Entry):
+    """How an engine lays the KV cache out; bytes a value come from the KV format."""
+
+    block_tokens: PositiveInt
+    windows: Literal["grouped", "separate", "ignored"]
+    """Of layers with a window, beside full ones: one pool whose groups of layers are padded to one size (vLLM's hybrid
+    manager); each kind on its own, without padding; or cached whole like the others."""
+    window_architectures: tuple[str, ...] = ()
+    """Only these use `windows`, all others ignore them; empty = all."""
+    window_pool_fraction: PositiveFloat | None = None
+    """Tokens of the window pool per token of the full pool, fixed at start-up (SGLang's swa_full_tokens_ratio)."""
+    window_extra_blocks: int = Field(default=0, ge=0)
+    """Blocks a sequence may hold beyond the window and the tokens of one step."""
+    state_pool_fraction: Fraction | None = None
+    """Part of the pool set aside for recurrent states; null = states and KV share one pool."""
+    state_bytes_per_value: PositiveInt = 4
+    state_bytes_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
+    conv_bytes_per_value: PositiveInt = 2
+    sparse_latent_row: LatentRow | None = None
+    tokens_by_requests: bool = False
+    """With several classes of layers, tokens are counted as requests of max_model_len × max_model_len; otherwise as the
+    blocks of one group."""
+
+
+class LawRules(Entry):
+    """What tensor parallelism must divide, beyond heads and experts."""
+
+    vocabulary_multiple: PositiveInt
+    """The vocabulary is padded to a multiple of this before it is divided."""
+    alignment: Mapping[str, PositiveInt] = Field(default_factory=dict)
+    """Weight format -> what each rank's share of a quantized matrix's width must be a multiple of."""
+
+
+class EngineRules(Entry):
+    """What every engine's rules have."""
+
+    uncertainty: Uncertainties
+    cache: CacheRules
+    law: LawRules
+    expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
+    """By weight format."""
+    context_gib: NonNegative
+    """CUDA context and libraries of one GPU, taken before the engine measures anything."""
+    context_fast_link_gib: NonNegative
+    """The same with communication over the cards' own link set up."""
+
+
+class NonTorch(Entry):
+    """Memory outside the allocator that grows while the engine starts, by tensor-parallel degree."""
+
+    from_tp: PositiveInt
+    fast_link_gib: NonNegative
+    pcie_gib: NonNegative
+
+
+class VllmActivation(Entry):
+    """The peak of the profiling run: max(sampler, layer) + constant + workspace of the experts.
+
+    sampler = sampler_copies · max_num_seqs · vocabulary · 4 B + hidden_copies · tokens · hidden · 2 B
+    layer   = tokens · 2 B · (layer_hidden_copies · hidden + 3 · intermediate / tp)
+    """
+
+    sampler_copies: PositiveFloat
+    hidden_copies: PositiveFloat
+    layer_hidden_copies: PositiveFloat
+    pipeline_hidden_copies: NonNegative
+    """Added to the layer's copies when stages hand hidden states over."""
+    constant_gib: NonNegative
+    moe_workspace_persistent: bool
+    """Experts keep their workspace beside the sampler:
+    tokens · top-k · (max(width, hidden) + max(2 · width, hidden)) · 2 B."""
+    moe_workspace_not_formats: tuple[str, ...] = ()
+    vision_gib: NonNegative
+    """Of a model with a vision tower: encoder cache and dummy images."""
+
+
+class VllmGraphs(Entry):
+    """CUDA graphs, GiB = constant + (per_layer · layers + moe · (has experts)) · graphs captured ÷ graphs at the most.
+
+    Captured are batches of 1, 2, 4, every 8 up to 256 and every 16 beyond: in pieces up to twice max_num_seqs, whole
+    up to max_num_seqs, neither beyond `largest_sequences`.
+    """
+
+    constant_gib: NonNegative
+    per_layer_gib: NonNegative
+    moe_gib: NonNegative
+    largest_sequences: PositiveInt
+    inside_budget: bool
+    """Estimated before the KV cache is sized and subtracted; otherwise taken afterwards from what the fraction left."""
+
+
+class VllmRules(EngineRules):
+    """vLLM: visible memory × utilization = weights + activation + non-torch (+ graphs) + KV cache."""
+
+    kind: Literal["vllm"] = "vllm"
+    gpu_memory_utilization: Fraction
+    batch: tuple[BatchDefaults, ...]
+    unchunked_up_to_tokens: int = Field(ge=0)
+    """Up to this context, prompts are not split and max_num_batched_tokens is the context (V0); 0 = always split."""
+    sampler_profiled_when_chunked: bool
+    activation: VllmActivation
+    non_torch: tuple[NonTorch, ...]
+    """Ascending by tp."""
+    non_torch_pipeline_gib: NonNegative
+    """With tp 1 and several stages."""
+    graphs: VllmGraphs
+    checks_free_memory: bool
+    """Refuses to start when less than the budget is free."""
+    start_up_slack_gib: NonNegative
+    """Shortage after sizing that start-up survives."""
+    start_up_extra_gib: Mapping[str, NonNegative] = Field(default_factory=dict)
+    """Weight format -> taken after sizing, at 1024 sequences."""
+    state_blocks_cover_max_num_seqs: bool
+    """Refuses to start when the pool has fewer blocks than max_num_seqs, as each sequence needs one for its states."""
+
+
+class SglangReserve(Entry):
+    """Memory that the default mem_fraction_static leaves outside weights and KV cache, by card.
+
+    reserve = constant + per_gpu · tp · pp, MiB
+    """
+
+    below_gib: PositiveFloat
+    constant_mib: NonNegative
+    per_gpu_mib: NonNegative
+
+
+class SglangBatch(Entry):
+    """Defaults by card."""
+
+    below_gib: PositiveFloat
+    chunked_prefill_tokens: PositiveInt
+    graph_sequences: PositiveInt
+    """Largest batch that is captured, tp below 4."""
+    graph_sequences_tp4: PositiveInt
+    """The same from tp 4 on."""
+
+
+class SglangFormula(Entry):
+    """reserve = constant + per_token · chunk + per_graph_sequence · largest graph + per_gpu · tp · pp, MiB."""
+
+    constant_mib: NonNegative
+    per_prefill_token_mib: NonNegative
+    per_graph_sequence_mib: NonNegative
+    per_gpu_mib: NonNegative
+    dp_per_graph_sequence_mib: NonNegative
+    """Times dp, with attention data parallelism."""
+    least_mib: NonNegative
+    least_from_gib: NonNegative
+    """Cards from this size on reserve at least `least_mib`."""
+
+
+class SglangRules(EngineRules):
+    """SGLang: KV cache = free after weights − (1 − mem_fraction_static) × free before."""
+
+    kind: Literal["sglang"] = "sglang"
+    fraction_by_tp: tuple[tuple[PositiveInt, Fraction], ...] = ()
+    """(from this tp, fraction), descending; used when given."""
+    reserve_by_card: tuple[SglangReserve, ...] = ()
+    """Ascending; used when given and there is no table by tp."""
+    reserve_formula: SglangFormula
+    """Used when there is no table; also the estimate of activation and graphs."""
+    batch: tuple[SglangBatch, ...]
+    max_num_seqs: PositiveInt
+    load_overhead_gib: NonNegative
+    """Counted into the weights by `mem usage`, workspaces of libraries that load with them."""
+    load_overhead_parallel_gib: NonNegative
+
+
+class TrtllmRules(EngineRules):
+    """TensorRT-LLM: KV cache = fraction × what is free after the engine and its buffers."""
+
+    kind: Literal["trtllm"] = "trtllm"
+    free_gpu_memory_fraction: Fraction
+    max_num_seqs: PositiveInt
+    max_num_batched_tokens: PositiveInt
+    sampler_copies: NonNegative
+    """Of max_num_seqs · vocabulary · 4 B."""
+    layer_hidden_copies: NonNegative
+    """Of tokens · hidden · 2 B, beside 3 · intermediate / tp."""
+    constant_gib: NonNegative
+    separate_lm_head: bool
+    """Tied embeddings are stored twice in a built engine."""
+
+
+class LlamacppRules(EngineRules):
+    """llama.cpp: every buffer has its exact size; the KV cache is as large as asked for, and fits or does not."""
+
+    kind: Literal["llamacpp"] = "llamacpp"
+    max_num_seqs: PositiveInt
+    ubatch_tokens: PositiveInt
+    embedding_on_host: bool
+    """The token embedding stays in host memory unless it is also the output matrix."""
+    compute_hidden_copies: NonNegative
+    """Of ubatch · hidden · 4 B in the compute buffer, beside the logits and 2 · intermediate."""
+    free_margin_gib: NonNegative
+    """Left free on every card."""
+
+
+Rules = Annotated[VllmRules | SglangRules | TrtllmRules | LlamacppRules, Field(discriminator="kind")]
+
+
+class EngineVersion(Entry):
+    """What holds from one version on, until the next row."""
+
+    since: str = Field(pattern=r"^\d+(\.\d+)*$")
+    """First version, such as `0.17`; compared number by number."""
+    memory: Rules
+
+
+class Engine(Entry):
+    """One serving engine."""
+
+    kind: Literal["engine"] = "engine"
+    id: str
+    name: str
+    versions: tuple[EngineVersion, ...] = Field(min_length=1)
+    """Ascending. A file states a rule again only where it changes; here every row is whole."""
+    sources: tuple[Source, ...] = Field(min_length=1)
+    notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rows_inherit(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("versions"), list | tuple):
+            return data
+        rows: list[Any] = []
+        for row in data["versions"]:
+            whole = isinstance(row, dict) and rows and isinstance(rows[-1], dict)
+            rows.append(_overlaid(rows[-1], row) if whole else row)
+        return {**data, "versions": rows}
+
+    @model_validator(mode="after")
+    def _rows_ascend(self) -> Engine:
+        order = [version_key(row.since) for row in self.versions]
+        if order != sorted(set(order)):
+            raise ValueError("versions: rows must ascend by `since`, each once")
+        return self
+
+    def at(self, version: str | None) -> EngineVersion:
+        """The row that holds for a version: None = the newest; older than the first row = the first."""
+        if version is None:
+            return self.versions[-1]
+        wanted = version_key(version)
+        held = [row for row in self.versions if version_key(row.since) <= wanted]
+        return held[-1] if held else self.versions[0]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """`0.17.1` -> (0, 17, 1), without trailing zeros, so that 0.17 and 0.17.0 are one; ValueError when not numbers."""
+    numbers = [int(part) for part in version.removeprefix("v").split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """A row with every mapping merged key by key; lists and values of the later row replace the earlier's."""
+    merged = dict(below)
+    for key, value in above.items():
+        before = merged.get(key)
+        merged[key] = _overlaid(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
