@@ -1,0 +1,8 @@
+"""Memory of a replica as its engine would count it: weights, activations, buffers, and what the KV cache gets."""
+
+from optimizer.memory.estimate import replica_memory
+from optimizer.memory.one import estimate_memory
+from optimizer.memory.reasons import REASONS, SENTENCES
+from optimizer.memory.result import MemoryEstimate, ReplicaMemory
+
+__all__ = ["REASONS", "SENTENCES", "MemoryEstimate", "ReplicaMemory", "estimate_memory", "replica_memory"]

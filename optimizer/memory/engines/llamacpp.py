@@ -1,0 +1,59 @@
+"""llama.cpp: every buffer has its exact size; the cache is as large as asked for, and fits beside them or does not.
+
+Sizes as printed by `load_tensors`, `llama_kv_cache` and `sched_reserve` (https://github.com/ggml-org/llama.cpp).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.schema.engine import LlamacppRules
+from catalog.units import GIB
+from optimizer.memory.cache import cache_layout
+from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
+from optimizer.memory.reasons import INDEX
+from optimizer.memory.stages import Stage
+from optimizer.memory.weights import weight_bytes
+
+_F32_BYTES = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Llamacpp:
+    """llama.cpp's arithmetic under the rules of one version."""
+
+    rules: LlamacppRules
+
+    def settings(self, request: Request) -> Settings:
+        """`max_num_batched_tokens` is the micro-batch; there is no fraction, only a margin left free."""
+        rules, n = self.rules, len(request.configurations)
+        sequences, tokens, fraction = request.max_num_seqs, request.max_num_batched_tokens, request.utilization_fraction
+        return Settings(
+            np.full(n, rules.max_num_seqs, np.int64) if sequences is None else sequences,
+            np.full(n, rules.ubatch_tokens, np.int64) if tokens is None else tokens,
+            np.full(n, 1.0 if fraction is None else fraction),
+        )
+
+    def size(self, job: Job, stage: Stage) -> Sized:
+        """Memory of every card that holds this stage."""
+        rules, ubatch = self.rules, job.max_num_batched_tokens
+        context = context_gib(job, rules)
+        budget = job.visible_gib * job.utilization_fraction - rules.free_margin_gib
+        weights = weight_bytes(job, stage, rules, embedding_on_host=rules.embedding_on_host) / GIB
+        logits = job.model.vocab_size if stage.last else 0
+        layer = rules.compute_hidden_copies * job.model.hidden_size + 2.0 * job.parts.dense_width
+        compute = ubatch * _F32_BYTES * np.maximum(float(logits), layer) / GIB
+        reason = np.zeros(len(job.tp), np.int8)
+        reason[weights + context > job.visible_gib] = INDEX["weights"]
+        return Sized(
+            budget_gib=budget,
+            weights_gib=weights,
+            activation_gib=compute,
+            non_torch_gib=context,
+            cuda_graph_gib=np.zeros(len(job.tp)),
+            kv_cache_gib=budget - weights - compute - context,
+            layout=cache_layout(job, stage, rules.cache),
+            reason=reason,
+        )

@@ -1,0 +1,61 @@
+"""TensorRT-LLM: KV cache = fraction × what is free after the engine, its activations and its buffers.
+
+https://nvidia.github.io/TensorRT-LLM/reference/memory.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.schema.engine import TrtllmRules
+from catalog.units import GIB
+from optimizer.memory.cache import cache_layout
+from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
+from optimizer.memory.reasons import INDEX
+from optimizer.memory.stages import Stage
+from optimizer.memory.weights import padded_vocabulary, weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Trtllm:
+    """TensorRT-LLM's arithmetic under the rules of one version."""
+
+    rules: TrtllmRules
+
+    def settings(self, request: Request) -> Settings:
+        """The same on every card."""
+        rules, n = self.rules, len(request.configurations)
+        sequences, tokens, fraction = request.max_num_seqs, request.max_num_batched_tokens, request.utilization_fraction
+        return Settings(
+            np.full(n, rules.max_num_seqs, np.int64) if sequences is None else sequences,
+            np.full(n, rules.max_num_batched_tokens, np.int64) if tokens is None else tokens,
+            np.full(n, rules.free_gpu_memory_fraction if fraction is None else fraction),
+        )
+
+    def size(self, job: Job, stage: Stage) -> Sized:
+        """Memory of every rank that holds this stage."""
+        rules = self.rules
+        context = context_gib(job, rules)
+        weights = weight_bytes(job, stage, rules, separate_lm_head=rules.separate_lm_head) / GIB
+        layer = (
+            job.max_num_batched_tokens
+            * 2.0
+            * (rules.layer_hidden_copies * job.model.hidden_size + 3.0 * job.parts.dense_width / job.tp)
+        )
+        logits = job.max_num_seqs * padded_vocabulary(job.model, rules) * 4.0 if stage.last else 0.0
+        activation = np.maximum(layer, rules.sampler_copies * logits) / GIB + rules.constant_gib
+        free = job.visible_gib - context - weights - activation
+        reason = np.zeros(len(job.tp), np.int8)
+        reason[weights + context > job.visible_gib] = INDEX["weights"]
+        return Sized(
+            budget_gib=job.visible_gib - context,
+            weights_gib=weights,
+            activation_gib=activation,
+            non_torch_gib=context,
+            cuda_graph_gib=np.zeros(len(job.tp)),
+            kv_cache_gib=free * np.where(free > 0, job.utilization_fraction, 1.0),
+            layout=cache_layout(job, stage, rules.cache),
+            reason=reason,
+        )

@@ -1,0 +1,154 @@
+"""vLLM: visible memory × utilization = weights + activation + non-torch (+ graphs) + KV cache.
+
+Start-up loads the weights, profiles the worst step with dummy requests, gives the KV cache the rest of the budget, and
+only then captures graphs and warms the sampler up (vllm/v1/worker/gpu_worker.py, `determine_available_memory`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema.engine import VllmRules
+from catalog.units import GIB
+from optimizer.memory.cache import cache_layout
+from optimizer.memory.job import CacheLayout, Job, Request, Settings, Sized, by_card, context_gib, first_row_for
+from optimizer.memory.reasons import INDEX
+from optimizer.memory.stages import Stage
+from optimizer.memory.weights import padded_vocabulary, weight_bytes
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
+
+_LOGIT_BYTES = 4.0
+_HIDDEN_BYTES = 2.0
+_V0_CHUNK_TOKENS = 2048
+"""Least max_num_batched_tokens of the V0 scheduler, and its chunk beyond the unchunked context."""
+_WARM_UP_SEQUENCES = 1024.0
+"""At which `start_up_extra_gib` is stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vllm:
+    """vLLM's arithmetic under the rules of one version."""
+
+    rules: VllmRules
+
+    def settings(self, request: Request) -> Settings:
+        """Defaults follow the card; V0 takes prompts whole up to a context, so that its step is the context."""
+        rules, configurations, n = self.rules, request.configurations, len(request.configurations)
+        cards = zip(configurations.gpus, request.visible_gib, strict=True)
+        rows = [first_row_for(gpu, visible_gib, rules.batch) for gpu, visible_gib in cards]
+        tokens, sequences = request.max_num_batched_tokens, request.max_num_seqs
+        if tokens is None and rules.unchunked_up_to_tokens:
+            whole = request.max_model_len <= rules.unchunked_up_to_tokens
+            tokens = np.full(n, max(request.max_model_len if whole else 0, _V0_CHUNK_TOKENS), np.int64)
+        elif tokens is None:
+            tokens = by_card(configurations, [row.max_num_batched_tokens for row in rows])
+        if sequences is None:
+            sequences = np.minimum(by_card(configurations, [row.max_num_seqs for row in rows]), tokens)
+        asked = request.utilization_fraction
+        return Settings(sequences, tokens, np.full(n, rules.gpu_memory_utilization if asked is None else asked))
+
+    def size(self, job: Job, stage: Stage) -> Sized:
+        """Memory of every rank that holds this stage."""
+        rules = self.rules
+        budget = job.visible_gib * job.utilization_fraction
+        weights = weight_bytes(job, stage, rules) / GIB
+        activation = self._activation_gib(job, stage)
+        non_torch = self._non_torch_gib(job)
+        graphs = self._graphs_gib(job, stage)
+        left = budget - weights - activation - non_torch - (graphs if rules.graphs.inside_budget else 0.0)
+        layout = cache_layout(job, stage, rules.cache)
+        return Sized(
+            budget_gib=budget,
+            weights_gib=weights,
+            activation_gib=activation,
+            non_torch_gib=non_torch,
+            cuda_graph_gib=graphs,
+            kv_cache_gib=left,
+            layout=layout,
+            reason=self._reason(job, weights, graphs, left, layout),
+        )
+
+    def _activation_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] peak of the profiling run; the sampler works on the last stage only."""
+        rules, tokens = self.rules.activation, job.max_num_batched_tokens
+        hidden = tokens * job.model.hidden_size * _HIDDEN_BYTES
+        handed_over = np.where(job.pp > 1, rules.pipeline_hidden_copies, 0.0)
+        layer = hidden * (rules.layer_hidden_copies + handed_over)
+        layer = layer + tokens * _HIDDEN_BYTES * 3.0 * job.parts.dense_width / job.tp
+        workspace = self._moe_workspace_bytes(job)
+        if not rules.moe_workspace_persistent:
+            layer, workspace = np.maximum(layer, hidden * rules.hidden_copies + workspace), np.zeros(len(job.tp))
+        peak = layer
+        if stage.last:
+            logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
+            sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
+            peak = np.maximum(layer, np.where(self._skips_sampler(job), 0.0, sampler))
+        vision = rules.vision_gib if job.model.vision_parameters and stage.first else 0.0
+        return (peak + workspace) / GIB + rules.constant_gib + vision
+
+    def _skips_sampler(self, job: Job) -> BoolArray:
+        if self.rules.sampler_profiled_when_chunked:
+            return np.zeros(len(job.tp), np.bool_)
+        return job.max_num_batched_tokens < job.max_model_len
+
+    def _moe_workspace_bytes(self, job: Job) -> FloatArray:
+        moe = job.model.moe
+        if moe is None:
+            return np.zeros(len(job.tp))
+        hidden = moe.latent_size or job.model.hidden_size
+        width = moe.intermediate_size / np.maximum(job.tp * job.dp // np.maximum(job.ep, 1), 1)
+        rows = job.max_num_batched_tokens * moe.experts_per_token * _HIDDEN_BYTES
+        workspace = rows * (np.maximum(width, hidden) + np.maximum(2.0 * width, hidden))
+        without = [fmt.id in self.rules.activation.moe_workspace_not_formats for fmt in job.weight_formats]
+        return np.where(np.array(without)[job.weight_format], 0.0, workspace)
+
+    def _non_torch_gib(self, job: Job) -> FloatArray:
+        rules = self.rules
+        non_torch = np.zeros(len(job.tp))
+        for row in rules.non_torch:
+            gib = np.where(job.fast_link, row.fast_link_gib, row.pcie_gib)
+            non_torch = np.where(job.tp * job.dp >= row.from_tp, gib, non_torch)
+        return np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
+
+    def _graphs_gib(self, job: Job, stage: Stage) -> FloatArray:
+        rules = self.rules.graphs
+        if job.enforce_eager:
+            return np.zeros(len(job.tp))
+        growing = rules.per_layer_gib * stage.n_layers + (rules.moe_gib if job.model.moe else 0.0)
+        most = np.array([rules.largest_sequences])
+        pieces, whole = np.minimum(2 * job.max_num_seqs, most), np.minimum(job.max_num_seqs, most)
+        captured = (_sizes_captured(pieces) + _sizes_captured(whole)) / (2.0 * _sizes_captured(most))
+        gib: FloatArray = rules.constant_gib + growing * captured
+        return gib
+
+    def _reason(
+        self, job: Job, weights: FloatArray, graphs: FloatArray, left: FloatArray, layout: CacheLayout
+    ) -> NDArray[np.int8]:
+        """[n] what stops start-up besides a KV cache that is too small; later lines outrank earlier ones."""
+        rules, reason = self.rules, np.zeros(len(job.tp), np.int8)
+        context = context_gib(job, rules)
+        outside = job.visible_gib * (1.0 - job.utilization_fraction) - context
+        taken = self._start_up_extra_gib(job) + (0.0 if rules.graphs.inside_budget else graphs)
+        reason[(taken > 0) & (outside + rules.start_up_slack_gib < taken)] = INDEX["start_up"]
+        if rules.state_blocks_cover_max_num_seqs and any(c.kind == "state" for c in job.parts.classes):
+            reason[job.max_num_seqs * layout.unit_bytes > np.maximum(left, 0.0) * GIB] = INDEX["state"]
+        if rules.checks_free_memory:
+            reason[outside < 0.0] = INDEX["utilization"]
+        reason[weights + context > job.visible_gib] = INDEX["weights"]
+        return reason
+
+    def _start_up_extra_gib(self, job: Job) -> FloatArray:
+        """[n] taken while the sampler warms up, by weight format and in proportion to the sequences."""
+        extra = np.array([self.rules.start_up_extra_gib.get(fmt.id, 0.0) for fmt in job.weight_formats])
+        gib: FloatArray = extra[job.weight_format] * np.minimum(job.max_num_seqs / _WARM_UP_SEQUENCES, 1.0)
+        return gib
+
+
+def _sizes_captured(largest: IntArray) -> FloatArray:
+    """How many batch sizes are captured up to the largest: 1, 2, 4, every 8 up to 256, every 16 beyond."""
+    below_eight = (largest >= 1) * 1.0 + (largest >= 2) + (largest >= 4)
+    sizes: FloatArray = below_eight + np.minimum(largest, 256) // 8 + np.maximum(largest - 256, 0) // 16
+    return sizes

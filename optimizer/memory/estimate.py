@@ -1,0 +1,146 @@
+"""Memory of replicas: laws first, then every stage by the engine's arithmetic, then the rank that limits."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.errors import InputError
+from catalog.schema.engine import Rules
+from catalog.units import GIB
+from optimizer.memory.engines import engine_memory
+from optimizer.memory.job import EngineMemory, Job, Request, Sized
+from optimizer.memory.lawful import law_reason
+from optimizer.memory.reasons import INDEX
+from optimizer.memory.result import ReplicaMemory
+from optimizer.memory.stages import parts_of, stages_of
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+
+
+def replica_memory(
+    configurations: Configurations,
+    *,
+    max_model_len: int | None,
+    max_num_seqs: IntArray | int | None = None,
+    max_num_batched_tokens: IntArray | int | None = None,
+    gpu_memory_utilization: float | None = None,
+    gpu_memory_gib: float | None = None,
+    enforce_eager: bool = False,
+) -> ReplicaMemory:
+    """Memory of n replicas of one model on one engine; None = the engine version's own default.
+
+    `max_model_len` None is the model's maximum. `gpu_memory_utilization` is the engine's own fraction whatever it calls
+    it (mem_fraction_static, free_gpu_memory_fraction) and never carries over between engines. `gpu_memory_gib`
+    overrides the visible memory of every card.
+    """
+    n = len(configurations)
+    rules = _rules(configurations)
+    engine = engine_memory(rules)
+    length = configurations.model.max_context_tokens if max_model_len is None else max_model_len
+    visible = [gpu.visible_memory_gib if gpu_memory_gib is None else gpu_memory_gib for gpu in configurations.gpus]
+    sequences, tokens = _spread(max_num_seqs, n), _spread(max_num_batched_tokens, n)
+    settings = engine.settings(Request(configurations, visible, length, sequences, tokens, gpu_memory_utilization))
+    job = Job(
+        model=configurations.model,
+        parts=parts_of(configurations.model),
+        weight_formats=configurations.weight_formats,
+        kv_formats=configurations.kv_formats,
+        weight_format=configurations.weight_format,
+        kv_format=configurations.kv_format,
+        tp=configurations.tp,
+        pp=configurations.pp,
+        dp=configurations.dp,
+        ep=configurations.ep,
+        visible_gib=np.array(visible)[configurations.gpu],
+        fast_link=_fast_link(configurations),
+        max_model_len=length,
+        max_num_seqs=settings.max_num_seqs,
+        max_num_batched_tokens=settings.max_num_batched_tokens,
+        utilization_fraction=settings.utilization_fraction,
+        enforce_eager=enforce_eager,
+    )
+    return _answer(job, _limiting_rank(job, engine), law_reason(configurations, job, rules))
+
+
+def _rules(configurations: Configurations) -> Rules:
+    try:
+        return configurations.engine.at(configurations.engine_version).memory
+    except ValueError:
+        raise InputError(
+            f"engine version '{configurations.engine_version}' is not a number such as 0.19.0; "
+            f"leave it out for the newest that the catalog describes"
+        ) from None
+
+
+def _limiting_rank(job: Job, engine: EngineMemory) -> Sized:
+    """Every distinct stage sized; of each replica the stage that holds the fewest requests."""
+    depths = np.unique(job.pp)
+    if len(depths) == 1:
+        return _limiting_stage(job, engine, int(depths[0]))
+    whole: Sized | None = None
+    for depth in depths:
+        rows = np.flatnonzero(job.pp == depth)
+        whole = _limiting_stage(job.take(rows), engine, int(depth)).scatter(rows, whole, len(job.pp))
+    assert whole is not None
+    return whole
+
+
+def _limiting_stage(job: Job, engine: EngineMemory, depth: int) -> Sized:
+    stages = stages_of(job.model, min(depth, len(job.parts.architecture.layers)))
+    limiting = engine.size(job, stages[0])
+    if len(stages) == 1:
+        return limiting
+    fewest = _requests(job, limiting)
+    for stage in stages[1:]:
+        sized = engine.size(job, stage)
+        requests = _requests(job, sized)
+        worse = (requests < fewest) | ((requests == fewest) & (sized.kv_cache_gib < limiting.kv_cache_gib))
+        worse = (worse & (limiting.reason == 0)) | ((limiting.reason == 0) & (sized.reason != 0))
+        limiting, fewest = limiting.where(worse, sized), np.where(worse, requests, fewest)
+    return limiting
+
+
+def _requests(job: Job, sized: Sized) -> FloatArray:
+    """[n] requests of max_model_len that one attention rank holds."""
+    return sized.layout.sequences(sized.kv_cache_gib * GIB, np.full(len(job.tp), float(job.max_model_len)))
+
+
+def _answer(job: Job, sized: Sized, law: NDArray[np.int8]) -> ReplicaMemory:
+    requests = _requests(job, sized)
+    reason = np.where(law != 0, law, sized.reason)
+    reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
+    reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason).astype(np.int8)
+    layout = sized.layout
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tokens = np.maximum(sized.kv_cache_gib, 0.0) * GIB / layout.token_bytes
+    tokens = np.where(layout.token_bytes > 0, tokens, requests * job.max_model_len)
+    return ReplicaMemory(
+        budget_gib=sized.budget_gib,
+        weights_gib=sized.weights_gib,
+        activation_gib=sized.activation_gib,
+        non_torch_gib=sized.non_torch_gib,
+        cuda_graph_gib=sized.cuda_graph_gib,
+        kv_cache_gib=sized.kv_cache_gib,
+        kv_bytes_per_token=layout.token_bytes,
+        kv_cache_tokens=(np.floor(tokens / layout.token_step) * layout.token_step * job.dp).astype(np.int64),
+        state_bytes_per_sequence=layout.state_bytes,
+        max_num_seqs=job.max_num_seqs,
+        max_num_batched_tokens=job.max_num_batched_tokens,
+        utilization_fraction=job.utilization_fraction,
+        max_concurrency=requests * job.dp,
+        fits=reason == 0,
+        reason=reason,
+        dp=job.dp,
+        layout=layout,
+    )
+
+
+def _fast_link(configurations: Configurations) -> BoolArray:
+    """[n] the card has a link of its own, and it joins all tensor-parallel ranks."""
+    joined = [gpu.link_domain_gpus if gpu.link_gb_per_s is not None else 0 for gpu in configurations.gpus]
+    linked: BoolArray = configurations.tp <= np.array(joined)[configurations.gpu]
+    return linked
+
+
+def _spread(value: IntArray | int | None, n: int) -> IntArray | None:
+    return None if value is None else np.broadcast_to(np.asarray(value, np.int64), (n,))

@@ -1,0 +1,183 @@
+"""What an engine is asked, and what it answers, when it sizes the memory of many replicas at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema import Gpu, KvFormat, Model, WeightFormat
+from catalog.schema.engine import BatchDefaults, EngineRules
+from optimizer.memory.stages import ModelParts, Stage
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The flags that memory depends on, after defaults; arrays [n]."""
+
+    max_num_seqs: IntArray
+    max_num_batched_tokens: IntArray
+    utilization_fraction: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The flags as asked for; None = the engine's own default."""
+
+    configurations: Configurations
+    visible_gib: list[float]
+    """Of each distinct card."""
+    max_model_len: int
+    max_num_seqs: IntArray | None  # [n]
+    max_num_batched_tokens: IntArray | None  # [n]
+    utilization_fraction: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """n replicas of one model to be sized; arrays [n]."""
+
+    model: Model
+    parts: ModelParts
+    weight_formats: tuple[WeightFormat, ...]
+    kv_formats: tuple[KvFormat, ...]
+    weight_format: IntArray
+    kv_format: IntArray
+    tp: IntArray
+    pp: IntArray
+    dp: IntArray
+    ep: IntArray
+    visible_gib: FloatArray
+    fast_link: BoolArray
+    """The card has a link of its own, and it joins all tp ranks."""
+    max_model_len: int
+    max_num_seqs: IntArray
+    max_num_batched_tokens: IntArray
+    utilization_fraction: FloatArray
+    enforce_eager: bool
+
+    def take(self, rows: IntArray) -> Job:
+        """The chosen rows, in that order."""
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
+        return replace(self, **chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayout:
+    """How sequences use the cache of a rank; K classes of layers, each handing out blocks."""
+
+    block_bytes: FloatArray  # [n, K] of one block, over all layers of the class on the rank
+    block_tokens: FloatArray  # [n, K]
+    cap_tokens: FloatArray  # [n, K] a sequence stops growing here; inf = never; 1 = a constant per sequence
+    extra_blocks: FloatArray  # [n, K]
+    pool_share: FloatArray | None  # [n, K] of the KV pool, when each class has a pool of its own; None = one for all
+    token_bytes: FloatArray  # [n] pool / tokens, as the engine counts them
+    token_step: FloatArray  # [n] tokens are counted in steps of this many
+    state_bytes: FloatArray  # [n] constant per sequence
+    unit_bytes: FloatArray  # [n] the smallest piece of the pool that is handed out: a block of one group of layers
+
+    def sequences(self, pool_bytes: FloatArray, tokens: FloatArray) -> FloatArray:
+        """[n] sequences of so many tokens that fit at once."""
+        length = np.minimum(tokens[:, None], self.cap_tokens)
+        used = self.block_bytes * (np.ceil(length / self.block_tokens) + self.extra_blocks)
+        pool = np.maximum(pool_bytes, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.pool_share is None:
+                sequences = pool / used.sum(axis=1)
+            else:
+                by_class = np.where(used > 0, pool[:, None] * self.pool_share / used, np.inf)
+                sequences = by_class.min(axis=1)
+        return np.where(np.isnan(sequences), 0.0, sequences)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """Memory of the ranks of one stage, GiB; arrays [n]."""
+
+    budget_gib: FloatArray
+    weights_gib: FloatArray
+    activation_gib: FloatArray
+    non_torch_gib: FloatArray
+    cuda_graph_gib: FloatArray
+    kv_cache_gib: FloatArray
+    """Left for the KV cache; negative = what is missing."""
+    layout: CacheLayout
+    reason: NDArray[np.int8]
+    """Index into REASONS of what stops this rank, apart from a KV cache that is too small; 0 = nothing."""
+
+    def where(self, chosen: BoolArray, other: Sized) -> Sized:
+        """Row by row: `other` where chosen, else this."""
+        if not chosen.any():
+            return self
+        return other if chosen.all() else _chosen(chosen, other, self)
+
+    def scatter(self, rows: IntArray, whole: Sized | None, n: int) -> Sized:
+        """These rows put into an answer for n; `whole` is that answer as far as it is known, and is written into."""
+        return _scattered(self, rows, whole, n)
+
+
+Arrays = TypeVar("Arrays", Sized, CacheLayout)
+
+
+class EngineMemory(Protocol):
+    """One engine's start-up arithmetic."""
+
+    def settings(self, request: Request) -> Settings:
+        """The flags, with this engine's defaults filled in."""
+
+    def size(self, job: Job, stage: Stage) -> Sized:
+        """Memory of every rank that holds this stage."""
+
+
+def context_gib(job: Job, rules: EngineRules) -> FloatArray:
+    """[n] memory that is taken before the engine measures anything."""
+    several = job.tp * job.dp * job.pp > 1
+    return np.where(several & job.fast_link, rules.context_fast_link_gib, rules.context_gib)
+
+
+def by_card(configurations: Configurations, values: list[Any]) -> NDArray[Any]:
+    """[n] a value per distinct card, spread over the rows."""
+    return np.asarray(values)[configurations.gpu]
+
+
+def first_row_for(gpu: Gpu, visible_gib: float, rows: tuple[BatchDefaults, ...]) -> BatchDefaults:
+    """The first row of defaults that fits a card; the last when none does."""
+    for row in rows:
+        if visible_gib >= row.min_visible_memory_gib and not gpu.id.startswith(row.not_gpus):
+            return row
+    return rows[-1]
+
+
+def _chosen(chosen: BoolArray, yes: Arrays, no: Arrays) -> Arrays:
+    """Two records of arrays chosen between, row by row."""
+    values: list[Any] = []
+    for name in (f.name for f in fields(no)):
+        a, b = getattr(yes, name), getattr(no, name)
+        if isinstance(b, CacheLayout):
+            values.append(_chosen(chosen, a, b))
+        elif b is None:
+            values.append(None)
+        else:
+            values.append(np.where(chosen[:, None] if b.ndim == 2 else chosen, a, b))
+    return type(no)(*values)
+
+
+def _scattered(part: Arrays, rows: IntArray, whole: Arrays | None, n: int) -> Arrays:
+    """A record of some rows written into that of all n."""
+    values: list[Any] = []
+    for name in (f.name for f in fields(part)):
+        value: Any = getattr(part, name)
+        target: Any = None if whole is None else getattr(whole, name)
+        if isinstance(value, CacheLayout):
+            values.append(_scattered(value, rows, target, n))
+        elif value is None:
+            values.append(None)
+        else:
+            target = np.zeros((n, *value.shape[1:]), value.dtype) if target is None else target
+            target[rows] = value
+            values.append(target)
+    return type(part)(*values)

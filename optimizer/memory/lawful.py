@@ -1,0 +1,102 @@
+"""Which configurations an engine accepts at all, before any memory is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema.engine import EngineRules
+from catalog.schema.model import GatedDeltaNet, Mamba1
+from optimizer.memory.job import Job
+from optimizer.memory.reasons import INDEX
+from optimizer.memory.weights import effective_format, padded_vocabulary
+from optimizer.serving_config import BoolArray, Configurations, IntArray
+
+
+def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> NDArray[np.int8]:
+    """[n] index into REASONS of the first law a configuration breaks; 0 = none."""
+    checks = (
+        ("format", _format_unsupported(configurations)),
+        ("kv_format", _kv_format_unsupported(configurations)),
+        ("layers", job.pp > len(job.parts.architecture.layers)),
+        ("heads", _heads_do_not_divide(job)),
+        ("vocabulary", padded_vocabulary(job.model, rules) % job.tp != 0),
+        ("width", (job.parts.dense_width % job.tp != 0) & (job.tp > 1)),
+        ("experts", _experts_do_not_divide(job)),
+        ("alignment", _breaks_alignment(job, rules)),
+        ("context_limit", np.full(len(job.tp), job.max_model_len > job.model.max_context_tokens)),
+    )
+    reason = np.zeros(len(job.tp), np.int8)
+    for key, broken in reversed(checks):
+        reason[broken] = INDEX[key]
+    return reason
+
+
+def _format_unsupported(configurations: Configurations) -> BoolArray:
+    engine = configurations.engine.id
+    table = np.array(
+        [
+            [fmt.compute_dtype(engine, gpu) is None for gpu in configurations.gpus]
+            for fmt in configurations.weight_formats
+        ]
+    )
+    return table[configurations.weight_format, configurations.gpu]
+
+
+def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
+    engine = configurations.engine.id
+    table = np.array(
+        [[not fmt.supported_on(engine, gpu) for gpu in configurations.gpus] for fmt in configurations.kv_formats]
+    )
+    return table[configurations.kv_format, configurations.gpu]
+
+
+def _heads_do_not_divide(job: Job) -> BoolArray:
+    architecture, broken = job.parts.architecture, np.zeros(len(job.tp), np.bool_)
+    if architecture.n_heads:
+        broken |= architecture.n_heads % job.tp != 0
+    for kv_heads in _kv_head_counts(job):
+        broken |= (kv_heads % job.tp != 0) & (job.tp % kv_heads != 0)
+    for heads in _recurrent_heads(job):
+        broken |= heads % job.tp != 0
+    return broken
+
+
+def _kv_head_counts(job: Job) -> set[int]:
+    return {layer.cache.kv_heads for layer in set(job.parts.architecture.layers) if layer.cache.kv_heads}
+
+
+def _recurrent_heads(job: Job) -> tuple[int, ...]:
+    part = job.model.recurrent
+    if part is None or isinstance(part, Mamba1):
+        return ()
+    return (part.key_heads, part.value_heads) if isinstance(part, GatedDeltaNet) else (part.heads,)
+
+
+def _slices_per_expert(job: Job) -> IntArray:
+    return job.tp * job.dp // np.maximum(job.ep, 1)
+
+
+def _experts_do_not_divide(job: Job) -> BoolArray:
+    moe, ranks = job.model.moe, job.tp * job.dp
+    if moe is None:
+        return job.ep > 1
+    slices = np.maximum(_slices_per_expert(job), 1)
+    uneven = (moe.experts % job.ep != 0) | (ranks % job.ep != 0)
+    broken: BoolArray = (job.ep > ranks) | uneven | (moe.intermediate_size % slices != 0)
+    return broken
+
+
+def _breaks_alignment(job: Job, rules: EngineRules) -> BoolArray:
+    broken = np.zeros(len(job.tp), np.bool_)
+    for index, fmt in enumerate(job.weight_formats):
+        multiple = rules.law.alignment.get(effective_format(job.model, fmt))
+        if multiple is None:
+            continue
+        misfit = np.zeros(len(job.tp), np.bool_)
+        if job.model.mlp is not None:
+            misfit |= (job.model.mlp.intermediate_size / job.tp) % multiple != 0
+        if job.model.moe is not None:
+            misfit |= (job.model.moe.intermediate_size / np.maximum(_slices_per_expert(job), 1)) % multiple != 0
+        broken |= misfit & (job.weight_format == index) & (job.tp * job.dp > 1)
+    return broken

@@ -1,0 +1,173 @@
+"""A model cut into pipeline stages: what each stage holds and caches, counted once per model and depth."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from catalog.architecture import Architecture, Cache, Layer, Split, Tensor, architecture_of
+from catalog.schema import Model, TensorRole
+from optimizer.serving_config import FloatArray
+
+GROWING = ("full", "latent")
+"""Kinds of cache that hold every token of a sequence."""
+
+
+class WeightKind(NamedTuple):
+    """Weights that are stored and divided alike."""
+
+    role: TensorRole
+    split: Split
+    kv_heads: int
+    """Of the layer, where the split is by key/value head; else 0."""
+
+
+class CacheClass(NamedTuple):
+    """Layers whose caches grow alike: all tokens, those of a window or chunk, or a constant per sequence."""
+
+    kind: str
+    """`growing`, `sliding`, `chunked` or `state`."""
+    window_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One pipeline stage; stages that hold the same are one object."""
+
+    n_layers: int
+    first: bool
+    last: bool
+    kinds: tuple[WeightKind, ...]
+    parameters: FloatArray  # [kinds]
+    caches: tuple[tuple[tuple[Cache, int], ...], ...]  # [classes] -> distinct caches and how many layers have each
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """What sizing needs of a model, apart from how it is cut."""
+
+    architecture: Architecture
+    classes: tuple[CacheClass, ...]
+    layers_of_class: tuple[int, ...]
+    dense_width: int
+    """Widest dense feed-forward part; 0 = none."""
+    rope_table_bytes: int
+    """Cosines and sines of every position, on every rank."""
+
+
+_PARTS: dict[int, tuple[Model, ModelParts]] = {}
+_STAGES: dict[tuple[int, int], tuple[Model, tuple[Stage, ...]]] = {}
+# Keyed by identity, not by value: hashing a model costs more than sizing it. The entry keeps its model alive, so that
+# an id is never another model's.
+
+
+def parts_of(model: Model) -> ModelParts:
+    """The model's layers sorted into cache classes, with the widths that activations depend on."""
+    known = _PARTS.get(id(model))
+    if known is not None:
+        return known[1]
+    architecture = architecture_of(model)
+    classes = tuple(dict.fromkeys(c for c in map(_class_of, (layer.cache for layer in architecture.layers)) if c))
+    counts = Counter(_class_of(layer.cache) for layer in architecture.layers)
+    parts = ModelParts(
+        architecture=architecture,
+        classes=classes,
+        layers_of_class=tuple(counts[cache_class] for cache_class in classes),
+        dense_width=_dense_width(model),
+        rope_table_bytes=_rope_table_bytes(model),
+    )
+    _PARTS[id(model)] = (model, parts)
+    return parts
+
+
+def stages_of(model: Model, pp: int) -> tuple[Stage, ...]:
+    """The distinct stages of a model cut into `pp`, in order of their first appearance."""
+    known = _STAGES.get((id(model), pp))
+    if known is not None:
+        return known[1]
+    architecture, classes = architecture_of(model), parts_of(model).classes
+    edges = np.cumsum([0, *layers_per_stage(len(architecture.layers), pp)])
+    stages: dict[tuple[object, ...], Stage] = {}
+    for index in range(pp):
+        layers = architecture.layers[edges[index] : edges[index + 1]]
+        stage = _stage(model, architecture, classes, layers, first=index == 0, last=index == pp - 1)
+        stages.setdefault((stage.kinds, tuple(stage.parameters), stage.caches, stage.first, stage.last), stage)
+    distinct = tuple(stages.values())
+    _STAGES[id(model), pp] = (model, distinct)
+    return distinct
+
+
+def layers_per_stage(n_layers: int, pp: int) -> list[int]:
+    """Even shares; what remains goes to the later stages except the last, which also holds the output matrix.
+
+    As vLLM's `get_pp_indices` does: https://docs.vllm.ai/en/latest/api/vllm/distributed/utils/
+    """
+    shares = [n_layers // pp] * pp
+    for spare in range(n_layers % pp):
+        shares[-2 - spare if pp > 1 else -1] += 1
+    return shares
+
+
+def _stage(
+    model: Model,
+    architecture: Architecture,
+    classes: tuple[CacheClass, ...],
+    layers: tuple[Layer, ...],
+    *,
+    first: bool,
+    last: bool,
+) -> Stage:
+    counted: Counter[WeightKind] = Counter()
+    for layer, times in Counter(layers).items():
+        _count(counted, layer.tensors, layer.cache.kv_heads, times)
+    if first or (last and model.tied_embeddings):  # a last stage of its own needs the shared matrix once more
+        _count(counted, architecture.embedding, 0)
+    if last:
+        _count(counted, architecture.head, 0)
+    caches: list[Counter[Cache]] = [Counter() for _ in classes]
+    for layer in layers:
+        if (cache_class := _class_of(layer.cache)) is not None:
+            caches[classes.index(cache_class)][layer.cache] += 1
+    return Stage(
+        n_layers=len(layers),
+        first=first,
+        last=last,
+        kinds=tuple(counted),
+        parameters=np.array(list(counted.values()), dtype=np.float64),
+        caches=tuple(tuple(counter.items()) for counter in caches),
+    )
+
+
+def _count(counted: Counter[WeightKind], tensors: Iterable[Tensor], kv_heads: int, times: int = 1) -> None:
+    for tensor in tensors:
+        by_head = kv_heads if tensor.split is Split.KV_HEADS else 0
+        counted[WeightKind(tensor.role, tensor.split, by_head)] += tensor.parameters * times
+
+
+def _class_of(cache: Cache) -> CacheClass | None:
+    if cache.kind in GROWING:
+        return CacheClass("growing", None)
+    if cache.kind == "recurrent":
+        return CacheClass("state", None)
+    return None if cache.kind == "none" else CacheClass(cache.kind, cache.window_tokens)
+
+
+def _dense_width(model: Model) -> int:
+    widths = [kind.intermediate_size for kind in model.layer_kinds if kind.intermediate_size]
+    if model.mlp is not None:
+        widths.append(model.mlp.intermediate_size)
+    if model.moe is not None:
+        widths.append(model.moe.shared_intermediate_size)
+    return max(widths, default=0)
+
+
+def _rope_table_bytes(model: Model) -> int:
+    if model.latent_attention is not None:
+        width = model.latent_attention.qk_rope_head_dim
+    else:
+        width = model.attention.head_dim if model.attention is not None else 0
+    return model.max_context_tokens * width * 2

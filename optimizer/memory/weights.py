@@ -1,0 +1,105 @@
+"""Weights of one rank: only quantized roles shrink, key/value heads replicate, experts divide over all ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from catalog.architecture import Split
+from catalog.schema import Model, TensorRole, WeightFormat
+from catalog.schema.engine import EngineRules, ExpertPadding
+from catalog.units import BITS_PER_BYTE
+from optimizer.memory.job import Job
+from optimizer.memory.stages import Stage
+from optimizer.serving_config import FloatArray
+
+FULL_BITS = 16.0
+"""Of a tensor that no format quantizes."""
+_VOCABULARY_ROLES = (TensorRole.EMBEDDING, TensorRole.LM_HEAD)
+_MEANS_CHECKPOINT = {"fp8": "fp8-block"}
+"""`fp8` asked of a model that is published in block FP8 means that checkpoint."""
+
+
+def weight_bytes(
+    job: Job, stage: Stage, rules: EngineRules, *, embedding_on_host: bool = False, separate_lm_head: bool = False
+) -> FloatArray:
+    """[n] bytes of weights on a rank of this stage, vision tower and rope table included.
+
+    `embedding_on_host` leaves out an embedding that is not also the output matrix; `separate_lm_head` stores tied ones
+    twice.
+    """
+    bits = np.array([_bits(job.model, fmt, stage) for fmt in job.weight_formats])[job.weight_format]  # [n, kinds]
+    per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
+    if embedding_on_host and not job.model.tied_embeddings:
+        per_rank = per_rank * np.array([kind.role is not TensorRole.EMBEDDING for kind in stage.kinds])
+    if rules.expert_padding and job.model.moe is not None:
+        is_expert = np.array([kind.split is Split.EXPERTS for kind in stage.kinds])
+        per_rank = np.where(is_expert, per_rank * _expert_padding(job, rules.expert_padding)[:, None], per_rank)
+    total: FloatArray = (per_rank * bits).sum(axis=1)
+    if stage.first:
+        total = total + job.model.vision_parameters * FULL_BITS / job.tp
+    if separate_lm_head and job.model.tied_embeddings and stage.last:
+        total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
+    return total / BITS_PER_BYTE + job.parts.rope_table_bytes
+
+
+def effective_format(model: Model, weight_format: WeightFormat) -> str:
+    """Id of the format as the engine loads it."""
+    published = model.checkpoint.weight_format
+    return published if published and published == _MEANS_CHECKPOINT.get(weight_format.id) else weight_format.id
+
+
+def _bits(model: Model, weight_format: WeightFormat, stage: Stage) -> list[float]:
+    """Bits per weight of every kind in the stage; a published checkpoint keeps some roles whole."""
+    is_checkpoint = effective_format(model, weight_format) == model.checkpoint.weight_format
+    kept = model.checkpoint.kept_16bit if is_checkpoint else ()
+    return [FULL_BITS if kind.role in kept else weight_format.bits_of(kind.role) for kind in stage.kinds]
+
+
+def _padded_parameters(model: Model, stage: Stage, rules: EngineRules) -> FloatArray:
+    """[kinds] parameters, the vocabulary padded to the multiple that the engine divides."""
+    rows = padded_vocabulary(model, rules) / model.vocab_size
+    padded: FloatArray = stage.parameters * np.array(
+        [rows if k.role in _VOCABULARY_ROLES else 1.0 for k in stage.kinds]
+    )
+    return padded
+
+
+def padded_vocabulary(model: Model, rules: EngineRules) -> int:
+    """Rows of the embedding as the engine allocates them."""
+    multiple = rules.law.vocabulary_multiple
+    return -(-model.vocab_size // multiple) * multiple
+
+
+def _divisors(job: Job, stage: Stage) -> FloatArray:
+    """[n, kinds] ranks that share each tensor."""
+    columns = []
+    for kind in stage.kinds:
+        match kind.split:
+            case Split.TP:
+                columns.append(job.tp)
+            case Split.KV_HEADS:
+                columns.append(np.minimum(job.tp, max(kind.kv_heads, 1)))
+            case Split.EXPERTS:  # by whole experts, by slices, or both: always over every attention rank
+                columns.append(job.tp * job.dp)
+            case Split.REPLICATED:
+                columns.append(np.ones_like(job.tp))
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _expert_padding(job: Job, padding: Mapping[str, ExpertPadding]) -> FloatArray:
+    """[n] padded size ÷ size of an expert's matrices after repacking."""
+    moe = job.model.moe
+    assert moe is not None
+    factor = np.ones(len(job.tp))
+    for index, fmt in enumerate(job.weight_formats):
+        if (rule := padding.get(fmt.id)) is None:
+            continue
+        hidden = moe.latent_size or job.model.hidden_size
+        slices = np.maximum(job.tp * job.dp // np.maximum(job.ep, 1), 1)
+        width = moe.intermediate_size / slices
+        wide = np.ceil(width / rule.intermediate_multiple) * rule.intermediate_multiple / width
+        high = -(-hidden // rule.hidden_multiple) * rule.hidden_multiple / hidden
+        factor = np.where(job.weight_format == index, wide * high, factor)
+    return factor

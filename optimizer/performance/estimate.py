@@ -1,0 +1,122 @@
+"""Latency and throughput of a single replica: ids in, plain numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog import Catalog
+from catalog.errors import Fault, InputError
+from optimizer.memory import replica_memory
+from optimizer.performance.mix import TokenMix
+from optimizer.performance.replica import LIMITS, replica_performance
+from optimizer.serving_config import one_configuration
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceEstimate:
+    """One replica with a constant number of requests in flight; latencies are means."""
+
+    ttft_ms: float
+    tpot_ms: float
+    output_tokens_per_s: float
+    """Whole replica."""
+    requests_per_s: float
+    """Whole replica."""
+    ttft_interval_ms: tuple[float, float]
+    """80 %."""
+    tpot_interval_ms: tuple[float, float]
+    """80 %."""
+    parts: Mapping[str, float]
+    """Milliseconds that sum to the TPOT."""
+    ttft_parts: Mapping[str, float]
+    """Milliseconds that sum to the TTFT."""
+    batch: float
+    """Requests that run at once."""
+    limit: str
+    """What keeps the batch from growing: `concurrency`, `memory` or `max_num_seqs`."""
+    fits: bool
+    """The replica loads and holds at least one such request."""
+    extrapolated: bool
+    """Outside what the calibration was fitted on: the intervals are wider."""
+    source: str
+    """The calibration."""
+
+
+def estimate_performance(
+    catalog: Catalog,
+    *,
+    model: str,
+    gpu: str,
+    weight_dtype: str,
+    kv_cache_dtype: str = "auto",
+    tp: int = 1,
+    pp: int = 1,
+    dp: int = 1,
+    ep: int = 1,
+    engine: str = "vllm",
+    engine_version: str | None = None,
+    input_tokens: int = 1024,
+    output_tokens: int = 512,
+    concurrency: int | None = 32,
+    prefix_hit_fraction: float = 0.0,
+    max_num_seqs: int | None = None,
+) -> PerformanceEstimate:
+    """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
+
+    InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
+    """
+    _check(
+        tp=tp, pp=pp, dp=dp, ep=ep, input_tokens=input_tokens, output_tokens=output_tokens,
+        concurrency=1 if concurrency is None else concurrency, prefix_hit_fraction=prefix_hit_fraction,
+    )  # fmt: skip
+    configuration = one_configuration(
+        catalog.find("model", model),
+        catalog.find("engine", engine),
+        engine_version,
+        catalog.find("gpu", gpu),
+        catalog.find("weight_format", weight_dtype),
+        catalog.find("kv_format", kv_cache_dtype),
+        tp=tp,
+        pp=pp,
+        dp=dp,
+        ep=ep,
+    )
+    memory = replica_memory(configuration, max_model_len=input_tokens + output_tokens, max_num_seqs=max_num_seqs)
+    mix = TokenMix(
+        ("all",), np.ones(1), np.array([float(input_tokens)]), np.array([float(output_tokens)]), prefix_hit_fraction
+    )
+    in_flight = None if concurrency is None else np.array([float(concurrency)])
+    performance = replica_performance(configuration, memory, mix, in_flight, catalog.calibration)
+    requests_per_s = float(performance.rate_rps[0, 0])
+    ttft_low, ttft_high = performance.ttft_interval_ms[:, 0, 0].tolist()
+    tpot_low, tpot_high = performance.tpot_interval_ms[:, 0, 0].tolist()
+    return PerformanceEstimate(
+        ttft_ms=float(performance.ttft_ms[0, 0]),
+        tpot_ms=float(performance.tpot_ms[0, 0]),
+        output_tokens_per_s=requests_per_s * output_tokens,
+        requests_per_s=requests_per_s,
+        ttft_interval_ms=(ttft_low, ttft_high),
+        tpot_interval_ms=(tpot_low, tpot_high),
+        parts={name: float(part[0]) for name, part in performance.parts.items()},
+        ttft_parts={name: float(part[0]) for name, part in performance.ttft_parts.items()},
+        batch=float(performance.batch[0]),
+        limit=LIMITS[int(performance.limit[0])],
+        fits=bool(memory.fits[0]),
+        extrapolated=bool(performance.extrapolated[0]),
+        source=catalog.calibration.id,
+    )
+
+
+def _check(*, prefix_hit_fraction: float, **counts: int) -> None:
+    faults = [
+        Fault(f"{name} is {value}; it must be a whole number of at least 1", key=name)
+        for name, value in counts.items()
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
+    ]
+    if not 0.0 <= prefix_hit_fraction <= 1.0:
+        faults.append(Fault(f"prefix_hit_fraction is {prefix_hit_fraction}; it must lie between 0 and 1", key="prefix_hit_fraction"))
+    if faults:
+        raise InputError(faults)

@@ -1,0 +1,104 @@
+"""Continuous batching in closed form: how prefills and decoding share a replica with so many requests in flight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.units import MS_PER_S
+from optimizer.performance.constants import RowConstants
+from optimizer.performance.step import StepParts, column, decode_step, prefill_ms
+from optimizer.performance.work import Work
+from optimizer.serving_config import BoolArray, FloatArray
+
+ROUNDS = 3
+"""Of the fixed point between batch and step time; a further one moves the step by less than one in a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Replicas under a constant number of requests; milliseconds, arrays [n] or [n, R]."""
+
+    running: FloatArray
+    """Requests in flight, as far as the replica holds them."""
+    step: StepParts
+    """A decode step without prefills."""
+    interleaved_ms: FloatArray
+    """By which prefills of others lengthen a step on average."""
+    preempted_ms: FloatArray
+    """Of a token: waiting for KV blocks after admission."""
+    tpot_ms: FloatArray
+    request_ms: FloatArray
+    """Of a request, once."""
+    steps_ms: FloatArray
+    """Decode steps around the prefill."""
+    prefill_ms: FloatArray  # [n, R]
+    waiting_ms: FloatArray
+    """For prefills of others, and for a place in the batch."""
+    ttft_ms: FloatArray  # [n, R]
+    rate_rps: FloatArray  # [n, R]
+    """Requests of one class alone that the places of the batch pass through at these step times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many requests a replica holds at once."""
+
+    requests: FloatArray  # [n]
+    by_kv_cache: BoolArray  # [n] the KV cache sets it, not max_num_seqs
+
+
+def closed_loop(
+    work: Work, constants: RowConstants, concurrency: FloatArray, capacity: Capacity, output_tokens: FloatArray
+) -> Served:
+    """`concurrency` [n] requests always in flight, `output_tokens` [R] or [n, R] of each class.
+
+    Of N admitted requests, one that decodes meets the other N − 1 as they are at any moment (arrival theorem): its steps
+    have D = 1 + (N − 1) · (part of its time that a request decodes) sequences, and carry (D − 1) / (output − 1) prefills of
+    others each. TTFT is the own prefill, some steps, and the prefills waited for: a few as soon as there are others, and
+    more with N, because requests arrive in bunches. Those beyond capacity wait for a place by Little's law, N_waiting /
+    rate: before admission by the part of the KV cache that a prompt needs, after it (preemption) by the rest.
+    """
+    c = constants
+    running = np.minimum(concurrency, capacity.requests)
+    others = running - 1.0
+    own_prefill = prefill_ms(work, c)
+    mean_prefill = own_prefill @ work.share
+    delay = mean_prefill * c.prefill_interference * _share_of_ranks(work, c)
+    waited = delay * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
+    sharing = others
+    for _ in range(ROUNDS):
+        step = decode_step(work, c, 1.0 + sharing)
+        step_ms = step.total
+        interleaved = sharing / work.decode_steps * delay
+        first = c.request_ms + c.ttft_steps * step_ms + mean_prefill + waited
+        decoding = work.decode_steps * (step_ms + interleaved)
+        sharing = others * decoding / (decoding + first)
+    residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (
+        column(first - mean_prefill) + own_prefill
+    )
+    outside = (concurrency - running) * (residence @ work.share) / running
+    admission = np.where(capacity.by_kv_cache, work.admission_fraction, 1.0) * outside
+    preempted = (outside - admission) / work.decode_steps
+    waiting = waited + admission
+    return Served(
+        running=running,
+        step=step,
+        interleaved_ms=interleaved,
+        preempted_ms=preempted,
+        tpot_ms=step_ms + interleaved + preempted,
+        request_ms=c.request_ms + 0.0 * running,
+        steps_ms=c.ttft_steps * step_ms,
+        prefill_ms=own_prefill,
+        waiting_ms=waiting,
+        ttft_ms=column(first - mean_prefill + admission) + own_prefill,
+        rate_rps=MS_PER_S * column(running) / residence,
+    )
+
+
+def _share_of_ranks(work: Work, constants: RowConstants) -> FloatArray:
+    """Part of the replica that one prefill occupies: a stage, and an attention rank that the others then wait for."""
+    uneven = np.where(work.dp > 1.0, 1.0 + constants.data_parallel_imbalance, 1.0)
+    share: FloatArray = uneven / (work.dp * work.pp)
+    return share

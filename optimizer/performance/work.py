@@ -1,0 +1,243 @@
+"""The work of a decode step and of a prefill on one rank, as milliseconds at the card's rated speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.schema import Calibration, Gpu, WeightFormat
+from catalog.units import GB, MS_PER_S, TERA
+from optimizer.performance.mix import TokenMix
+from optimizer.performance.tables import ACTIVATION_BYTES, ModelTables, tables_of
+from optimizer.serving_config import Configurations, FloatArray, IntArray
+
+FAST, PCIE, NETWORK = range(3)
+LINKS = ("fast", "pcie", "network")
+"""What joins ranks, as in `Traits.link`."""
+TP, KV_HEADS, REPLICATED, EXPERTS = range(4)
+"""Columns of the tables, as in `SPLITS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What decoding and prefilling ask of a rank; arrays broadcast against [n], those marked against [n, R].
+
+    Times are at rated speed: constants turn them into real ones.
+    """
+
+    dense_read_ms: FloatArray
+    """Weights outside the experts."""
+    expert_read_ms: FloatArray
+    """All experts of the rank."""
+    kv_read_ms: FloatArray
+    """Per sequence of an attention rank: KV cache at the mean context, recurrent states."""
+    dense_compute_ms: FloatArray
+    """Per token of an attention rank."""
+    expert_compute_ms: FloatArray
+    """Per token of the replica."""
+    attention_compute_ms: FloatArray
+    """Per sequence of an attention rank, at the mean context."""
+    prefill_compute_ms: FloatArray  # [n, R] matrix products of one prompt
+    prefill_attention_ms: FloatArray  # [n, R]
+    prefill_link_ms: FloatArray  # [n, R]
+    untouched_fraction: float
+    """Part of the experts that one token leaves untouched; 0 for a dense model."""
+    all_reduce_hops: FloatArray
+    """All-reduces of a step, times the doublings of their ranks."""
+    all_reduce_link_ms: FloatArray
+    """Per token of an attention rank."""
+    all_to_alls: FloatArray
+    """Exchanges of tokens with experts in a step."""
+    all_to_all_link_ms: FloatArray
+    """Per token of the replica."""
+    hand_overs: FloatArray
+    """Between pipeline stages in a step."""
+    hand_over_link_ms: FloatArray
+    """Per token of the replica."""
+    expert_parallel: FloatArray
+    """1 where whole experts lie on different ranks."""
+    layers: float
+    moe_layers: float
+    latent_layers: float
+    recurrent_layers: float
+    pp: FloatArray
+    dp: FloatArray
+    share: FloatArray  # [R]
+    decode_steps: float
+    """Of the mean request, after its first token; at least one."""
+    admission_fraction: float
+    """Part of a running sequence's KV cache that it must have to be admitted; for the rest it can be preempted."""
+
+
+def work_of(configurations: Configurations, mix: TokenMix, calibration: Calibration) -> Work:
+    """The work of n configurations of one model at a mix of request classes."""
+    tables = tables_of(configurations.model, configurations.weight_formats)
+    rank = _Rank(configurations, tables)
+    kv_read_ms, attention_ms = _attention_per_sequence(rank, mix)
+    dense_ms, expert_ms = rank.dense_compute_ms, rank.expert_compute_ms
+    tp, pp, dp = rank.tp, rank.pp, rank.dp
+    ranks_link, stages_link = links_of(configurations, calibration)
+    message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
+    message_ms = message_gb / rank.link_gb_per_s(ranks_link, calibration) * MS_PER_S
+    hand_over_ms = message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S
+    reduces = 2.0 * tables.layers * (tp > 1)
+    reduce_ms = reduces * 2.0 * (tp - 1.0) / tp * message_ms
+    exchanges = 2.0 * tables.moe_layers * (dp > 1)
+    tokens = mix.computed_tokens
+    held = output_held_fraction(configurations, calibration)
+    return Work(
+        dense_read_ms=rank.read_ms(rank.dense_bytes),
+        expert_read_ms=rank.read_ms(rank.expert_bytes),
+        kv_read_ms=kv_read_ms,
+        dense_compute_ms=dense_ms,
+        expert_compute_ms=expert_ms,
+        attention_compute_ms=attention_ms,
+        prefill_compute_ms=(dense_ms + expert_ms * dp)[:, None] * tokens,
+        prefill_attention_ms=_prefill_attention_ms(rank, mix),
+        prefill_link_ms=reduce_ms[:, None] * tokens,
+        untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
+        all_reduce_hops=reduces * np.log2(tp),
+        all_reduce_link_ms=reduce_ms,
+        all_to_alls=exchanges,
+        all_to_all_link_ms=exchanges * (dp - 1.0) / dp * message_ms,
+        hand_overs=pp - 1.0,
+        hand_over_link_ms=(pp - 1.0) * hand_over_ms,
+        expert_parallel=(configurations.ep > 1).astype(np.float64),
+        layers=float(tables.layers),
+        moe_layers=float(tables.moe_layers),
+        latent_layers=float(tables.latent_layers),
+        recurrent_layers=float(tables.recurrent_layers),
+        pp=pp,
+        dp=dp,
+        share=mix.share,
+        decode_steps=mix.decode_steps,
+        admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else 1.0,
+    )
+
+
+def output_held_fraction(configurations: Configurations, calibration: Calibration) -> float:
+    """Part of a request's output that counts against the KV cache on average while it runs."""
+    fractions = calibration.output_held_fraction
+    return fractions.get(configurations.engine.id, fractions[""])
+
+
+def links_of(configurations: Configurations, calibration: Calibration) -> tuple[IntArray, IntArray]:
+    """[n] indices into LINKS, as far as the card alone can tell: among the ranks of a stage, and between stages."""
+    gpus = configurations.gpus
+    fast = np.array([g.link_domain_gpus if g.link_gb_per_s is not None else 1 for g in gpus])[configurations.gpu]
+    server = np.maximum(fast, calibration.server_gpus)
+    replica = configurations.gpus_per_replica
+    within_stage, within_replica = (
+        np.where(ranks <= fast, FAST, np.where(ranks <= server, PCIE, NETWORK))
+        for ranks in (replica // configurations.pp, replica)
+    )
+    return within_stage, within_replica
+
+
+class _Rank:
+    """Bytes, operations and speeds of one rank; arrays [n]."""
+
+    def __init__(self, configurations: Configurations, tables: ModelTables) -> None:
+        self.tables = tables
+        self.tp, self.pp, self.dp = (
+            degree.astype(np.float64) for degree in (configurations.tp, configurations.pp, configurations.dp)
+        )
+        self.of_format, self.of_gpu = configurations.weight_format, configurations.gpu
+        self.gpus = configurations.gpus
+        self.head_share = np.maximum(1.0 / self.tp, 1.0 / tables.kv_heads)
+        self.bandwidth_gb_per_s = self._of_cards([gpu.memory_bandwidth_gb_per_s for gpu in self.gpus])
+        quantized, plain = compute_rates(configurations)
+        self.quantized_tflops, self.plain_tflops = quantized[self.of_gpu, self.of_format], plain[self.of_gpu]
+        self.kv_bytes_per_value = np.array([f.bytes_per_value for f in configurations.kv_formats])[configurations.kv_format]
+
+    def _of_cards(self, values: list[float]) -> FloatArray:
+        return np.array(values, np.float64)[self.of_gpu]
+
+    def _dense(self, table: FloatArray) -> FloatArray:
+        columns = table[self.of_format]
+        dense: FloatArray = columns[:, TP] / self.tp + columns[:, KV_HEADS] * self.head_share + columns[:, REPLICATED]
+        return dense
+
+    def _expert(self, table: FloatArray) -> FloatArray:
+        expert: FloatArray = table[self.of_format, EXPERTS] / (self.tp * self.dp)
+        return expert
+
+    @property
+    def dense_bytes(self) -> FloatArray:
+        return self._dense(self.tables.weight_bytes)
+
+    @property
+    def expert_bytes(self) -> FloatArray:
+        return self._expert(self.tables.weight_bytes)
+
+    @property
+    def dense_compute_ms(self) -> FloatArray:
+        """Per token."""
+        return self.compute_ms(self._dense(self.tables.quantized_flops), self._dense(self.tables.plain_flops))
+
+    @property
+    def expert_compute_ms(self) -> FloatArray:
+        """Per token of the replica."""
+        return self.compute_ms(self._expert(self.tables.quantized_flops), self._expert(self.tables.plain_flops))
+
+    def compute_ms(self, quantized_flops: FloatArray, plain_flops: FloatArray) -> FloatArray:
+        ms: FloatArray = (quantized_flops / self.quantized_tflops + plain_flops / self.plain_tflops) / TERA * MS_PER_S
+        return ms
+
+    def read_ms(self, amount_bytes: FloatArray) -> FloatArray:
+        ms: FloatArray = amount_bytes / GB / self.bandwidth_gb_per_s * MS_PER_S
+        return ms
+
+    def link_gb_per_s(self, links: IntArray, calibration: Calibration) -> FloatArray:
+        pcie = self._of_cards([gpu.pcie_gb_per_s for gpu in self.gpus])
+        fast = self._of_cards([gpu.link_gb_per_s or gpu.pcie_gb_per_s for gpu in self.gpus])
+        return np.choose(links, [fast, pcie, np.full_like(pcie, calibration.network_gb_per_s)])
+
+
+def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArray]:
+    """Rated TFLOPS of quantized tensors [gpus, formats] and of the others [gpus]."""
+    engine = configurations.engine.id
+    plain = np.array([_plain_tflops(gpu) for gpu in configurations.gpus])
+    quantized = np.array(
+        [[_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats] for gpu in configurations.gpus]
+    )
+    return quantized, plain
+
+
+def _tflops(gpu: Gpu, weight_format: WeightFormat, engine: str) -> float:
+    """Where the engine does not run the format, memory says so; the figures are those of 16-bit arithmetic."""
+    dtype = weight_format.compute_dtype(engine, gpu)
+    return (gpu.tflops.rate(dtype) if dtype is not None else None) or _plain_tflops(gpu)
+
+
+def _plain_tflops(gpu: Gpu) -> float:
+    rate = gpu.tflops.bf16 or gpu.tflops.fp16 or gpu.tflops.fp32
+    assert rate is not None, f"{gpu.id}: no rate in 16 or 32 bit"
+    return rate
+
+
+def _attention_per_sequence(rank: _Rank, mix: TokenMix) -> tuple[FloatArray, FloatArray]:
+    """[n] reading the cache and [n] attention arithmetic, of one sequence in one step."""
+    values_by_head = values_shared = indexer_bytes = state_bytes = flops = 0.0
+    context = mix.attended_tokens(np.inf)
+    for group in rank.tables.attention:
+        attended = mix.attended_tokens(group.attended_limit)
+        values_by_head += group.layers * group.kv_head_values_per_token * attended
+        values_shared += group.layers * group.shared_values_per_token * attended
+        indexer_bytes += group.layers * group.indexer_bytes_per_token * context
+        state_bytes += group.layers * group.state_bytes
+        flops += group.layers * (group.flops_per_context_token * attended + group.indexer_flops_per_context_token * context)
+    cached = (values_by_head * rank.head_share + values_shared) * rank.kv_bytes_per_value
+    read_ms = rank.read_ms(cached + indexer_bytes + state_bytes / rank.tp)
+    return read_ms, rank.compute_ms(np.zeros(1), flops / rank.tp)
+
+
+def _prefill_attention_ms(rank: _Rank, mix: TokenMix) -> FloatArray:
+    """[n, R]"""
+    flops = np.zeros(len(mix.share))
+    for group in rank.tables.attention:
+        flops += group.layers * group.flops_per_context_token * mix.prefill_attended_tokens(group.attended_limit)
+        flops += group.layers * group.indexer_flops_per_context_token * mix.prefill_attended_tokens(np.inf)
+    per_flop_ms: FloatArray = MS_PER_S / TERA / (rank.plain_tflops * rank.tp)
+    return per_flop_ms[:, None] * flops

@@ -1,0 +1,115 @@
+"""Bytes per token and per sequence: heads, latents, windows, padding, recurrent states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog import Catalog
+from optimizer.memory import MemoryEstimate, estimate_memory
+
+
+def estimate(catalog: Catalog, model: str, **arguments: Any) -> MemoryEstimate:
+    defaults = {"gpu": "h200-sxm", "weight_dtype": "bf16", "max_model_len": 8192, "engine_version": "0.19.0"}
+    return estimate_memory(catalog, model=model, **(defaults | arguments))
+
+
+def test_grouped_query_attention_caches_keys_and_values_of_every_head_and_layer(catalog: Catalog) -> None:
+    # 2 × 64 layers × 8 heads × 128 × 2 B = 256 KiB; with fp8 half of it; over 2 ranks half of it
+    assert estimate(catalog, "Qwen/Qwen3-32B").kv_bytes_per_token == 256 * 1024
+    assert estimate(catalog, "Qwen/Qwen3-32B", kv_cache_dtype="fp8").kv_bytes_per_token == 128 * 1024
+    assert estimate(catalog, "Qwen/Qwen3-32B", tp=2).kv_bytes_per_token == 128 * 1024
+
+
+def test_heads_are_replicated_once_tp_exceeds_them(catalog: Catalog) -> None:
+    # 94 layers × 1 of 4 heads × 128 × 2 × 2 B = 48,128 B at tp 4 and at tp 8 (the log at tp 8: 48,006 B)
+    at = {tp: estimate(catalog, "Qwen/Qwen3-235B-A22B", tp=tp).kv_bytes_per_token for tp in (1, 2, 4, 8)}
+    assert at == {1: 4 * 48_128, 2: 2 * 48_128, 4: 48_128, 8: 48_128}
+
+
+def test_a_latent_is_kept_whole_on_every_rank(catalog: Catalog) -> None:
+    # (512 + 64) × 2 B × 61 layers = 70,272 B, whatever tp; Kimi-VL's log says the same of tp 1 and 2
+    at = [estimate(catalog, "deepseek-ai/DeepSeek-V3", tp=tp).kv_bytes_per_token for tp in (1, 4, 8)]
+    assert at == [70_272] * 3
+
+
+def test_sparse_latent_attention_caches_packed_rows_and_its_indexer(catalog: Catalog) -> None:
+    # 656 B (fp8_ds_mla) + 132 B (fp8 key and scale of the indexer), 61 layers
+    packed = estimate(catalog, "deepseek-ai/DeepSeek-V3.2", kv_cache_dtype="fp8", tp=8)
+    assert packed.kv_bytes_per_token == 61 * (656 + 132)
+
+
+def test_gemma_3_allocates_seventy_layers_for_sixty_two(catalog: Catalog) -> None:
+    # 10 full layers and 52 windowed ones in 6 groups of 10, the last padded: 70 × 16 heads × 128 × 2 × 2 B.
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: 573,582 B
+    assert estimate(catalog, "google/gemma-3-27b-it").kv_bytes_per_token == 70 * 8192
+    assert estimate(catalog, "google/gemma-3-4b-it").kv_bytes_per_token == 35 * 4096  # 34 layers; the log: 143,374 B
+    before = estimate(catalog, "google/gemma-3-27b-it", engine_version="0.8.5")
+    assert before.kv_bytes_per_token == 62 * 8192  # windows not used yet: every layer like a full one
+
+
+def test_windowed_layers_stop_growing(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: gpt-oss-20b 155.75 requests of 8192; a windowed group
+    # keeps min(8192, 127 + 8192) tokens and one block more: 512 + 513 blocks of 16 a request
+    short = estimate(catalog, "openai/gpt-oss-20b", weight_dtype="mxfp4", gpu="h100-sxm", gpu_memory_utilization=0.95)
+    blocks = short.kv_cache_gib * 2**30 / (12 * 16 * 2048)
+    assert short.max_concurrency == pytest.approx(blocks / (512 + 513))
+    assert short.max_concurrency == pytest.approx(155.75, rel=0.01)
+    long = estimate(catalog, "openai/gpt-oss-20b", weight_dtype="mxfp4", gpu="h100-sxm", max_model_len=131072)
+    # 8192 blocks of the full group, 520 + 1 of the windowed one
+    assert long.max_concurrency * (8192 + 521) == pytest.approx(long.kv_cache_gib * 2**30 / (12 * 16 * 2048))
+
+
+def test_recurrent_layers_raise_attention_blocks_until_a_page_holds_a_state(catalog: Catalog) -> None:
+    # public log of vLLM 0.11.0, Qwen3-Next-80B on 2 H200: KV 44.59 GiB; 973,760 tokens; 262,144 -> 14.77x.
+    # Page: conv 24,576 B + state 524,288 B a rank ÷ 1,024 B a token -> blocks of 544; 12 full layers and 3 groups of
+    # 12 recurrent ones: 4 × 12 × 1,024 B a token as printed.
+    logged = estimate(catalog, "Qwen/Qwen3-Next-80B-A3B-Instruct", tp=2, max_model_len=262144, engine_version="0.11.0")
+    assert logged.kv_bytes_per_token == 49_152
+    assert logged.kv_cache_tokens % 544 == 0
+    blocks = logged.kv_cache_gib * 2**30 / (544 * 1024 * 12)
+    assert logged.max_concurrency == pytest.approx(blocks / (482 + 3))  # ⌈262,144 ÷ 544⌉ and a state in each group
+    assert logged.kv_cache_gib * 2**30 / 973_760 / 49_152 == pytest.approx(1.0, rel=0.02)
+
+
+def test_states_alone_can_cap_concurrency(catalog: Catalog) -> None:
+    short = estimate(catalog, "Qwen/Qwen3.5-27B", max_model_len=16)
+    assert short.max_concurrency < short.kv_cache_tokens / 16 / 10  # its tokens would make ten times as many requests
+
+
+def test_vllm_refuses_more_sequences_than_blocks_of_states(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/49064: "max_num_seqs (1024) exceeds available Mamba cache blocks"
+    many = estimate(catalog, "Qwen/Qwen3.5-27B", gpu="h100-sxm", max_num_seqs=1024, engine_version="0.28.0")
+    few = estimate(catalog, "Qwen/Qwen3.5-27B", gpu="h100-sxm", max_num_seqs=128, engine_version="0.28.0")
+    assert (many.fits, many.reason_key) == (False, "state")
+    assert few.fits
+
+
+def test_a_pipeline_holds_as_many_tokens_as_its_poorest_stage(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205, 2 stages: one rank prints 66.54 GiB, the replica holds
+    # 1,075,312 tokens × 16 layers × 4,096 B = 65.63 GiB: the last stage also samples
+    logged = estimate(
+        catalog, "meta-llama/Llama-3.1-8B-Instruct", pp=2, gpu="h100-sxm", gpu_memory_utilization=0.95
+    )  # fmt: skip
+    assert logged.kv_cache_tokens == pytest.approx(1_075_312, rel=0.005)
+    assert logged.kv_cache_gib == pytest.approx(65.63, rel=0.005)
+
+
+def test_since_0_21_tokens_of_layered_caches_are_requests_times_their_length(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/54662
+    newer = estimate(catalog, "google/gemma-3-27b-it", engine_version="0.25.0", max_model_len=32768)
+    assert newer.kv_cache_tokens == pytest.approx(newer.max_concurrency * 32768, abs=1)
+
+
+def test_sglang_sets_part_of_the_pool_aside_for_states(catalog: Catalog) -> None:
+    # mamba_full_memory_ratio 0.9: states get 0.9 ÷ 1.9 of what weights leave
+    estimate_ = estimate_memory(
+        catalog, model="Qwen/Qwen3-Next-80B-A3B-Instruct", gpu="h200-sxm", weight_dtype="bf16", tp=2, engine="sglang",
+        max_model_len=8192,
+    )  # fmt: skip
+    rest = estimate_.budget_gib - estimate_.weights_gib
+    assert estimate_.kv_cache_gib == pytest.approx(rest / 1.9, rel=0.001)
+    assert estimate_.kv_bytes_per_token == 12 * 1024
+    slots = (rest - estimate_.kv_cache_gib) * 2**30 / estimate_.state_bytes_per_sequence
+    assert estimate_.max_concurrency <= slots * 1.0001

@@ -1,0 +1,196 @@
+"""Figures that engines printed when they started, against ours; every row names its log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog import Catalog
+from optimizer.memory import estimate_memory
+
+SWEEP = "https://github.com/llm-d-incubation/llm-d-planner/pull/205"
+EMPIRICAL = "https://github.com/llm-d-incubation/llm-d-planner/blob/main/docs/empirical-vllm-memory-results.md"
+H100 = {"gpu": "h100-sxm", "gpu_memory_gib": 79.19, "gpu_memory_utilization": 0.95, "max_model_len": 8192}
+V19 = H100 | {"engine_version": "0.19.0"}
+V16 = H100 | {"gpu_memory_gib": 79.18, "gpu_memory_utilization": 0.9, "max_model_len": 16000, "engine_version": "0.16"}
+
+# (arguments, what the log says, log)
+POOLS: list[tuple[dict[str, Any], dict[str, float], str]] = [
+    (
+        V19 | {"model": "meta-llama/Llama-3.1-8B-Instruct", "weight_dtype": "bf16"},
+        {"weights_gib": 14.99, "activation_gib": 1.89, "non_torch_gib": 0.25, "kv_cache_gib": 58.11,
+         "kv_cache_tokens": 476016, "max_concurrency": 58.11},
+        SWEEP,
+    ),
+    (
+        V19 | {"model": "meta-llama/Llama-3.1-8B-Instruct", "weight_dtype": "bf16", "kv_cache_dtype": "fp8"},
+        {"kv_cache_gib": 58.11, "kv_cache_tokens": 952032, "max_concurrency": 116.21},
+        SWEEP,
+    ),
+    (
+        V19 | {"model": "meta-llama/Llama-3.3-70B-Instruct", "weight_dtype": "fp8", "tp": 4},
+        {"weights_gib": 16.96, "activation_gib": 1.97, "non_torch_gib": 2.21, "kv_cache_gib": 54.09,
+         "kv_cache_tokens": 708992, "max_concurrency": 86.55},
+        SWEEP,
+    ),
+    (
+        V19 | {"model": "Qwen/Qwen3-30B-A3B", "weight_dtype": "bf16"},
+        {"weights_gib": 56.88, "activation_gib": 2.68, "kv_cache_gib": 15.41, "kv_cache_tokens": 168288},
+        SWEEP,
+    ),
+    (
+        V19 | {"model": "openai/gpt-oss-20b", "weight_dtype": "mxfp4", "tp": 2, "gpu_memory_utilization": 0.9},
+        {"weights_gib": 7.01, "activation_gib": 2.87, "kv_cache_gib": 59.32, "kv_cache_tokens": 2591776,
+         "max_concurrency": 316.07},
+        SWEEP,
+    ),
+    (
+        V19 | {"model": "google/gemma-2-27b-it", "weight_dtype": "bf16"},
+        {"weights_gib": 50.72, "activation_gib": 3.66, "kv_cache_gib": 20.59, "kv_cache_tokens": 58672},
+        SWEEP,
+    ),
+    (
+        V16 | {"model": "Qwen/Qwen3-32B", "weight_dtype": "bf16", "tp": 2},
+        {"weights_gib": 30.59, "activation_gib": 5.64, "non_torch_gib": 0.54, "kv_cache_gib": 34.49},
+        EMPIRICAL,
+    ),
+    (  # V0: max_num_batched_tokens is the context, so that the layer's peak exceeds the sampler's
+        {"model": "Qwen/Qwen2.5-1.5B-Instruct", "gpu": "t4", "weight_dtype": "fp16", "engine_version": "0.7",
+         "gpu_memory_utilization": 0.5, "gpu_memory_gib": 14.56, "max_model_len": 32768},
+        {"weights_gib": 2.8875, "activation_gib": 2.02, "kv_cache_gib": 2.36, "kv_cache_tokens": 88304,
+         "max_concurrency": 2.69},
+        "public log of vLLM 0.7 on a T4: 14.56 x .50; weights 2.89; non_torch .01; act 2.02; kv 2.36 GiB; blocks 5519",
+    ),
+    (
+        {"model": "Qwen/Qwen3-235B-A22B-Instruct-2507", "gpu": "l40s", "weight_dtype": "fp8-block", "tp": 8, "ep": 8,
+         "engine_version": "0.10.2", "gpu_memory_utilization": 0.9, "gpu_memory_gib": 44.42, "max_model_len": 32768,
+         "max_num_batched_tokens": 2048},
+        {"weights_gib": 27.72, "activation_gib": 1.4, "kv_cache_gib": 10.65, "kv_cache_tokens": 238208,
+         "max_concurrency": 7.27},
+        "public log of vLLM 0.10.2 on 8 L40S: weight 27.72; act 1.4; non-torch .21; graph 3.45; KV 10.65 GiB",
+    ),
+    (  # 371 blocks of 784 tokens a group, 1487 in all: 42 + 3 of them a request
+        {"model": "Qwen/Qwen3.5-27B", "gpu": "h20", "gpu_memory_gib": 139.8, "weight_dtype": "bf16",
+         "engine_version": "0.19.0", "max_model_len": 32768, "max_num_seqs": 16, "max_num_batched_tokens": 16384},
+        {"kv_cache_tokens": 290864, "max_concurrency": 33.04},
+        "https://github.com/vllm-project/vllm/issues/40691",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "logged", "log"), POOLS, ids=[f"{a['model']}-{i}" for i, (a, _, _) in enumerate(POOLS)]
+)
+def test_vllm_start_up_logs_are_met_within_two_percent(
+    catalog: Catalog, arguments: dict[str, Any], logged: dict[str, float], log: str
+) -> None:
+    estimate = estimate_memory(catalog, **arguments)
+    tolerances = {"activation_gib": 0.06, "non_torch_gib": 0.08}
+    for name, value in logged.items():
+        close = pytest.approx(value, abs=tolerances[name]) if name in tolerances else pytest.approx(value, rel=0.02)
+        assert getattr(estimate, name) == close, (name, log)
+
+
+def test_a_configuration_that_vllm_started_fits(catalog: Catalog) -> None:
+    assert all(estimate_memory(catalog, **arguments).fits for arguments, _, _ in POOLS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason", "log"),
+    [
+        # 62.00 GiB needed for one request, 48.66 GiB there: attention is not sharded under data parallelism
+        ({"model": "Qwen/Qwen3-Coder-480B-A35B-Instruct", "gpu": "h200-sxm", "weight_dtype": "fp8-block", "dp": 8,
+          "ep": 8, "engine_version": "0.10.1", "gpu_memory_utilization": 0.9, "max_model_len": 262144},
+         "context", "https://github.com/vllm-project/recipes/pull/12"),
+        ({"model": "openai/gpt-oss-120b", "gpu": "h100-sxm", "weight_dtype": "mxfp4", "engine_version": "0.10.1",
+          "gpu_memory_utilization": 0.9}, "memory", "https://github.com/vllm-project/vllm/issues/23278"),
+        ({"model": "Qwen/Qwen3-32B", "gpu": "h100-sxm", "weight_dtype": "bf16", "engine_version": "0.16",
+          "gpu_memory_utilization": 0.9, "max_model_len": 32000}, "context", EMPIRICAL),
+        # the sampler warms up with 1024 requests after the pool is taken
+        (V19 | {"model": "openai/gpt-oss-20b", "weight_dtype": "mxfp4"}, "start_up", SWEEP),
+        (V19 | {"model": "Qwen/Qwen3-14B", "weight_dtype": "bf16", "tp": 5}, "heads", SWEEP),
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "a10", "weight_dtype": "bf16", "engine_version": "0.7",
+          "gpu_memory_utilization": 0.9, "max_model_len": 131072}, "context",
+         "public log of vLLM 0.7 on an A10: 131072 > KV capacity 37696 tokens"),
+    ],
+)  # fmt: skip
+def test_a_configuration_that_vllm_refused_does_not_fit_for_the_same_reason(
+    catalog: Catalog, arguments: dict[str, Any], reason: str, log: str
+) -> None:
+    estimate = estimate_memory(catalog, **arguments)
+    assert (estimate.fits, estimate.reason_key) == (False, reason), log
+
+
+def test_vllm_parts_add_up_to_the_budget(catalog: Catalog) -> None:
+    estimate = estimate_memory(catalog, **V19, model="Qwen/Qwen3-8B", weight_dtype="bf16")
+    parts = estimate.weights_gib + estimate.activation_gib + estimate.non_torch_gib + estimate.kv_cache_gib
+    assert parts == pytest.approx(79.19 * 0.95)
+    newer = estimate_memory(catalog, **H100, engine_version="0.25.0", model="Qwen/Qwen3-8B", weight_dtype="bf16")
+    parts = newer.weights_gib + newer.activation_gib + newer.non_torch_gib + newer.cuda_graph_gib + newer.kv_cache_gib
+    assert parts == pytest.approx(79.19 * 0.95)  # since 0.21 graphs are inside
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tokens", "log"),
+    [
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm", "engine_version": "0.4.4"}, 442750,
+         "public log of SGLang 0.4.4 on an H100: weights 15.11 GB; KV #tokens 442750, K 27.02 V 27.02 GB"),
+        ({"model": "Qwen/QwQ-32B", "gpu": "l4", "tp": 4, "engine_version": "0.4.3", "gpu_memory_utilization": 0.85,
+          "max_model_len": 32768}, 46611,
+         "public log of SGLang 0.4.3 on 4 L4: weights 15.54 GB/GPU; KV #tokens 46611, K 1.42, V 1.42 GB"),
+        ({"model": "Qwen/Qwen3-235B-A22B", "gpu": "h100-sxm", "tp": 4, "weight_dtype": "fp8-block",
+          "engine_version": "0.4.9", "gpu_memory_utilization": 0.93}, 367404,
+         "https://github.com/vllm-project/vllm/issues/21348"),
+    ],
+)  # fmt: skip
+def test_sglang_gives_the_pool_what_its_fraction_leaves_after_weights(
+    catalog: Catalog, arguments: dict[str, Any], tokens: int, log: str
+) -> None:
+    estimate = estimate_memory(catalog, **({"weight_dtype": "bf16", "engine": "sglang"} | arguments))
+    assert estimate.kv_cache_tokens == pytest.approx(tokens, rel=0.03), log
+    assert estimate.kv_cache_gib == pytest.approx(estimate.budget_gib - estimate.weights_gib)
+
+
+def test_trtllm_takes_a_fraction_of_what_is_free_after_the_engine(catalog: Catalog) -> None:
+    # public log: "Allocated 68.69 GiB for max tokens in paged KV cache (643136)" on an H100, fraction 0.9
+    estimate = estimate_memory(catalog, model="Qwen/Qwen3-0.6B", gpu="h100-sxm", weight_dtype="bf16", engine="trtllm")
+    assert estimate.kv_cache_gib == pytest.approx(68.69, rel=0.01)
+    assert estimate.kv_bytes_per_token == 2 * 28 * 8 * 128 * 2  # 114,688; the log: 114,681
+    free = estimate.budget_gib - estimate.weights_gib - estimate.activation_gib
+    assert estimate.kv_cache_gib == pytest.approx(0.9 * free)
+
+
+@pytest.mark.parametrize(
+    ("kv_cache_dtype", "mib", "log"),
+    [
+        ("auto", 448, "llama.cpp b8247, Llama-3.2-3B at 4096 cells: 224 K + 224 V MiB"),
+        ("q8_0", 2 * 119, "the same: K q8_0 119 MiB, 34 bytes for 32 values"),
+        ("q4_0", 2 * 63, "the same: K q4_0 63 MiB, 18 bytes for 32 values"),
+    ],
+)
+def test_llamacpp_caches_have_their_exact_block_sizes(
+    catalog: Catalog, kv_cache_dtype: str, mib: float, log: str
+) -> None:
+    estimate = estimate_memory(
+        catalog, model="meta-llama/Llama-3.2-3B-Instruct", gpu="rtx-4090", weight_dtype="gguf-q4_0", engine="llamacpp",
+        kv_cache_dtype=kv_cache_dtype, max_model_len=4096,
+    )  # fmt: skip
+    assert estimate.kv_bytes_per_token * 4096 / 2**20 == pytest.approx(mib, rel=0.001), log
+
+
+def test_llamacpp_computes_its_logits_for_a_whole_micro_batch(catalog: Catalog) -> None:
+    # public log, Qwen3-1.7B: compute buffer 300.75 MiB at ubatch 512 = 512 × 151,936 × 4 B + 4 MiB
+    estimate = estimate_memory(
+        catalog, model="Qwen/Qwen3-1.7B", gpu="rtx-4090", weight_dtype="gguf-q4_k_m", engine="llamacpp"
+    )
+    assert estimate.activation_gib * 1024 == pytest.approx(300.75, rel=0.02)
+
+
+def test_llamacpp_keeps_windowed_layers_at_their_window(catalog: Catalog) -> None:
+    # https://github.com/ollama/ollama/issues/16480: 9216 MiB of 18 full layers at 131,072 cells × 2, SWA 90 MiB beside
+    estimate = estimate_memory(
+        catalog, model="openai/gpt-oss-120b", gpu="h100-sxm", weight_dtype="mxfp4", engine="llamacpp",
+        max_model_len=131072,
+    )  # fmt: skip
+    assert estimate.kv_bytes_per_token * 262144 / 2**30 == pytest.approx(9.088, rel=0.01)

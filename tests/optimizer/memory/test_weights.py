@@ -1,0 +1,100 @@
+"""Bytes of weights on a rank: what shrinks, what is replicated, what a stage holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog import Catalog
+from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.memory.stages import layers_per_stage, stages_of
+
+GIB = 2**30
+
+
+def estimate(catalog: Catalog, model: str, weight_dtype: str = "bf16", **arguments: Any) -> MemoryEstimate:
+    return estimate_memory(
+        catalog, model=model, weight_dtype=weight_dtype, **({"gpu": "b300-sxm", "max_model_len": 4096} | arguments)
+    )
+
+
+def test_sixteen_bit_weights_are_two_bytes_a_parameter_and_the_rope_table(catalog: Catalog) -> None:
+    # 8,030,261,248 parameters × 2 B; rope: 131,072 positions × 128 × 2 B = 32 MiB
+    expected = (8_030_261_248 * 2 + 131_072 * 128 * 2) / GIB
+    assert estimate(catalog, "meta-llama/Llama-3.1-8B-Instruct").weights_gib == pytest.approx(expected, rel=1e-9)
+
+
+def test_tied_embeddings_are_stored_once(catalog: Catalog) -> None:
+    # 596,049,920 parameters, lm_head not counted again; rope: 40,960 × 128 × 2 B
+    expected = (596_049_920 * 2 + 40_960 * 128 * 2) / GIB
+    assert estimate(catalog, "Qwen/Qwen3-0.6B").weights_gib == pytest.approx(expected, rel=1e-9)
+
+
+def test_tied_embeddings_are_stored_on_the_first_and_on_the_last_stage(catalog: Catalog) -> None:
+    first, last = stages_of(catalog.models["Qwen/Qwen3-0.6B"], 2)
+    # 28 layers are 14 + 14; both hold 151,936 × 1,024; the final norm makes the difference
+    assert last.parameters.sum() - first.parameters.sum() == 1024
+
+
+def test_formats_leave_embeddings_head_and_norms_in_sixteen_bit(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: w4a16 5.38 GiB, w8a8 8.49 GiB
+    model = "meta-llama/Llama-3.1-8B-Instruct"
+    assert estimate(catalog, model, "gptq-int4", gpu="h100-sxm").weights_gib == pytest.approx(5.38, rel=0.005)
+    assert estimate(catalog, model, "int8", gpu="h100-sxm").weights_gib == pytest.approx(8.49, rel=0.005)
+
+
+def test_a_published_checkpoint_keeps_the_tensors_it_says_it_keeps(catalog: Catalog) -> None:
+    kept = catalog.models["openai/gpt-oss-20b"].checkpoint.kept_16bit
+    assert kept or catalog.models["openai/gpt-oss-20b"].checkpoint.weight_format == "mxfp4"
+    # only 19.1e9 of 20.9e9 parameters are 4-bit experts: 13.64 GiB in the log, 10.3 GiB were all of them
+    log = 13.64
+    assert estimate(catalog, "openai/gpt-oss-20b", "mxfp4", gpu="h100-sxm").weights_gib == pytest.approx(log, rel=0.01)
+
+
+def test_experts_repacked_for_marlin_are_padded(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/23278 (Marlin) and .../33155 (Triton): 65.97 and 64.38 GiB
+    by_version = {"0.10.1": 65.97, "0.14.1": 64.38}
+    for version, gib in by_version.items():
+        ours = estimate(catalog, "openai/gpt-oss-120b", "mxfp4", gpu="h100-sxm", engine_version=version).weights_gib
+        assert ours == pytest.approx(gib, rel=0.005)
+
+
+def test_key_and_value_projections_replicate_once_there_are_more_ranks_than_heads(catalog: Catalog) -> None:
+    # Qwen3-30B-A3B: 4 key/value heads of 128, hidden 2048, 48 layers: k and v projections are 2 × 512 × 2048 a layer.
+    # From tp 4 to 8 everything divisible halves, these stay, norms and routers are whole on every rank.
+    at = {tp: estimate(catalog, "Qwen/Qwen3-30B-A3B", tp=tp).weights_gib for tp in (2, 4, 8)}
+    kv_projection_gib = 48 * 2 * 512 * 2048 * 2 / 4 / GIB
+    whole = 2 * at[4] - at[2]  # what does not divide between tp 2 and 4
+    assert at[8] == pytest.approx((at[4] - whole - kv_projection_gib) / 2 + whole + kv_projection_gib)
+
+
+def test_experts_divide_by_every_rank_whether_whole_or_sliced(catalog: Catalog) -> None:
+    sliced = estimate(catalog, "Qwen/Qwen3-30B-A3B", tp=4)
+    whole = estimate(catalog, "Qwen/Qwen3-30B-A3B", tp=4, ep=4)
+    assert sliced.weights_gib == pytest.approx(whole.weights_gib)
+
+
+def test_attention_data_parallelism_replicates_attention_and_divides_experts(catalog: Catalog) -> None:
+    tensor = estimate(catalog, "Qwen/Qwen3-30B-A3B", tp=4)
+    data = estimate(catalog, "Qwen/Qwen3-30B-A3B", dp=4, ep=4)
+    assert data.weights_gib > tensor.weights_gib
+    assert data.kv_bytes_per_token == 4 * tensor.kv_bytes_per_token  # every rank keeps all 4 heads of its own requests
+
+
+def test_remaining_layers_go_to_later_stages_but_not_to_the_last() -> None:
+    assert layers_per_stage(62, 4) == [15, 16, 16, 15]
+    assert layers_per_stage(61, 8) == [7, 7, 8, 8, 8, 8, 8, 7]
+    assert layers_per_stage(32, 1) == [32]
+
+
+def test_pipeline_stages_cover_the_model(catalog: Catalog) -> None:
+    model = catalog.models["meta-llama/Llama-3.1-8B-Instruct"]
+    first, middle, last = stages_of(model, 4)
+    assert first.parameters.sum() + 2 * middle.parameters.sum() + last.parameters.sum() == 8_030_261_248
+
+
+def test_a_vision_tower_is_loaded_with_the_first_stage(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: Llama-4-Scout on 4 H100, 53.12 GiB a rank
+    ours = estimate(catalog, "meta-llama/Llama-4-Scout-17B-16E-Instruct", tp=4, gpu="h100-sxm").weights_gib
+    assert ours == pytest.approx(53.12, rel=0.002)
