@@ -1,0 +1,55 @@
+"""What a plan takes for granted, in sentences a buyer can check."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from catalog import Catalog
+from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
+from optimizer.layout import ReplicaGroup, Servers, WorkloadPlan
+from optimizer.scenario import Offer, Scenario
+
+
+def assumptions(
+    scenario: Scenario, catalog: Catalog, servers: Sequence[Servers], workloads: Sequence[WorkloadPlan]
+) -> tuple[str, ...]:
+    """Of what was predicted, converted, priced and powered in this plan; each said once."""
+    groups = [group for plan in workloads for group in plan.replica_groups if group.model is not None]
+    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *_of_servers(scenario, catalog, servers))))
+
+
+def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Iterator[str]:
+    if not groups:
+        return
+    sources = ", ".join(sorted({group.source for group in groups}))
+    share = f"{scenario.max_utilization_fraction:.0%}"
+    yield (
+        f"rates and latencies are predicted ({sources}) for a replica at its full batch, which is later than at the "
+        f"{share} that is planned on; requests arrive at random (Poisson)"
+    )
+    if converted := sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1}):
+        yield (
+            f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average relative "
+            "to bf16, not measured on your task"
+        )
+
+
+def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]) -> Iterator[str]:
+    for row in servers:
+        offer = scenario.inventory[row.offer]
+        if row.term == "rent" and offer.price_source:
+            yield f"{row.offer}: {offer.price_source}"
+        if row.term in ("own", "buy") and offer.power_kw_per_server is None and _power_matters(scenario):
+            sxm = catalog.gpus[offer.gpu].form_factor == "sxm"
+            host_share, how = (HOST_SHARE_SXM, "as in a DGX H100") if sxm else (HOST_SHARE_OTHER, "an estimate")
+            yield f"{row.offer}: the host draws {host_share:.0%} of the GPUs' rated power ({how}); state `power` to replace it"
+        if row.term == "buy" and (months := _lead_time_months(offer)):
+            yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts when they are there"
+
+
+def _power_matters(scenario: Scenario) -> bool:
+    return bool(scenario.facility.power_price_usd_per_kwh) or scenario.facility.power_cap_kw is not None
+
+
+def _lead_time_months(offer: Offer) -> float:
+    return (offer.buy.lead_time_months if offer.buy else None) or 0.0

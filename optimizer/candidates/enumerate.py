@@ -1,0 +1,133 @@
+"""All configurations worth looking at: formats the workload accepts × cards × degrees that divide."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from catalog import Catalog
+from catalog.architecture import Architecture, architecture_of
+from catalog.schema import Gpu, KvFormat, Model, WeightFormat
+from optimizer.memory.weights import effective_format
+from optimizer.scenario import Offer, Workload
+from optimizer.serving_config import Configurations, IntArray
+
+TENSOR_DEGREES = (1, 2, 4, 8, 16)
+PIPELINE_DEGREES = (1, 2, 3, 4, 6, 8)
+DATA_DEGREES = (1, 2, 4, 8)
+BILLION = 1e9
+
+
+def enumerate_configurations(
+    workload: Workload, offers: Sequence[Offer], catalog: Catalog, model_id: str, engine_id: str, rejected: Counter[str]
+) -> Configurations:
+    """Configurations of one model on one engine over the cards on offer, in the order ties are broken by.
+
+    Formats below the quality floor and formats a card cannot run are counted in `rejected`.
+    """
+    model, engine = catalog.models[model_id], catalog.engines[engine_id]
+    architecture = architecture_of(model)
+    gpus = tuple(catalog.gpus[gpu] for gpu in dict.fromkeys(offer.gpu for offer in offers))
+    weights = _weight_formats(workload, catalog, model)
+    kv = _kv_formats(workload, catalog)
+    degrees = _degrees(workload, architecture)  # [n, 4]
+    holds = np.array([[_some_offer_holds(offers, gpu, degree) for degree in degrees] for gpu in gpus])
+    grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
+    g, w, k, d = grid[:, holds[grid[0], grid[3]]]
+
+    quality = np.array([[quality_fraction(a, b, model) for b in kv] for a in weights]).reshape(len(weights), len(kv))
+    accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
+    runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
+    runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
+    supported = runs_weights[g, w] & runs_kv[g, k]
+    rejected["quality"] += int((supported & ~accepted).sum())
+    rejected["format"] += int((~supported).sum())
+    keep = accepted & supported
+    g, w, k, d = g[keep], w[keep], k[keep], d[keep]
+    tp, pp, dp, ep = np.array(degrees, np.int64).reshape(-1, 4)[d].T
+    return Configurations(model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep)
+
+
+def offer_holds(offer: Offer, tp: int, pp: int, dp: int) -> bool:
+    """Whether a replica has a place on an offer: inside one server, or filling whole servers stage by stage.
+
+    A tensor-parallel group never leaves its server. A pipeline larger than a server takes servers whole.
+    """
+    stage, replica, server = tp * dp, tp * dp * pp, offer.gpus_per_server
+    return replica <= server or (server % stage == 0 and replica % server == 0)
+
+
+def _some_offer_holds(offers: Iterable[Offer], gpu: Gpu, degree: tuple[int, int, int, int]) -> bool:
+    tp, pp, dp, _ = degree
+    return any(offer.gpu == gpu.id and offer_holds(offer, tp, pp, dp) for offer in offers)
+
+
+def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:
+    """The formats named by the workload, or every one of known quality; best quality first.
+
+    A format that is made for models trained in it (gpt-oss in MXFP4) is not offered to other models.
+    """
+    if workload.weight_dtypes is not None:
+        return tuple(catalog.formats[name] for name in workload.weight_dtypes)
+    known = [
+        (quality, f)
+        for f in catalog.formats.values()
+        if (quality := _quality_of_weights(f, model)) is not None
+        and (f.native_quality is None or _is_published(f, model))
+    ]
+    return tuple(f for _, f in sorted(known, key=lambda pair: (-pair[0], -pair[1].bits_per_weight, pair[1].id)))
+
+
+def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
+    """The types named by the workload, or every one of known quality; `auto` first."""
+    if workload.kv_cache_dtypes is not None:
+        return tuple(catalog.kv_formats[name] for name in workload.kv_cache_dtypes)
+    known = [f for f in catalog.kv_formats.values() if f.quality.typical_fraction is not None]
+    return tuple(sorted(known, key=lambda f: (f.id != "auto", -f.bytes_per_value, f.id)))
+
+
+def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
+    """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
+    of_weights = _quality_of_weights(weights, model)
+    of_kv = kv.quality.typical_fraction
+    return (1.0 if of_weights is None else of_weights) * (1.0 if of_kv is None else of_kv)
+
+
+def _quality_of_weights(weights: WeightFormat, model: Model) -> float | None:
+    return weights.quality_fraction(architecture_of(model).parameters / BILLION, native=_is_published(weights, model))
+
+
+def _is_published(weights: WeightFormat, model: Model) -> bool:
+    """Whether the engine loads the model's own checkpoint in this format."""
+    return effective_format(model, weights) == model.checkpoint.weight_format
+
+
+def _degrees(workload: Workload, architecture: Architecture) -> list[tuple[int, int, int, int]]:
+    """(tp, pp, dp, ep) worth trying, smallest first.
+
+    dp > 1 shares nothing but the experts, so it is tried only where experts exist and tensor parallelism would copy the
+    cache instead of splitting it: one latent head (MLA), or fewer key/value heads than ranks.
+    """
+    shared_cache = any(layer.cache.kind == "latent" for layer in architecture.layers)
+    degrees = []
+    for tp in workload.tp or TENSOR_DEGREES:
+        for pp in workload.pp or PIPELINE_DEGREES:
+            for dp in workload.dp or DATA_DEGREES:
+                gpus = tp * pp * dp
+                copies_cache = shared_cache or tp * dp > architecture.n_kv_heads
+                if gpus > workload.max_gpus_per_replica or architecture.n_heads % tp:
+                    continue
+                if dp > 1 and not (workload.dp or (architecture.n_experts and copies_cache)):
+                    continue
+                experts = architecture.n_experts and tp * dp > 1 and architecture.n_experts % (tp * dp) == 0
+                degrees += [(tp, pp, dp, 1), (tp, pp, dp, tp * dp)] if experts else [(tp, pp, dp, 1)]
+    return sorted(degrees, key=lambda t: (t[0] * t[1] * t[2], t[1], t[2], t[3]))
+
+
+def batch_sizes(workload: Workload) -> IntArray:
+    """Batch sizes to choose from: the workload's own, else about eight an octave from 1 to 1024."""
+    if workload.max_batch_size is not None:
+        return np.array(sorted(workload.max_batch_size), np.int64)
+    return np.unique(np.round(2.0 ** np.arange(0, 10.0625, 0.125)).astype(np.int64))

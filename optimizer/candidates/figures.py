@@ -1,0 +1,98 @@
+"""Everything a plan shows of one replica, from the same functions that rated it as a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog import Catalog
+from optimizer.candidates.batch import token_mix
+from optimizer.candidates.enumerate import quality_fraction
+from optimizer.candidates.spec import ReplicaSpec
+from optimizer.layout import GroupMemory
+from optimizer.memory import ReplicaMemory, replica_memory
+from optimizer.performance import ReplicaPerformance, replica_performance
+from optimizer.scenario import Workload
+from optimizer.serving_config import BoolArray, FloatArray, one_configuration
+
+STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaFigures:
+    """Predicted figures of one replica at full load; latencies are those of the worst class it serves."""
+
+    ttft_ms: dict[str, float]
+    tpot_ms: dict[str, float]
+    e2e_ms: dict[str, float]
+    ttft_interval_ms: tuple[float, float]
+    tpot_interval_ms: tuple[float, float]
+    quality_fraction: float
+    memory: GroupMemory
+    engine_version: str
+    source: str
+    extrapolated: bool
+
+
+def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> ReplicaFigures:
+    """The figures of a predicted replica serving a workload."""
+    assert spec.model and spec.weight_dtype and spec.kv_cache_dtype and spec.engine, "a predicted replica"
+    assert spec.tp and spec.pp and spec.dp and spec.ep and spec.max_batch_size, "a predicted replica"
+    model, weights = catalog.models[spec.model], catalog.formats[spec.weight_dtype]
+    kv, engine = catalog.kv_formats[spec.kv_cache_dtype], catalog.engines[spec.engine]
+    one = one_configuration(
+        model, engine, None, catalog.gpus[spec.gpu], weights, kv, tp=spec.tp, pp=spec.pp, dp=spec.dp, ep=spec.ep
+    )
+    mix = token_mix(workload)
+    memory = replica_memory(one, max_model_len=spec.max_model_len, max_num_seqs=np.array([spec.max_batch_size]))
+    concurrency = np.array([float(spec.max_batch_size)])
+    performance = replica_performance(one, memory, mix, concurrency, catalog.calibration)
+    served = _served(performance, workload)
+    mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))
+    return ReplicaFigures(
+        ttft_ms=_worst(performance, "ttft", served),
+        tpot_ms=_worst(performance, "tpot", served),
+        e2e_ms=_worst(performance, "e2e", served),
+        ttft_interval_ms=_interval(performance.ttft_interval_ms, served),
+        tpot_interval_ms=_interval(performance.tpot_interval_ms, served),
+        quality_fraction=quality_fraction(weights, kv, model),
+        memory=_group_memory(memory, mean_tokens),
+        engine_version=engine.versions[-1].since,
+        source=catalog.calibration.id,
+        extrapolated=bool(performance.extrapolated[0]),
+    )
+
+
+def _served(performance: ReplicaPerformance, workload: Workload) -> BoolArray:
+    """[R] classes that the replica serves within every target."""
+    served: BoolArray = performance.rate_rps[0] > 0
+    for target in workload.targets:
+        served = served & (performance.statistic(target.metric, target.statistic)[0] <= target.limit_ms)
+    return served
+
+
+def _worst(performance: ReplicaPerformance, metric: str, served: BoolArray) -> dict[str, float]:
+    """Every statistic of a latency in ms, of the class that fares worst among those served."""
+    return {name: float(performance.statistic(metric, name)[0, served].max()) for name in STATISTICS}
+
+
+def _interval(bounds: tuple[FloatArray, FloatArray], served: BoolArray) -> tuple[float, float]:
+    """The 80 % interval of the mean of the class that fares worst."""
+    low, high = bounds
+    return float(low[0, served].max()), float(high[0, served].max())
+
+
+def _group_memory(memory: ReplicaMemory, mean_tokens: float) -> GroupMemory:
+    return GroupMemory(
+        budget_gib=float(memory.budget_gib[0]),
+        weights_gib=float(memory.weights_gib[0]),
+        activation_gib=float(memory.activation_gib[0]),
+        non_torch_gib=float(memory.non_torch_gib[0]),
+        cuda_graph_gib=float(memory.cuda_graph_gib[0]),
+        kv_cache_gib=float(memory.kv_cache_gib[0]),
+        kv_cache_tokens=int(memory.kv_cache_tokens[0]),
+        kv_bytes_per_token=float(memory.kv_bytes_per_token[0]),
+        max_concurrency=float(memory.max_concurrency[0]),
+        typical_concurrency=float(memory.concurrency(mean_tokens)[0]),
+    )

@@ -1,0 +1,60 @@
+"""What a candidate is: a replica specification on an offer, and the rates it sustains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from optimizer.serving_config import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """One way to run a replica. Of a measured replica only the GPUs are known; all else is None."""
+
+    gpu: str
+    gpus: int
+    model: str | None = None
+    weight_dtype: str | None = None
+    kv_cache_dtype: str | None = None
+    engine: str | None = None
+    tp: int | None = None
+    pp: int | None = None
+    dp: int | None = None
+    ep: int | None = None
+    max_batch_size: int | None = None
+    max_model_len: int | None = None
+    limit: str | None = None
+    """What keeps the batch from growing: a latency target, `memory` or `max_batch_size`."""
+
+    @property
+    def choice(self) -> str:
+        """What `single_format` allows one of: the model and its weight format."""
+        return "measured" if self.model is None else f"{self.model} {self.weight_dtype}"
+
+    @property
+    def label(self) -> str:
+        """A short unique name on its offer, such as `Qwen/Qwen3-14B fp8 auto vllm tp2 b64`."""
+        if self.model is None:
+            return f"measured x{self.gpus}"
+        degrees = [
+            f"{name}{n}" for name, n in (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep)) if n != 1
+        ]
+        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *degrees, f"b{self.max_batch_size}"])
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The candidates of one workload: specifications spread over the offers that can hold them."""
+
+    workload: str
+    specs: tuple[ReplicaSpec, ...]  # [K]
+    offer: IntArray  # [K] position in the inventory
+    gpus_per_replica: IntArray  # [K]
+    rate_rps: FloatArray  # [K, R] 0 = the class cannot be served there
+    n_evaluated: int = 0
+    """Configurations looked at, before any was rejected."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> configurations rejected for it."""
+    nearest_ms: Mapping[str, float] = field(default_factory=dict)
+    """Latency target that rejected some -> the least that any configuration that fits reaches."""

@@ -1,0 +1,24 @@
+"""The mixed-integer program: instance → variables → constraint families → program."""
+
+from optimizer.formulation.build import build_program, row_names
+from optimizer.formulation.constraints import FAMILIES, Family
+from optimizer.formulation.instance import Instance, build_instance
+from optimizer.formulation.program import Program
+from optimizer.formulation.terms import HOST_SHARE_OTHER, HOST_SHARE_SXM, ServerTerm
+from optimizer.formulation.variables import Variables, column_names, lay_out
+
+__all__ = [
+    "FAMILIES",
+    "HOST_SHARE_OTHER",
+    "HOST_SHARE_SXM",
+    "Family",
+    "Instance",
+    "Program",
+    "ServerTerm",
+    "Variables",
+    "build_instance",
+    "build_program",
+    "column_names",
+    "lay_out",
+    "row_names",
+]

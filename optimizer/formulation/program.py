@@ -1,0 +1,38 @@
+"""A mixed-integer program as sparse arrays: what a solver sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """minimise objective · x  subject to  row_lower ≤ A x ≤ row_upper,  0 ≤ x ≤ upper, some x integer."""
+
+    objective: FloatArray  # [N]
+    upper: FloatArray  # [N]
+    is_integer: BoolArray  # [N]
+    row_lower: FloatArray  # [M]
+    row_upper: FloatArray  # [M]
+    row: IntArray  # entries of A, sorted by row, then column
+    column: IntArray
+    coefficient: FloatArray
+
+    @classmethod
+    def from_entries(
+        cls,
+        *,
+        objective: FloatArray,
+        upper: FloatArray,
+        is_integer: BoolArray,
+        row_bounds: tuple[FloatArray, FloatArray],
+        entries: tuple[IntArray, IntArray, FloatArray],
+    ) -> Program:
+        """A program whose matrix entries (row, column, coefficient) come in any order."""
+        row, column, coefficient = entries
+        order = np.lexsort((column, row))
+        return cls(objective, upper, is_integer, *row_bounds, row[order], column[order], coefficient[order])

@@ -1,0 +1,195 @@
+"""One program to one OR-Tools solver and back; nothing above this module knows a solver.
+
+The program goes in as a MathOpt proto and straight to MathOpt's core: at half a million columns that is arrays all the
+way, and a solver's own error arrives as it is (the Python layer above the core hides it behind an AttributeError).
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ortools.math_opt import callback_pb2, model_parameters_pb2, model_pb2, parameters_pb2, result_pb2
+from ortools.math_opt.core.python import solver as core
+from ortools.util.python.solve_interrupter import SolveInterrupter
+
+from optimizer.errors import SolverError
+from optimizer.formulation import Program
+from optimizer.serving_config import FloatArray
+
+SolverName = Literal["scip", "highs", "glop"]
+Outcome = Literal["optimal", "feasible", "infeasible", "no_plan"]
+
+SOLVER_TYPES = {
+    "scip": parameters_pb2.SOLVER_TYPE_GSCIP,
+    "highs": parameters_pb2.SOLVER_TYPE_HIGHS,
+    "glop": parameters_pb2.SOLVER_TYPE_GLOP,  # linear programs only
+}
+SCIP_FEASIBILITY_TOLERANCE = 1e-9
+"""SCIP's default of 1e-6 lets a class be served to 99.9999 %; plans are checked to 1e-6 relative, so we ask for more."""
+HIGHS_FEASIBILITY_TOLERANCE = 1e-9
+POLL_S = 0.05
+"""How often the waiting thread looks for Ctrl-C and reports progress."""
+GRACE_S = 5.0
+"""How long an interrupted solver may take to hand over its best before it is left behind (HiGHS does not listen)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """What a solver found and proved."""
+
+    outcome: Outcome
+    values: FloatArray | None  # [N]
+    objective: float
+    bound: float  # no solution costs less
+    interrupted: bool = False
+
+
+def solve_program(
+    program: Program,
+    *,
+    solver: SolverName = "scip",
+    gap: float = 0.0,
+    time_limit_s: float = math.inf,
+    threads: int = 1,
+    seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
+) -> Solution:
+    """Minimise a program to a relative `gap`.
+
+    `tick` is called some times a second while the solver runs. Ctrl-C stops the solver and returns its best so far with
+    `interrupted` set.
+
+    Raises:
+        SolverError: the solver failed; the message is its own.
+    """
+    interrupter = SolveInterrupter()
+    answer: list[result_pb2.SolveResultProto | Exception] = []
+
+    def work() -> None:
+        hush = _Hush()
+        try:
+            answer.append(
+                core.solve(
+                    model_proto(program),
+                    SOLVER_TYPES[solver],
+                    parameters_pb2.SolverInitializerProto(),
+                    _parameters(solver, gap, time_limit_s, threads, seed),
+                    model_parameters_pb2.ModelSolveParametersProto(),
+                    hush.end,
+                    callback_pb2.CallbackRegistrationProto(),
+                    None,
+                    interrupter.pybind_interrupter,
+                )
+            )
+        except Exception as error:  # handed to the waiting thread, which raises it
+            answer.append(error)
+        finally:
+            hush.end()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(POLL_S)
+            tick()
+        interrupted = False
+    except KeyboardInterrupt:
+        interrupted = True
+        interrupter.interrupt()
+        worker.join(GRACE_S)
+    if not answer:
+        return Solution("no_plan", None, math.inf, 0.0, interrupted)
+    if isinstance(answer[0], Exception):
+        raise SolverError(f"{solver} failed: {answer[0]}") from answer[0]
+    return _read(answer[0], solver, interrupted)
+
+
+class _Hush:
+    """Standard error goes nowhere until `end`.
+
+    SCIP as built into OR-Tools 9.15 prints an error of its own when it is made interruptible, and then works as asked
+    (gscip_event_handler.cc: "SCIPcatchEvent does not support variable or row change events"). That happens before its
+    first log line, so we listen again from there on.
+    """
+
+    def __init__(self) -> None:
+        self._saved: int | None = os.dup(2)
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+
+    def end(self, _lines: object = None) -> None:
+        if self._saved is not None:
+            os.dup2(self._saved, 2)
+            os.close(self._saved)
+            self._saved = None
+
+
+def model_proto(program: Program, column_names: list[str] | None = None, row_names: list[str] | None = None) -> Any:
+    """The program as a MathOpt `ModelProto`, named only when names are given."""
+    proto = model_pb2.ModelProto(name="gpuplan")
+    n_columns, n_rows = len(program.upper), len(program.row_lower)
+    proto.variables.ids.extend(range(n_columns))
+    proto.variables.lower_bounds.extend([0.0] * n_columns)
+    proto.variables.upper_bounds.extend(program.upper.tolist())
+    proto.variables.integers.extend(program.is_integer.tolist())
+    priced = np.flatnonzero(program.objective)
+    proto.objective.linear_coefficients.ids.extend(priced.tolist())
+    proto.objective.linear_coefficients.values.extend(program.objective[priced].tolist())
+    proto.linear_constraints.ids.extend(range(n_rows))
+    proto.linear_constraints.lower_bounds.extend(program.row_lower.tolist())
+    proto.linear_constraints.upper_bounds.extend(program.row_upper.tolist())
+    proto.linear_constraint_matrix.row_ids.extend(program.row.tolist())
+    proto.linear_constraint_matrix.column_ids.extend(program.column.tolist())
+    proto.linear_constraint_matrix.coefficients.extend(program.coefficient.tolist())
+    if column_names is not None and row_names is not None:
+        proto.variables.names.extend(column_names)
+        proto.linear_constraints.names.extend(row_names)
+    return proto
+
+
+def _parameters(solver: SolverName, gap: float, time_limit_s: float, threads: int, seed: int) -> Any:
+    parameters = parameters_pb2.SolveParametersProto()
+    if solver != "glop":
+        parameters.relative_gap_tolerance, parameters.absolute_gap_tolerance = gap, 0.0
+        parameters.random_seed = seed
+    if math.isfinite(time_limit_s):
+        parameters.time_limit.FromTimedelta(datetime.timedelta(seconds=max(0.0, time_limit_s)))
+    if solver == "scip":
+        parameters.threads = threads
+        parameters.gscip.real_params["numerics/feastol"] = SCIP_FEASIBILITY_TOLERANCE
+    if solver == "highs":  # MathOpt refuses `threads` for it
+        parameters.highs.double_options["mip_feasibility_tolerance"] = HIGHS_FEASIBILITY_TOLERANCE
+        parameters.highs.double_options["primal_feasibility_tolerance"] = HIGHS_FEASIBILITY_TOLERANCE
+    return parameters
+
+
+def _read(result: Any, solver: SolverName, interrupted: bool) -> Solution:
+    """Why it stopped and what is proven are separate facts; only a proof makes `optimal` or `infeasible`."""
+    reason, bounds = result.termination.reason, result.termination.objective_bounds
+    if reason in (result_pb2.TERMINATION_REASON_INFEASIBLE, result_pb2.TERMINATION_REASON_INFEASIBLE_OR_UNBOUNDED):
+        # Every variable is bounded, so "infeasible or unbounded" is infeasible.
+        return Solution("infeasible", None, math.inf, math.inf, interrupted)
+    stopped = (
+        result_pb2.TERMINATION_REASON_OPTIMAL,
+        result_pb2.TERMINATION_REASON_FEASIBLE,
+        result_pb2.TERMINATION_REASON_NO_SOLUTION_FOUND,
+    )
+    if reason not in stopped:
+        name = result_pb2.TerminationReasonProto.Name(reason)
+        raise SolverError(f"{solver} stopped with {name}: {result.termination.detail}")
+    found = [s.primal_solution for s in result.solutions if s.HasField("primal_solution")]
+    bound = max(0.0, bounds.dual_bound)  # prices are not negative
+    if not found:
+        return Solution("no_plan", None, math.inf, bound, interrupted)
+    best = found[0]
+    values = np.array(best.variable_values.values, float)
+    assert list(best.variable_values.ids) == list(range(len(values))), "solvers return every variable, in order"
+    outcome: Outcome = "optimal" if reason == result_pb2.TERMINATION_REASON_OPTIMAL else "feasible"
+    return Solution(outcome, values, best.objective_value, min(bound, best.objective_value), interrupted)

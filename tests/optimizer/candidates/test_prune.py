@@ -1,0 +1,59 @@
+"""Which candidates are dropped as dominated."""
+
+import numpy as np
+
+from optimizer.candidates.prune import undominated
+
+
+def keep(rows, *, mix=False, holds=None):
+    """rows: (card, choice, gpus, rates…)"""
+    card, choice, gpus, *_ = (np.array(column) for column in zip(*rows, strict=True))
+    rates = np.array([row[3:] for row in rows], float)
+    holds = np.ones((len(rows), 1), bool) if holds is None else np.array(holds, bool)
+    return undominated(card, choice, gpus, holds, rates, mix=mix).tolist()
+
+
+def test_two_small_replicas_replace_a_large_one_that_is_no_faster() -> None:
+    # tp1 at 3/s twice is 6/s in the two GPUs where tp2 gives 5.5/s
+    assert keep([(0, 0, 1, 3.0), (0, 0, 2, 5.5)]) == [True, False]
+
+
+def test_a_large_replica_that_is_faster_than_its_parts_stays() -> None:
+    assert keep([(0, 0, 1, 3.0), (0, 0, 2, 6.5)]) == [True, True]
+
+
+def test_every_class_must_be_served_as_fast() -> None:
+    assert keep([(0, 0, 1, 3.0, 0.0), (0, 0, 2, 5.0, 1.0)]) == [True, True]
+
+
+def test_of_equal_candidates_the_first_stays() -> None:
+    assert keep([(0, 0, 1, 3.0), (0, 0, 1, 3.0)]) == [True, False]
+
+
+def test_other_cards_do_not_replace_each_other() -> None:
+    assert keep([(0, 0, 1, 3.0), (1, 0, 1, 9.0)]) == [True, True]
+
+
+def test_a_replacement_needs_a_place_wherever_the_other_has_one() -> None:
+    # The pipeline of 16 GPUs spans servers of 4, where a tensor-parallel group of 8 has no place.
+    assert keep([(0, 0, 8, 5.0), (0, 0, 16, 9.0)], holds=[[1, 0], [1, 1]]) == [True, True]
+
+
+def test_a_format_goes_when_another_replaces_all_of_its_candidates() -> None:
+    slow, fast = 0, 1
+    assert keep([(0, slow, 1, 3.0), (1, slow, 1, 4.0), (0, fast, 1, 3.5), (1, fast, 1, 4.0)]) == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_a_format_stays_when_it_is_the_only_one_on_some_card() -> None:
+    # fp8 is faster where it runs, but bf16 also runs on card 1: a plan on both cards needs bf16.
+    bf16, fp8 = 0, 1
+    assert keep([(0, bf16, 1, 3.0), (1, bf16, 1, 2.0), (0, fp8, 1, 5.0)]) == [True, True, True]
+
+
+def test_formats_replace_each_other_where_a_workload_may_mix_them() -> None:
+    assert keep([(0, 0, 1, 3.0), (1, 0, 1, 2.0), (0, 1, 1, 5.0)], mix=True) == [False, True, True]

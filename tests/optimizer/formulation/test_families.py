@@ -1,0 +1,185 @@
+"""Each constraint family: as it is written (golden files), and that the optimum depends on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from measured import rented, scenario, workload
+
+from catalog import Catalog
+from optimizer import load_scenario
+from optimizer.candidates import Candidates, ReplicaSpec, build_candidates
+from optimizer.formulation import FAMILIES, Family, Instance, build_instance, build_program, lay_out
+from optimizer.solve import program_text, solve_program
+
+GOLDEN = Path(__file__).parent / "golden"
+TWO_CLASSES = {"short": "75%", "long": "25%"}
+
+
+def everything() -> dict[str, Any]:
+    """One scenario with rows in every family: two classes, two kinds of replica, patterns, own, buy and rent, all limits."""
+    rates = {"short": 8.0, "long": 2.0}
+    chat = workload(
+        10, [("h100-sxm", 2, rates), ("h100-sxm", 3, rates), ("l4", 1, {"short": 1.0})], classes=TWO_CLASSES
+    )
+    return scenario(
+        {"chat": chat},
+        {
+            "lab": {"gpu": "h100-sxm", "gpus_per_server": 8, "own": 1, "power": "10kW/server"},
+            "node": {
+                "gpu": "h100-sxm",
+                "gpus_per_server": 4,
+                "buy": {"price": "$120k/server", "life": "48mo", "residual": "25%", "max": 2},
+                "rent": {"price": "$2.5/gpu/h"},
+                "power": "5kW/server",
+            },
+        },
+        facility={"power_price": "$0.10/kWh", "pue": 1.2, "opex": "$100/server/mo", "power_cap": "14kW"},
+        budget={"capex": "$150k", "monthly": "$20k"},
+        horizon="12mo",
+    )
+
+
+def instance(given: dict[str, Any], catalog: Catalog) -> Instance:
+    loaded = load_scenario(given, catalog)
+    return build_instance(loaded, catalog, build_candidates(loaded, catalog))
+
+
+def cost(inst: Instance, families: tuple[Family, ...] = FAMILIES) -> float:
+    """USD per hour of the optimum, infinite when infeasible."""
+    return solve_program(build_program(inst, lay_out(inst), families)).objective
+
+
+def two_formats(catalog: Catalog, rates: dict[tuple[str, str], tuple[float, float]]) -> Instance:
+    """A workload of two classes (1/s each) on two offers, with one candidate per (format, offer) at the given rates."""
+    given = scenario(
+        {"chat": workload(2, [("l4", 1, {"short": 1.0, "long": 1.0})], classes={"short": "50%", "long": "50%"})},
+        {"big": rented("h100-sxm", 1, 3.0), "small": rented("l4", 1, 1.0)},
+    )
+    loaded = load_scenario(given, catalog)
+    offers = list(loaded.inventory)
+    specs = [
+        ReplicaSpec(loaded.inventory[offer].gpu, 1, "Qwen/Qwen3-8B", dtype, "auto", "vllm", 1, 1, 1, 1, 64, 4096)
+        for dtype, offer in rates
+    ]
+    candidates = Candidates(
+        workload="chat",
+        specs=tuple(specs),
+        offer=np.array([offers.index(offer) for _, offer in rates]),
+        gpus_per_replica=np.ones(len(specs), np.int64),
+        rate_rps=np.array(list(rates.values())),
+    )
+    return build_instance(loaded, catalog, [candidates])
+
+
+FORMATS_AND_OFFERS = {("bf16", "big"): (2.0, 2.0), ("fp8", "small"): (1.0, 0.0), ("fp8", "big"): (4.0, 0.5)}
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
+def test_a_family_is_written_as_its_golden_file_says(
+    family: Family, catalog: Catalog, request: pytest.FixtureRequest
+) -> None:
+    about_formats = family.__name__ in ("single_format", "choose_format")
+    inst = two_formats(catalog, FORMATS_AND_OFFERS) if about_formats else instance(everything(), catalog)
+    text = program_text(inst, "lp", [family])
+    path = GOLDEN / f"{family.__name__}.lp"
+    if request.config.getoption("--regenerate"):
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+def test_there_is_a_golden_file_for_each_family_and_no_other() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.lp")} == {family.__name__ for family in FAMILIES}
+
+
+def without(name: str) -> tuple[Family, ...]:
+    return tuple(family for family in FAMILIES if family.__name__ != name)
+
+
+CHEAP_AND_SMALL = {"node": rented("h100-sxm", 4, 2.0)}  # $8/h a server
+MATTERS: dict[str, tuple[dict[str, Any], float, float]] = {
+    # family: (scenario, USD/h with it, USD/h without it)
+    # Four replicas of 2 GPUs at 5/s carry 20/s on two servers; if nobody must be served, nothing is bought.
+    "serve_demand": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    # Without capacity one needs no replica at all.
+    "replica_capacity": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    # Without slots the replicas need no server.
+    "gpu_slots": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    # Groups of 3 on servers of 4: one a server, so two servers; without slots none.
+    "pattern_slots": (scenario({"a": workload(10, [("h100-sxm", 3, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    "server_patterns": (scenario({"a": workload(10, [("h100-sxm", 3, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    # One server at $2/gpu/h and the other at $3; without the limit both at $2.
+    "offer_limits": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"few": rented("h100-sxm", 4, 2.0, most=1), "many": rented("h100-sxm", 4, 3.0)},
+        ),
+        20.0,
+        16.0,
+    ),
+    # Buying costs 48000/48/730 = $1.37/h, renting $8/h; the budget has room for one purchase of the two servers.
+    "capex_budget": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"buy": {"price": "$48k/server", "life": "48mo"}}},
+            budget={"capex": "$50k"},
+        ),
+        8.0 + 1000 / 730,
+        2000 / 730,
+    ),
+    # Two rented servers are $16/h = $11,680 a month; with $6k there is room for one, the other is bought dearer.
+    "monthly_budget": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"buy": {"price": "$480k/server", "life": "48mo"}}},
+            budget={"monthly": "$6k"},
+        ),
+        8.0 + 10000 / 730,
+        16.0,
+    ),
+    # Two owned servers would do, but only one of 5 kW may run beside none else; the other is rented at $8/h.
+    "power_cap": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"own": 2, "power": "5kW/server"}},
+            facility={"power_cap": "9kW"},
+        ),
+        8.0,
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MATTERS)
+def test_the_optimum_changes_when_a_family_is_left_out(name: str, catalog: Catalog) -> None:
+    given, with_it, without_it = MATTERS[name]
+    inst = instance(given, catalog)
+    assert cost(inst) == pytest.approx(with_it)
+    assert cost(inst, without(name)) == pytest.approx(without_it)
+
+
+def test_the_optimum_changes_when_formats_may_be_mixed(catalog: Catalog) -> None:
+    inst = two_formats(catalog, {("bf16", "big"): (0.5, 1.0), ("fp8", "small"): (1.0, 0.0)})
+    # One format: bf16 on big alone, 1/0.5 + 1/1 = 3 replicas at $3 = $9. Mixed: one big for long, one small for short: $4.
+    assert cost(inst) == pytest.approx(9.0)
+    assert cost(inst, without("single_format")) == pytest.approx(4.0)
+
+
+def test_the_optimum_changes_when_no_format_is_chosen(catalog: Catalog) -> None:
+    # Without exactly one choice all of them may be used, and the plan is the mixed one.
+    inst = two_formats(catalog, {("bf16", "big"): (0.5, 1.0), ("fp8", "small"): (1.0, 0.0)})
+    assert cost(inst, without("choose_format")) == pytest.approx(4.0)
+
+
+def test_both_solvers_find_the_same_optimum(catalog: Catalog) -> None:
+    for given, expected, _ in MATTERS.values():
+        inst = instance(given, catalog)
+        program = build_program(inst, lay_out(inst))
+        for solver in ("scip", "highs"):
+            solution = solve_program(program, solver=solver)
+            assert solution.outcome == "optimal"
+            assert solution.objective == pytest.approx(expected)
+            assert solution.bound == pytest.approx(expected)
