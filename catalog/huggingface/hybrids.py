@@ -229,6 +229,7 @@ def nemotron_h(config: ConfigReader) -> Facts:
         words = config.words("layers_block_type", names) or config.words("layer_types", names) or []
         if not words:
             config.fault("hybrid_override_pattern", "missing; one letter of M * - E for every layer")
+    _agrees_with_count(config, len(words))
     config.reject("attention_bias", "bias vectors on attention")
     config.reject("use_bias", "bias vectors on Mamba projections")
     facts: Facts = {
@@ -256,6 +257,11 @@ def nemotron_h(config: ConfigReader) -> Facts:
     return facts
 
 
+def _agrees_with_count(config: ConfigReader, n_listed: int) -> None:
+    if config.has("num_hidden_layers") and n_listed and config.n_layers != n_listed:
+        config.fault("num_hidden_layers", f"{config.n_layers} layers, but {n_listed} are listed")
+
+
 def nemotron_nas(config: ConfigReader) -> Facts:
     """Layers searched one by one: attention or none, an MLP of its own width or none."""
     heads, hidden = config.count("num_attention_heads"), config.count("hidden_size")
@@ -263,6 +269,7 @@ def nemotron_nas(config: ConfigReader) -> Facts:
     if not isinstance(blocks, list) or not blocks:
         config.fault("block_configs", "missing; nemotron-nas states every layer there")
         blocks = []
+    _agrees_with_count(config, len(blocks))
     groups, widths = set[int](), list[int | None]()
     mixers: list[str] = []
     for index, block in enumerate(blocks):

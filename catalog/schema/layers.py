@@ -15,8 +15,9 @@ from typing import NamedTuple
 FEEDFORWARDS = ("dense", "moe")
 """What follows the mixer; every other name is a mixer."""
 
-MAX_LAYERS = 10_000
-"""More is a mistake in the file, and would be expanded layer by layer."""
+MAX_LAYERS = 1000
+"""Several times what exists; more is a mistake in the file, and would be expanded layer by layer."""
+_LONGEST_GROUP = 64
 _TOKEN = re.compile(
     r"(?P<open>\()|(?P<word>[a-z0-9_-]+(?:/[a-z]+)?(?::\d+)?)(?:\*(?P<run>\d+))?|(?P<close>\))(?:\*(?P<times>\d+))?"
 )
@@ -75,11 +76,11 @@ def parse_word(word: str) -> LayerKind:
 
 
 def write_layers(words: Sequence[str]) -> str:
-    """The shortest pattern (by letters) of runs and single-level groups that expands to these words."""
+    """The shortest pattern (by letters) of runs and groups of runs that expands to these words."""
     best = [""] * (len(words) + 1)
     for start in range(len(words) - 1, -1, -1):
         options = []
-        for period in range(1, (len(words) - start) // 2 + 1):
+        for period in range(1, min(_LONGEST_GROUP, (len(words) - start) // 2) + 1):
             unit = words[start : start + period]
             times = 1
             while words[start + times * period : start + (times + 1) * period] == unit:

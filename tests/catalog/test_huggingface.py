@@ -48,15 +48,23 @@ def test_a_published_configuration_gives_the_shipped_entry(model_id: str) -> Non
     assert converted.model_dump(exclude=NOT_IN_A_CONFIGURATION) == shipped.model_dump(exclude=NOT_IN_A_CONFIGURATION)
 
 
-@pytest.mark.parametrize("model_id", CONFIGS)
-def test_every_configuration_without_a_required_field_names_it(model_id: str) -> None:
+LISTS_ITS_LAYERS = [
+    name for name, config in CONFIGS.items() if {"hybrid_override_pattern", "block_configs"} & set(config)
+]
+
+
+@pytest.mark.parametrize("model_id", sorted(set(CONFIGS) - set(LISTS_ITS_LAYERS)))
+def test_a_configuration_without_a_layer_count_names_the_field(model_id: str) -> None:
     config = deepcopy(CONFIGS[model_id])
     del config.get("text_config", config)["num_hidden_layers"]
-    if config.get("hybrid_override_pattern"):
-        assert convert(config).n_layers == 56, "the pattern says how many layers there are"
-        return
-    prefix = "text_config." if "text_config" in config else ""
-    assert f"{prefix}num_hidden_layers" in faults_of(config)
+    assert f"{'text_config.' if 'text_config' in config else ''}num_hidden_layers" in faults_of(config)
+
+
+@pytest.mark.parametrize("model_id", LISTS_ITS_LAYERS)
+def test_a_list_of_layers_needs_no_count_but_must_agree_with_one(model_id: str) -> None:
+    config = CONFIGS[model_id]
+    assert convert(without(config, "num_hidden_layers")).n_layers == config["num_hidden_layers"]
+    assert "99 layers" in faults_of({**config, "num_hidden_layers": 99})["num_hidden_layers"]
 
 
 def test_a_users_entry_is_unverified_and_keeps_its_source() -> None:
@@ -100,7 +108,7 @@ def test_a_size_that_is_no_positive_whole_number_is_refused(value: object) -> No
 
 
 def test_more_layers_than_believable_are_refused_before_they_are_listed() -> None:
-    assert "10000" in faults_of({**LLAMA, "num_hidden_layers": 10**12})["num_hidden_layers"]
+    assert "more than the 1000 layers" in faults_of({**LLAMA, "num_hidden_layers": 10**12})["num_hidden_layers"]
 
 
 def test_what_is_no_mapping_is_refused() -> None:
