@@ -48,6 +48,10 @@ class Catalog:
     calibrations: Mapping[str, Calibration]
     version: str
     """Newest date among the facts + short digest of all files, such as `2026-11-22+1f0c9a2be4d5`."""
+    shipped_version: str
+    """The same of the shipped files alone."""
+    own: tuple[Mapping[str, Any], ...] = ()
+    """Entries of the user's own as their files hold them, `kind` included."""
 
     @property
     def calibration(self) -> Calibration:
@@ -95,6 +99,8 @@ def load_catalog(extra: str | Path | Iterable[str | Path] = ()) -> Catalog:
     documents = documents_in(files, _indexed(digests))
     entries: dict[str, dict[str, Document]] = {kind: {} for kind in KINDS}
     _lay_over(entries, documents)
+    shipped_version = _version(documents, digests)
+    n_shipped = len(documents)
     for source in (extra,) if isinstance(extra, str | Path) else extra:
         own_files, own = _read_overlay(Path(source))
         digests |= {path: digest_of(content) for path, content in own_files.items()}
@@ -110,6 +116,8 @@ def load_catalog(extra: str | Path | Iterable[str | Path] = ()) -> Catalog:
         instances=Entries(entries["instance"]),
         calibrations=Entries(entries["calibration"]),
         version=_version(documents, digests),
+        shipped_version=shipped_version,
+        own=tuple({"kind": given.kind, **given.data} for given in documents[n_shipped:]),
     )
 
 

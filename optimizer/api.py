@@ -35,7 +35,7 @@ def optimize(
     *,
     solver: SolverName = "scip",
     write_program: Path | None = None,
-    progress: Progress = lambda message: None,
+    progress: Progress = lambda _message: None,
 ) -> Layout:
     """The cheapest layout of a scenario, proven to a relative `gap`, or the proof that there is none.
 

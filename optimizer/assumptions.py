@@ -27,10 +27,11 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         f"rates and latencies are predicted ({sources}) for a replica at its full batch, which is later than at the "
         f"{share} that is planned on; requests arrive at random (Poisson)"
     )
-    if converted := sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1}):
+    converted = sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1})
+    if converted:
         yield (
-            f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average relative "
-            "to bf16, not measured on your task"
+            f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average "
+            "relative to bf16, not measured on your task"
         )
 
 
@@ -42,9 +43,9 @@ def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]
         if row.term in ("own", "buy") and offer.power_kw_per_server is None and _power_matters(scenario):
             sxm = catalog.gpus[offer.gpu].form_factor == "sxm"
             host_share, how = (HOST_SHARE_SXM, "as in a DGX H100") if sxm else (HOST_SHARE_OTHER, "an estimate")
-            yield f"{row.offer}: the host draws {host_share:.0%} of the GPUs' rated power ({how}); state `power` to replace it"
+            yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
         if row.term == "buy" and (months := _lead_time_months(offer)):
-            yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts when they are there"
+            yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts with them"
 
 
 def _power_matters(scenario: Scenario) -> bool:

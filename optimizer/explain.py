@@ -172,7 +172,7 @@ def _rejected(scenario: Scenario, c: Candidates, classes: Sequence[str]) -> Conf
     return Conflict(
         family="serve_demand",
         index=c.workload,
-        message=f"none of {c.n_evaluated:,} configurations can be used{of_class} ({'; '.join(reasons) or 'no offer fits'})",
+        message=f"none of {c.n_evaluated:,} configurations can be used{of_class}: {'; '.join(reasons) or 'no offer'}",
         location=str(location) if location else None,
     )
 

@@ -75,9 +75,13 @@ class Constants(Entry):
     kv_read_efficiency: Constant
     """KV cache and recurrent states."""
     compute_efficiency: Constant
-    """Matrix products of decode."""
+    """Matrix products of decode, outside the experts."""
+    expert_compute_efficiency: Constant
+    """Matrix products of the experts in decode."""
     prefill_efficiency: Constant
-    """Matrix products of prefill."""
+    """Matrix products of prefill, outside the experts."""
+    expert_prefill_efficiency: Constant
+    """Matrix products of the experts in prefill."""
     attention_efficiency: Constant
     """Arithmetic of attention, both of decode and of prefill."""
     step_ms: Constant
@@ -165,7 +169,7 @@ class Widening(Entry):
     generation: PositiveFloat
     """A generation of cards without measurements."""
     pair: PositiveFloat
-    """A generation not measured with this engine, though both were."""
+    """A generation not measured with this era of the engine, though with others."""
     pipeline: PositiveFloat
     """Pipeline parallelism."""
     weights: PositiveFloat
@@ -176,9 +180,10 @@ class Widening(Entry):
 
 
 class Fitted(Entry):
-    """What a calibration has seen of one engine on one generation."""
+    """What a calibration has seen of one era of an engine on one generation."""
 
     engine: str
+    era: str
     generation: str
     weights: tuple[str, ...]
     max_concurrency: PositiveInt

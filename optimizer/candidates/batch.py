@@ -1,8 +1,8 @@
 """The largest batch of each configuration that fits memory and holds every latency target.
 
-Throughput grows with the batch and so does every latency, so the largest admissible batch is the best one, and bisection
-over the batch sizes finds it for all configurations at once. A class with a long prompt may miss its target where a
-short one holds it; the search runs for every class on its own, and a configuration is kept at each batch so found.
+Throughput grows with the batch and so does every latency, so the largest admissible batch is the best one, and
+bisection over the batch sizes finds it for all configurations at once. A class with a long prompt may miss its target
+where a short one holds it; the search runs for every class on its own, and a configuration is kept at each batch found.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.schema import Calibration
+from optimizer.candidates.spec import ReplicaSpec
 from optimizer.memory import REASONS, replica_memory
 from optimizer.performance import TokenMix, replica_performance
 from optimizer.scenario import Target, Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, StringArray
 
 CONTEXT_BLOCK_TOKENS = 16
 """max_model_len is rounded up to whole KV blocks of this size (vLLM's default block)."""
@@ -27,9 +28,40 @@ class Rated:
     """Configurations at their largest batch, with what each class gets."""
 
     configurations: Configurations  # [n]
+    max_model_len: int
     max_batch_size: IntArray  # [n]
     rate_rps: FloatArray  # [n, R] 0 where the class misses a target
     limit: tuple[str, ...]  # [n] what stops a larger batch
+
+    @property
+    def card(self) -> StringArray:
+        """[n] id of the GPU."""
+        return np.array([gpu.id for gpu in self.configurations.gpus])[self.configurations.gpu]
+
+    @property
+    def choice(self) -> StringArray:
+        """[n] model and weight format, of which `single_format` allows one."""
+        c = self.configurations
+        return np.array([f"{c.model.id} {weights.id}" for weights in c.weight_formats])[c.weight_format]
+
+    def spec(self, row: int) -> ReplicaSpec:
+        """One row by itself."""
+        c = self.configurations
+        return ReplicaSpec(
+            gpu=c.gpus[c.gpu[row]].id,
+            gpus=int(c.gpus_per_replica[row]),
+            model=c.model.id,
+            weight_dtype=c.weight_formats[c.weight_format[row]].id,
+            kv_cache_dtype=c.kv_formats[c.kv_format[row]].id,
+            engine=c.engine.id,
+            tp=int(c.tp[row]),
+            pp=int(c.pp[row]),
+            dp=int(c.dp[row]),
+            ep=int(c.ep[row]),
+            max_batch_size=int(self.max_batch_size[row]),
+            max_model_len=self.max_model_len,
+            limit=self.limit[row],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +103,9 @@ class BatchSearch:
         at = self._evaluate(chosen, batch)
         is_last = found[1] + 1 == len(sizes)
         next_up = self._evaluate(chosen, sizes[np.minimum(found[1] + 1, len(sizes) - 1)])
-        return Rated(chosen, batch, np.where(at.within, at.rate_rps, 0.0), self._limits(next_up, is_last))
+        return Rated(
+            chosen, self.max_model_len, batch, np.where(at.within, at.rate_rps, 0.0), self._limits(next_up, is_last)
+        )
 
     def _admissible(
         self, configurations: Configurations, row: IntArray, of_class: IntArray, batch: IntArray

@@ -9,11 +9,11 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
-from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, offer_holds
-from optimizer.candidates.prune import undominated
+from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
+from optimizer.candidates.prune import Rows, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
-from optimizer.serving_config import BoolArray, FloatArray
+from optimizer.serving_config import FloatArray, IntArray, StringArray
 
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
@@ -22,7 +22,7 @@ def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True
     return tuple(
         _measured(name, workload, workload.measured, offers)
         if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, prune)
+        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, prune)
         for name, workload in scenario.workloads.items()
     )
 
@@ -49,12 +49,12 @@ def _measured(
     )
 
 
-def _predicted(name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, prune: bool) -> Candidates:
+def _predicted(
+    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, prune: bool
+) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
-    specs: list[ReplicaSpec] = []
-    rates: list[FloatArray] = []
-    sizes = batch_sizes(workload)
+    found: list[Rated] = []
     n_evaluated = 0
     for model in workload.models:
         max_model_len = served_context_tokens(workload, catalog.models[model].max_context_tokens)
@@ -62,68 +62,54 @@ def _predicted(name: str, workload: Workload, offers: Sequence[Offer], catalog: 
             configurations = enumerate_configurations(workload, offers, catalog, model, engine, rejected)
             n_evaluated += len(configurations)
             search = BatchSearch(workload, max_model_len, catalog.calibration)
-            rated = search.run(configurations, sizes)
+            found.append(search.run(configurations, batch_sizes(workload)))
             rejected.update(search.rejected)
             for key, value in search.nearest_ms.items():
                 nearest_ms[key] = min(value, nearest_ms.get(key, np.inf))
-            specs += _specs(rated, max_model_len)
-            rates.append(rated.rate_rps)
     n_evaluated += rejected["quality"] + rejected["format"]
-    rate_rps = np.concatenate(rates)
-    holds = np.array([[_fits(spec, offer) for offer in offers] for spec in specs], bool).reshape(
-        len(specs), len(offers)
+
+    rate_rps = np.concatenate([rated.rate_rps for rated in found])
+    gpus = np.concatenate([rated.configurations.gpus_per_replica for rated in found])
+    card = np.concatenate([rated.card for rated in found])
+    stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
+    holds = np.stack(
+        [(card == offer.gpu) & server_holds(offer.gpus_per_server, stage, gpus) for offer in offers], axis=1
     )
     if prune:
-        holds &= _keep(specs, holds, rate_rps, mix=not workload.single_format)[:, None]
-    offer_of, spec_of = np.nonzero(holds.T)
+        choice = np.concatenate([rated.choice for rated in found])
+        alone = _alone(workload, rate_rps, max_utilization)
+        rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
+        holds &= undominated(rows, mix=not workload.single_format)[:, None]
+    kept = np.flatnonzero(holds.any(axis=1))
+    specs = _specs(found, kept)
+    offer_of, spec_of = np.nonzero(holds[kept].T)
     return Candidates(
         workload=name,
-        specs=tuple(specs[k] for k in spec_of),
+        specs=tuple(specs[k] for k in spec_of.tolist()),
         offer=offer_of,
-        gpus_per_replica=np.array([specs[k].gpus for k in spec_of], np.int64),
-        rate_rps=rate_rps[spec_of],
+        gpus_per_replica=gpus[kept[spec_of]],
+        rate_rps=rate_rps[kept[spec_of]],
         n_evaluated=n_evaluated,
         rejected=dict(+rejected),
         nearest_ms=nearest_ms,
     )
 
 
-def _specs(rated: Rated, max_model_len: int) -> list[ReplicaSpec]:
-    c = rated.configurations
-    columns = (c.gpu, c.weight_format, c.kv_format, c.tp, c.pp, c.dp, c.ep, rated.max_batch_size)
-    return [
-        ReplicaSpec(
-            gpu=c.gpus[g].id,
-            gpus=tp * pp * dp,
-            model=c.model.id,
-            weight_dtype=c.weight_formats[w].id,
-            kv_cache_dtype=c.kv_formats[k].id,
-            engine=c.engine.id,
-            tp=tp,
-            pp=pp,
-            dp=dp,
-            ep=ep,
-            max_batch_size=batch,
-            max_model_len=max_model_len,
-            limit=limit,
-        )
-        for g, w, k, tp, pp, dp, ep, batch, limit in zip(*(a.tolist() for a in columns), rated.limit, strict=True)
-    ]
+def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
+    """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
+    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
+    return busy.sum(axis=1) / max_utilization
 
 
-def _keep(specs: Sequence[ReplicaSpec], holds: BoolArray, rate_rps: FloatArray, *, mix: bool) -> BoolArray:
-    cards = {gpu: i for i, gpu in enumerate(dict.fromkeys(spec.gpu for spec in specs))}
-    choices = {choice: i for i, choice in enumerate(dict.fromkeys(spec.choice for spec in specs))}
-    return undominated(
-        card=np.array([cards[spec.gpu] for spec in specs], np.int64),
-        choice=np.array([choices[spec.choice] for spec in specs], np.int64),
-        gpus=np.array([spec.gpus for spec in specs], np.int64),
-        holds=holds,
-        rate_rps=rate_rps,
-        mix=mix,
-    )
+def _numbered(names: StringArray) -> IntArray:
+    """Each name's number, counted in the order of first appearance: of equals the first is kept."""
+    _, first, number = np.unique(names, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
 
 
-def _fits(spec: ReplicaSpec, offer: Offer) -> bool:
-    assert spec.tp is not None and spec.pp is not None and spec.dp is not None, "predicted replicas have degrees"
-    return spec.gpu == offer.gpu and offer_holds(offer, spec.tp, spec.pp, spec.dp)
+def _specs(found: Sequence[Rated], rows: IntArray) -> list[ReplicaSpec]:
+    """The specifications of some rows of all the rated configurations, counted through."""
+    starts = np.cumsum([0, *(len(rated.max_batch_size) for rated in found)])
+    which = np.searchsorted(starts, rows, side="right") - 1
+    return [found[i].spec(int(row - starts[i])) for i, row in zip(which, rows, strict=True)]

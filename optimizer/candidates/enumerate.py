@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from catalog import Catalog
 from catalog.architecture import Architecture, architecture_of
 from catalog.schema import Gpu, KvFormat, Model, WeightFormat
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Workload
-from optimizer.serving_config import Configurations, IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
-PIPELINE_DEGREES = (1, 2, 3, 4, 6, 8)
+PIPELINE_DEGREES = (1, 2, 4, 8)
 DATA_DEGREES = (1, 2, 4, 8)
 BILLION = 1e9
 
@@ -32,8 +33,8 @@ def enumerate_configurations(
     gpus = tuple(catalog.gpus[gpu] for gpu in dict.fromkeys(offer.gpu for offer in offers))
     weights = _weight_formats(workload, catalog, model)
     kv = _kv_formats(workload, catalog)
-    degrees = _degrees(workload, architecture)  # [n, 4]
-    holds = np.array([[_some_offer_holds(offers, gpu, degree) for degree in degrees] for gpu in gpus])
+    degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
+    holds = _held(offers, gpus, degrees)
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
@@ -46,22 +47,28 @@ def enumerate_configurations(
     rejected["format"] += int((~supported).sum())
     keep = accepted & supported
     g, w, k, d = g[keep], w[keep], k[keep], d[keep]
-    tp, pp, dp, ep = np.array(degrees, np.int64).reshape(-1, 4)[d].T
+    tp, pp, dp, ep = degrees[d].T
     return Configurations(model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep)
 
 
-def offer_holds(offer: Offer, tp: int, pp: int, dp: int) -> bool:
-    """Whether a replica has a place on an offer: inside one server, or filling whole servers stage by stage.
+def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus: ArrayLike) -> BoolArray:
+    """Whether replicas have a place on servers of a size: inside one, or filling whole servers stage by stage.
 
     A tensor-parallel group never leaves its server. A pipeline larger than a server takes servers whole.
     """
-    stage, replica, server = tp * dp, tp * dp * pp, offer.gpus_per_server
-    return replica <= server or (server % stage == 0 and replica % server == 0)
+    server, stage, replica = np.asarray(gpus_per_server), np.asarray(stage_gpus), np.asarray(replica_gpus)
+    result: BoolArray = (replica <= server) | ((server % stage == 0) & (replica % server == 0))
+    return result
 
 
-def _some_offer_holds(offers: Iterable[Offer], gpu: Gpu, degree: tuple[int, int, int, int]) -> bool:
-    tp, pp, dp, _ = degree
-    return any(offer.gpu == gpu.id and offer_holds(offer, tp, pp, dp) for offer in offers)
+def _held(offers: Sequence[Offer], gpus: Sequence[Gpu], degrees: IntArray) -> BoolArray:
+    """[cards, degrees] whether some offer of the card has a place."""
+    tp, pp, dp, _ = degrees.T
+    held = np.zeros((len(gpus), len(degrees)), bool)
+    for g, gpu in enumerate(gpus):
+        for size in {offer.gpus_per_server for offer in offers if offer.gpu == gpu.id}:
+            held[g] |= server_holds(size, tp * dp, tp * dp * pp)
+    return held
 
 
 def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:

@@ -37,16 +37,15 @@ class ReplicaFigures:
 
 def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> ReplicaFigures:
     """The figures of a predicted replica serving a workload."""
-    assert spec.model and spec.weight_dtype and spec.kv_cache_dtype and spec.engine, "a predicted replica"
-    assert spec.tp and spec.pp and spec.dp and spec.ep and spec.max_batch_size, "a predicted replica"
-    model, weights = catalog.models[spec.model], catalog.formats[spec.weight_dtype]
-    kv, engine = catalog.kv_formats[spec.kv_cache_dtype], catalog.engines[spec.engine]
-    one = one_configuration(
-        model, engine, None, catalog.gpus[spec.gpu], weights, kv, tp=spec.tp, pp=spec.pp, dp=spec.dp, ep=spec.ep
-    )
+    model, engine = catalog.models[str(spec.model)], catalog.engines[str(spec.engine)]
+    weights, kv = catalog.formats[str(spec.weight_dtype)], catalog.kv_formats[str(spec.kv_cache_dtype)]
+    degrees = {name: int(getattr(spec, name)) for name in ("tp", "pp", "dp", "ep")}
+    one = one_configuration(model, engine, None, catalog.gpus[spec.gpu], weights, kv, **degrees)
     mix = token_mix(workload)
-    memory = replica_memory(one, max_model_len=spec.max_model_len, max_num_seqs=np.array([spec.max_batch_size]))
-    concurrency = np.array([float(spec.max_batch_size)])
+    memory = replica_memory(
+        one, max_model_len=spec.max_model_len, max_num_seqs=np.array([spec.max_batch_size], np.int64)
+    )
+    concurrency = np.array([spec.max_batch_size], float)
     performance = replica_performance(one, memory, mix, concurrency, catalog.calibration)
     served = _served(performance, workload)
     mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))

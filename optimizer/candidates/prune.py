@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+
 import numpy as np
 
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
@@ -9,46 +11,67 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray
 ROUNDING = 1e-12
 
 
-def undominated(
-    card: IntArray, choice: IntArray, gpus: IntArray, holds: BoolArray, rate_rps: FloatArray, *, mix: bool
-) -> BoolArray:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Candidates of one workload as arrays [n]."""
+
+    card: IntArray  # the GPU type
+    choice: IntArray  # the model and weight format, the preferred one first
+    gpus: IntArray  # of a replica
+    holds: BoolArray  # [n, S] whether an offer has a place for the replica
+    rate_rps: FloatArray  # [n, R]
+    alone: FloatArray  # replicas that carry the whole demand by themselves; infinite where a class cannot be served
+
+    def take(self, rows: IntArray) -> Rows:
+        return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def undominated(rows: Rows, *, mix: bool) -> BoolArray:
     """Which candidates to keep [n].
 
     j replaces k on the same card when it has a place wherever k has, and the copies of j that fit into k's GPUs,
-    ⌊gpus_k / gpus_j⌋ of them, serve every class at least as fast: any plan with k stays feasible, and costs the same,
-    with those copies instead. Where a workload must use one format (`mix` false), j must have the format of k; and a
-    whole format goes when each of its candidates is replaced by one of another format, for then any plan in it can be
-    rewritten in that other. Of equals the first is kept.
-
-    Args:
-        card: [n] the GPU type.
-        choice: [n] the model and weight format.
-        gpus: [n] GPUs of a replica.
-        holds: [n, S] whether an offer has a place for the replica.
-        rate_rps: [n, R].
+    ⌊gpus_k / gpus_j⌋ of them, serve every class at least as fast as k, or carry the whole demand: any plan with k stays
+    feasible, and costs the same, with those copies instead. Where a workload must use one format (`mix` false), j must
+    have the format of k; and a whole format goes when each of its candidates is replaced by one of another format, for
+    then any plan in it can be rewritten in that other. Of equals the first is kept.
     """
-    keep = np.ones(len(card), bool)
-    groups = [np.flatnonzero(card == c) for c in np.unique(card)]
-    replaces = [_replaces(gpus[here], holds[here], rate_rps[here]) for here in groups]
-    for here, by in zip(groups, replaces, strict=True):
-        allowed = by if mix else by & (choice[here][:, None] == choice[here][None, :])
-        keep[here] = ~_beaten(allowed)
-    if mix:
-        return keep
-    for q in np.unique(choice):
-        others = np.unique(choice[keep & (choice != q)])
-        if any(_rewrites(groups, replaces, choice, keep, q, other) for other in others):
-            keep[choice == q] = False
+    keep = np.zeros(len(rows.card), bool)
+    for here in _groups(rows.card, np.zeros_like(rows.choice) if mix else rows.choice):
+        keep[here] = ~_beaten(_replaces(rows.take(here)))
+    if not mix:
+        kept = np.flatnonzero(keep)
+        keep[kept[_in_replaced_choice(rows.take(kept))]] = False
     return keep
 
 
-def _replaces(gpus: IntArray, holds: BoolArray, rate_rps: FloatArray) -> BoolArray:
+def _in_replaced_choice(rows: Rows) -> BoolArray:
+    """[n] whether another choice replaces the candidate's whole choice on each card."""
+    choices, of = np.unique(rows.choice, return_inverse=True)
+    replaced = np.ones((len(choices), len(choices)), bool)  # [q, other]
+    for here in _groups(rows.card, np.zeros_like(of)):
+        some = np.zeros((len(choices), len(here)), bool)  # [other, k] some candidate of the other choice replaces k
+        np.logical_or.at(some, of[here], _replaces(rows.take(here)).T)
+        np.logical_and.at(replaced, of[here], some.T)
+    return _beaten(replaced)[of]
+
+
+def _replaces(rows: Rows) -> BoolArray:
     """[n, n] whether candidate column j can stand in for candidate row k."""
-    copies = gpus[:, None] // gpus[None, :]
-    enough = copies[:, :, None] * rate_rps[None, :, :] >= rate_rps[:, None, :] * (1 - ROUNDING)
-    has_place = ~(holds[:, None, :] & ~holds[None, :, :]).any(axis=2)
-    result: BoolArray = (copies > 0) & has_place & enough.all(axis=2)
-    return result
+    copies = rows.gpus[:, None] // rows.gpus[None, :]
+    as_fast = copies > 0
+    for rate in rows.rate_rps.T:
+        as_fast &= copies * rate[None, :] >= rate[:, None] * (1 - ROUNDING)
+    replaces = as_fast | (copies >= rows.alone[None, :])
+    for held in rows.holds.T[rows.holds.any(axis=0)]:
+        replaces &= held[None, :] | ~held[:, None]
+    return replaces
+
+
+def _groups(first: IntArray, second: IntArray) -> list[IntArray]:
+    """Positions that share both numbers."""
+    order = np.lexsort((second, first))
+    cuts = np.flatnonzero((np.diff(first[order]) != 0) | (np.diff(second[order]) != 0)) + 1
+    return np.split(order, cuts) if len(order) else []
 
 
 def _beaten(by: BoolArray) -> BoolArray:
@@ -57,15 +80,3 @@ def _beaten(by: BoolArray) -> BoolArray:
     earlier = np.arange(n)[None, :] < np.arange(n)[:, None]
     beaten: BoolArray = (by & ~np.eye(n, dtype=bool) & (~by.T | earlier)).any(axis=1)
     return beaten
-
-
-def _rewrites(
-    groups: list[IntArray], replaces: list[BoolArray], choice: IntArray, keep: BoolArray, q: int, other: int
-) -> bool:
-    """Whether every kept candidate of choice q has a stand-in of the other choice on its card."""
-    for here, by in zip(groups, replaces, strict=True):
-        mine = np.flatnonzero((choice[here] == q) & keep[here])
-        theirs = np.flatnonzero((choice[here] == other) & keep[here])
-        if len(mine) and not by[np.ix_(mine, theirs)].any(axis=1).all():
-            return False
-    return True

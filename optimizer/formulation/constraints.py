@@ -14,26 +14,40 @@ Family = Callable[[Instance, Variables], Rows]
 
 
 def serve_demand(inst: Instance, var: Variables) -> Rows:
-    """Every request class is served in full, split freely over candidates.
+    """Every request class is served in full. Where there are several, they are split freely over candidates:
 
-    Σ_k load_share[k,d]  =  1    ∀ d
+    Σ_k load_share[k,d]  =  1    ∀ d of a workload with several classes
+
+    A single class needs no shares: enough replicas carry it, each of them no more than all of it.
+
+    Σ_k min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k]  ≥  1    ∀ other d
     """
+    split, one = np.flatnonzero(inst.is_split), np.flatnonzero(~inst.is_split)
+    is_split = np.isin(np.arange(len(inst.demand_names)), inst.demand_of_load[split])
     return (
         Rows("serve_demand", [f"{w},{r}" for w, r in inst.demand_names])
-        .add(row=inst.demand_of_load, column=var.load_share, coefficient=1.0)
-        .equal_to(1.0)
+        .add(row=inst.demand_of_load[split], column=var.load_share, coefficient=1.0)
+        .add(
+            row=inst.demand_of_load[one],
+            column=var.n_replicas[inst.candidate_of_load[one]],
+            coefficient=inst.carried[one],
+        )
+        .at_least(1.0)
+        .at_most(np.where(is_split, 1.0, np.inf))
     )
 
 
 def replica_capacity(inst: Instance, var: Variables) -> Rows:
     """The classes time-share the replicas, which are busy at most max_utilization of the time.
 
-    Σ_r demand_rps[r] / rate_rps[k,r] · load_share[k,r]  ≤  max_utilization · n_replicas[k]    ∀ k
+    Σ_d demand_rps[d] / rate_rps[k,d] · load_share[k,d]  ≤  max_utilization · n_replicas[k]    ∀ k with several classes
     """
+    split = inst.is_split
+    candidates, row = np.unique(inst.candidate_of_load[split], return_inverse=True)
     return (
-        Rows("replica_capacity", [",".join(name) for name in inst.candidate_names])
-        .add(row=inst.candidate_of_load, column=var.load_share, coefficient=inst.busy_replicas)
-        .add(row=np.arange(len(var.n_replicas)), column=var.n_replicas, coefficient=-inst.max_utilization)
+        Rows("replica_capacity", [",".join(inst.candidate_names[k]) for k in candidates])
+        .add(row=row, column=var.load_share, coefficient=inst.busy_replicas[split])
+        .add(row=np.arange(len(candidates)), column=var.n_replicas[candidates], coefficient=-inst.max_utilization)
         .at_most(0.0)
     )
 
@@ -66,7 +80,7 @@ def gpu_slots(inst: Instance, var: Variables) -> Rows:
 def pattern_slots(inst: Instance, var: Variables) -> Rows:
     """Elsewhere, groups of each size fit into the patterns that servers are filled by.
 
-    Σ_{k of size a} units_per_replica[k] · n_replicas[k]  ≤  Σ_p groups[p,a] · n_patterns[p]    ∀ s packed by pattern, size a
+    Σ_{k of size a} units_per_replica[k] · n_replicas[k]  ≤  Σ_p groups[p,a] · n_patterns[p]    ∀ s by pattern, size a
     """
     packing = inst.packing
     of_candidate = packing.slot_of_candidate >= 0
@@ -112,19 +126,28 @@ def offer_limits(inst: Instance, var: Variables) -> Rows:
 
 
 def single_format(inst: Instance, var: Variables) -> Rows:
-    """A workload's replicas share one model and weight format: load goes only to the chosen one.
+    """A workload's replicas share one model and weight format: load goes only to the chosen one, which carries it all.
 
-    Σ_{k of q} load_share[k,d]  ≤  uses_format[q]    ∀ q, d of its workload
+    Σ_{k of q} load_share[k,d]  ≤  uses_format[q]    ∀ q, d of its workload, if that has several classes
+    uses_format[q]  ≤  Σ_{k of q} min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k]    ∀ other q
     """
-    chosen = np.flatnonzero(inst.choice_of_load >= 0)
+    chosen = inst.choice_of_load >= 0
     pairs, row = np.unique(
         np.stack([inst.choice_of_load[chosen], inst.demand_of_load[chosen]]), axis=1, return_inverse=True
     )
-    index = [f"{','.join(inst.choice_names[q])},{inst.demand_names[d][1]}" for q, d in pairs.T]
+    row_of_load = np.full(len(chosen), -1)
+    row_of_load[chosen] = row.ravel()
+    split, one = chosen & inst.is_split, chosen & ~inst.is_split
+    of_several_classes = np.isin(pairs[1], inst.demand_of_load[split])
     return (
-        Rows("single_format", index)
-        .add(row=row.ravel(), column=var.load_share[chosen], coefficient=1.0)
-        .add(row=np.arange(len(index)), column=var.uses_format[pairs[0]], coefficient=-1.0)
+        Rows("single_format", [f"{','.join(inst.choice_names[q])},{inst.demand_names[d][1]}" for q, d in pairs.T])
+        .add(row=row_of_load[split], column=var.load_share[chosen[inst.is_split]], coefficient=1.0)
+        .add(row=row_of_load[one], column=var.n_replicas[inst.candidate_of_load[one]], coefficient=-inst.carried[one])
+        .add(
+            row=np.arange(pairs.shape[1]),
+            column=var.uses_format[pairs[0]],
+            coefficient=np.where(of_several_classes, -1.0, 1.0),
+        )
         .at_most(0.0)
     )
 

@@ -1,7 +1,7 @@
 """The program's data: sets and parameters as plain arrays, built once and never changed.
 
-Legend: w workload, r request class of a workload, d = (w, r) demand, k candidate, l = (k, d) load that candidate k could
-carry, s offer, h = (s, term), q = (w, model and weight format), p packing pattern of an offer.
+Legend: w workload, r request class of a workload, d = (w, r) demand, k candidate, l = (k, d) load that candidate k
+could carry, s offer, h = (s, term), q = (w, model and weight format), p packing pattern of an offer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from optimizer.candidates import Candidates
 from optimizer.formulation.packing import Packing, pack_offers
 from optimizer.formulation.terms import ServerTerm, server_terms
 from optimizer.scenario import Scenario
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Instance:
     candidate_of_load: IntArray  # [L]
     demand_of_load: IntArray  # [L]
     busy_replicas: FloatArray  # [L] demand / rate: replicas kept fully busy by the whole demand of that class
+    is_split: BoolArray  # [L] the workload has several classes, so that the program must decide how to split them
+    carried: FloatArray  # [L] share of the demand that one replica carries, at most 1; where the workload has one class
     max_utilization: float
 
     choice_names: tuple[tuple[str, str], ...]  # [Q] (workload, model and format), where one must be chosen
@@ -72,6 +74,9 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     busy = np.zeros(len(offer_of_candidate))
     np.add.at(busy, candidate_of_load, busy_replicas)
     utilization = scenario.max_utilization_fraction
+    n_classes = np.bincount([first_demand[w] for w, _ in demand_names], minlength=len(demand_names))
+    first_of = np.array([first_demand[w] for w, _ in demand_names], np.int64)
+    is_split = n_classes[first_of[demand_of_load]] > 1
     most_replicas = np.ceil(busy / utilization + 1e-6).astype(np.int64)
 
     choice_names, workload_of_choice, choice_of_candidate = _choices(scenario, candidates)
@@ -102,6 +107,8 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         candidate_of_load=candidate_of_load,
         demand_of_load=demand_of_load,
         busy_replicas=busy_replicas,
+        is_split=is_split,
+        carried=np.where(is_split, 0.0, np.minimum(1.0, utilization / busy_replicas)),
         max_utilization=utilization,
         choice_names=choice_names,
         workload_of_choice=workload_of_choice,

@@ -1,8 +1,8 @@
 """How groups of GPUs share servers: by volume where that is exact, by patterns where it is not.
 
-When the group sizes on an offer and its server size form a divisibility chain (1 | 2 | 4 | 8), any groups whose GPUs add
-up to no more than the servers' fit into them, so counting GPUs is exact (largest first leaves no hole). Otherwise (a
-group of 3 on servers of 8) a server is filled by one of a few *patterns*, and the program counts patterns.
+When the group sizes on an offer and its server size form a divisibility chain (1 | 2 | 4 | 8), any groups whose GPUs
+add up to no more than the servers' fit into them, so counting GPUs is exact (largest first leaves no hole). Otherwise
+(a group of 3 on servers of 8) a server is filled by one of a few *patterns*, and the program counts patterns.
 
 A replica larger than a server fills whole servers: it takes `units` groups of the size of a server.
 """

@@ -11,7 +11,7 @@ from optimizer.serving_config import FloatArray, IntArray
 
 
 class Rows:
-    """lower ≤ A x ≤ upper for one family; A in coordinate form, filled by `add`, closed by `at_most` or `equal_to`."""
+    """lower ≤ A x ≤ upper for one family; A in coordinate form, filled by `add`, closed by its bounds."""
 
     def __init__(self, family: str, index: Sequence[str]) -> None:
         self.family = family
@@ -31,6 +31,10 @@ class Rows:
 
     def at_most(self, bound: ArrayLike) -> Rows:
         self.upper = np.broadcast_to(bound, self.upper.shape).astype(float)
+        return self
+
+    def at_least(self, bound: ArrayLike) -> Rows:
+        self.lower = np.broadcast_to(bound, self.lower.shape).astype(float)
         return self
 
     def equal_to(self, value: ArrayLike) -> Rows:

@@ -15,7 +15,7 @@ class Variables:
     """Column numbers of each family of variables, in this order."""
 
     n_replicas: IntArray  # [K] integer: replicas of a candidate
-    load_share: IntArray  # [L] 0 to 1: share of a class's demand that a candidate carries (load_rps = share × demand)
+    load_share: IntArray  # [split L] 0 to 1: share of a class's demand that a candidate carries
     n_servers: IntArray  # [H] integer: servers of an offer on a term
     uses_format: IntArray  # [Q] binary: the model and format a workload uses
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
@@ -32,7 +32,7 @@ def lay_out(inst: Instance) -> Variables:
     pattern_bound = np.bincount(inst.offer_of_term, weights=inst.most_servers, minlength=len(inst.offer_names))
     bounds_and_kinds = (
         (inst.most_replicas.astype(float), True),
-        (np.ones(len(inst.candidate_of_load)), False),
+        (np.ones(int(inst.is_split.sum())), False),
         (inst.most_servers, True),
         (np.ones(len(inst.choice_names)), True),
         (pattern_bound[inst.packing.offer_of_pattern], True),
@@ -50,7 +50,8 @@ def lay_out(inst: Instance) -> Variables:
 def column_names(inst: Instance) -> list[str]:
     """`family[index,index]` of every column."""
     offers = inst.offer_names
-    loads = zip(inst.candidate_of_load, inst.demand_of_load, strict=True)
+    split = inst.is_split
+    loads = zip(inst.candidate_of_load[split], inst.demand_of_load[split], strict=True)
     return [
         *(f"n_replicas[{w},{s},{label}]" for w, s, label in inst.candidate_names),
         *(f"load_share[{','.join(inst.candidate_names[k])},{inst.demand_names[d][1]}]" for k, d in loads),

@@ -60,7 +60,7 @@ def _departures(traits: Traits, calibration: Calibration) -> float:
     """Sum of the squared excesses of a configuration's departures from what was measured."""
     beyond = calibration.widening
     of_engine = [seen for seen in calibration.fitted_on if seen.engine == traits.engine]
-    of_pair = [seen for seen in of_engine if seen.generation == traits.generation]
+    of_pair = [seen for seen in of_engine if (seen.era, seen.generation) == (traits.era, traits.generation)]
     excess = 0.0
     if not of_engine:
         excess += _excess(beyond.engine)

@@ -24,7 +24,9 @@ class RowConstants:
     expert_read_efficiency: FloatArray
     kv_read_efficiency: FloatArray
     compute_efficiency: FloatArray
+    expert_compute_efficiency: FloatArray
     prefill_efficiency: FloatArray
+    expert_prefill_efficiency: FloatArray
     attention_efficiency: FloatArray
     step_ms: FloatArray
     layer_ms: FloatArray

@@ -8,7 +8,7 @@ import numpy as np
 
 from catalog.units import MS_PER_S
 from optimizer.performance.constants import RowConstants
-from optimizer.performance.step import StepParts, column, decode_step, prefill_ms
+from optimizer.performance.step import StepParts, column, decode_step, prefill
 from optimizer.performance.work import Work
 from optimizer.serving_config import BoolArray, FloatArray
 
@@ -63,20 +63,21 @@ def closed_loop(
     c = constants
     running = np.minimum(concurrency, capacity.requests)
     others = running - 1.0
-    own_prefill = prefill_ms(work, c)
-    mean_prefill = own_prefill @ work.share
-    delay = mean_prefill * c.prefill_interference * _share_of_ranks(work, c)
-    waited = delay * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
+    launch, own_tokens = prefill(work, c)
+    mean_tokens = own_tokens @ work.share
+    delay = mean_tokens * c.prefill_interference * _share_of_ranks(work, c)
+    waited = mean_tokens / work.pp * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
     sharing = others
     for _ in range(ROUNDS):
         step = decode_step(work, c, 1.0 + sharing)
         step_ms = step.total
-        interleaved = sharing / work.decode_steps * delay
-        first = c.request_ms + c.ttft_steps * step_ms + mean_prefill + waited
+        prefills = sharing / work.decode_steps
+        interleaved = prefills * delay - np.expm1(-prefills) * launch
+        before = c.request_ms + c.ttft_steps * step_ms + waited + launch
         decoding = work.decode_steps * (step_ms + interleaved)
-        sharing = others * decoding / (decoding + first)
+        sharing = others * decoding / (decoding + before + mean_tokens)
     residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (
-        column(first - mean_prefill) + own_prefill
+        column(before) + own_tokens
     )
     outside = (concurrency - running) * (residence @ work.share) / running
     admission = np.where(capacity.by_kv_cache, work.admission_fraction, 1.0) * outside
@@ -90,9 +91,9 @@ def closed_loop(
         tpot_ms=step_ms + interleaved + preempted,
         request_ms=c.request_ms + 0.0 * running,
         steps_ms=c.ttft_steps * step_ms,
-        prefill_ms=own_prefill,
+        prefill_ms=column(launch) + own_tokens,
         waiting_ms=waiting,
-        ttft_ms=column(first - mean_prefill + admission) + own_prefill,
+        ttft_ms=column(before + admission) + own_tokens,
         rate_rps=MS_PER_S * column(running) / residence,
     )
 

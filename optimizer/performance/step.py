@@ -44,7 +44,10 @@ def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepP
     microbatch = np.maximum(batch / work.pp, 1.0)
     sequences = np.maximum(microbatch / work.dp, 1.0)
     weights = work.dense_read_ms / c.weight_read_efficiency + _expert_read_ms(work, c, microbatch)
-    products = (sequences * work.dense_compute_ms + microbatch * work.expert_compute_ms) / c.compute_efficiency
+    products = (
+        sequences * work.dense_compute_ms / c.compute_efficiency
+        + microbatch * work.expert_compute_ms / c.expert_compute_efficiency
+    )
     kv = _either(
         sequences * work.kv_read_ms / c.kv_read_efficiency,
         sequences * work.attention_compute_ms / c.attention_efficiency,
@@ -65,22 +68,31 @@ def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepP
     )
 
 
-def prefill_ms(work: Work, constants: RowConstants) -> FloatArray:
-    """[n, R] One prompt of each class, alone on the replica."""
+class Prefill(NamedTuple):
+    """One prompt of each class, alone on the replica; milliseconds."""
+
+    launch: FloatArray
+    """[n] Kernels launched one by one; prompts prefilled in the same step share it."""
+    tokens: FloatArray
+    """[n, R] What grows with the prompt."""
+
+
+def prefill(work: Work, constants: RowConstants) -> Prefill:
+    """The prefill of one prompt of each class."""
     c = constants
-    launch = (
+    launch: FloatArray = (
         work.layers * c.prefill_layer_ms
         + work.moe_layers * c.prefill_moe_layer_ms
         + work.latent_layers * c.prefill_latent_layer_ms
         + work.recurrent_layers * c.prefill_recurrent_layer_ms
     )
-    ms: FloatArray = (
-        work.prefill_compute_ms / column(c.prefill_efficiency)
+    tokens: FloatArray = (
+        work.prefill_dense_ms / column(c.prefill_efficiency)
+        + work.prefill_expert_ms / column(c.expert_prefill_efficiency)
         + work.prefill_attention_ms / column(c.attention_efficiency)
         + work.prefill_link_ms / column(c.link_efficiency)
-        + column(launch)
     )
-    return ms
+    return Prefill(launch, tokens)
 
 
 def column(values: FloatArray) -> FloatArray:

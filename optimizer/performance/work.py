@@ -38,7 +38,8 @@ class Work:
     """Per token of the replica."""
     attention_compute_ms: FloatArray
     """Per sequence of an attention rank, at the mean context."""
-    prefill_compute_ms: FloatArray  # [n, R] matrix products of one prompt
+    prefill_dense_ms: FloatArray  # [n, R] matrix products of one prompt, outside the experts
+    prefill_expert_ms: FloatArray  # [n, R]
     prefill_attention_ms: FloatArray  # [n, R]
     prefill_link_ms: FloatArray  # [n, R]
     untouched_fraction: float
@@ -93,7 +94,8 @@ def work_of(configurations: Configurations, mix: TokenMix, calibration: Calibrat
         dense_compute_ms=dense_ms,
         expert_compute_ms=expert_ms,
         attention_compute_ms=attention_ms,
-        prefill_compute_ms=(dense_ms + expert_ms * dp)[:, None] * tokens,
+        prefill_dense_ms=dense_ms[:, None] * tokens,
+        prefill_expert_ms=(expert_ms * dp)[:, None] * tokens,
         prefill_attention_ms=_prefill_attention_ms(rank, mix),
         prefill_link_ms=reduce_ms[:, None] * tokens,
         untouched_fraction=1.0 - tables.experts_per_token / tables.experts,

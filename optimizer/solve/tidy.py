@@ -6,6 +6,7 @@ Among plans of equal cost a solver returns any. The order by which we choose is:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ def _loads_by_workload(inst: Instance) -> list[IntArray]:
     workload = inst.workload_of_candidate[inst.candidate_of_load]
     order = np.argsort(workload, kind="stable")
     bounds = np.searchsorted(workload[order], np.arange(len(inst.workload_names) + 1))
-    return [order[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [order[a:b] for a, b in itertools.pairwise(bounds)]
 
 
 def _busy_matrix(inst: Instance, loads: IntArray, used: IntArray) -> tuple[FloatArray, IntArray]:

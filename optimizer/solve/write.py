@@ -45,7 +45,7 @@ def _lp(program: Program, columns: Sequence[str], rows: Sequence[str]) -> Iterat
         terms = by_row.get(row, [])
         *lines, last = _expression(name, [c for _, _, c in terms], [columns[n] for _, n, _ in terms])
         yield from lines
-        yield f"{last} = {_number(lower)}" if lower == upper else f"{last} <= {_number(upper)}"
+        yield f"{last} {_SIGN[_sense(lower, upper)]} {_number(_side(lower, upper))}"
     yield "Bounds"
     yield from (f" 0 <= {name} <= {_number(upper)}" for name, upper in zip(columns, program.upper, strict=True))
     yield "General"
@@ -55,18 +55,18 @@ def _lp(program: Program, columns: Sequence[str], rows: Sequence[str]) -> Iterat
 
 def _expression(name: str, coefficients: Sequence[float], columns: Sequence[str]) -> Iterator[str]:
     """` name: + 2 x - 3 y`, folded into lines."""
-    terms = [f"{'-' if c < 0 else '+'} {_number(abs(c))} {x}" for c, x in zip(coefficients, columns, strict=True) if c]
-    lines = [" ".join(terms[i : i + TERMS_PER_LINE]) for i in range(0, len(terms), TERMS_PER_LINE)] or [f"0 {columns[0]}"]
-    yield f" {name}: {lines[0]}"
-    yield from (f"  {line}" for line in lines[1:])
+    pairs = [(c, x) for c, x in zip(coefficients, columns, strict=True) if c] or [(0.0, columns[0])]
+    terms = [f"{'-' if c < 0 else '+'} {_number(abs(c))} {x}" for c, x in pairs]
+    for i in range(0, len(terms), TERMS_PER_LINE):
+        yield f"{'' if i else f' {name}:'}  {' '.join(terms[i : i + TERMS_PER_LINE])}"
 
 
 def _mps(program: Program, columns: Sequence[str], rows: Sequence[str]) -> Iterator[str]:
     yield "NAME gpuplan"
     yield "ROWS"
     yield " N cost"
-    is_equal = (program.row_lower == program.row_upper).tolist()
-    yield from (f" {'E' if equal else 'L'} {name}" for name, equal in zip(rows, is_equal, strict=True))
+    bounds = list(zip(program.row_lower.tolist(), program.row_upper.tolist(), strict=True))
+    yield from (f" {_sense(*bound)} {name}" for name, bound in zip(rows, bounds, strict=True))
     yield "COLUMNS"
     by_column = sorted(zip(program.column.tolist(), program.row.tolist(), program.coefficient.tolist(), strict=True))
     entries = {column: list(found) for column, found in itertools.groupby(by_column, key=lambda entry: entry[0])}
@@ -79,10 +79,22 @@ def _mps(program: Program, columns: Sequence[str], rows: Sequence[str]) -> Itera
         if is_integer:
             yield " MARKER 'MARKER' 'INTEND'"
     yield "RHS"
-    yield from (f" rhs {name} {_number(upper)}" for name, upper in zip(rows, program.row_upper, strict=True) if upper)
+    yield from (f" rhs {name} {_number(_side(*bound))}" for name, bound in zip(rows, bounds, strict=True))
     yield "BOUNDS"
     yield from (f" UP bound {name} {_number(upper)}" for name, upper in zip(columns, program.upper, strict=True))
     yield "ENDATA"
+
+
+_SIGN = {"E": "=", "G": ">=", "L": "<="}
+
+
+def _sense(lower: float, upper: float) -> str:
+    """MPS's letter of a row; every row has one side, or two equal ones."""
+    return "E" if lower == upper else "L" if math.isinf(lower) else "G"
+
+
+def _side(lower: float, upper: float) -> float:
+    return lower if math.isinf(upper) else upper
 
 
 def _number(value: float) -> str:

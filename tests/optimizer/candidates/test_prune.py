@@ -2,15 +2,20 @@
 
 import numpy as np
 
-from optimizer.candidates.prune import undominated
+from optimizer.candidates.prune import Rows, undominated
+
+NEVER = np.inf
 
 
-def keep(rows, *, mix=False, holds=None):
-    """rows: (card, choice, gpus, rates…)"""
-    card, choice, gpus, *_ = (np.array(column) for column in zip(*rows, strict=True))
+def keep(
+    rows: list[tuple[float, ...]], *, mix: bool = False, holds: list[list[int]] | None = None, alone: float = NEVER
+) -> list[bool]:
+    """rows: (card, choice, gpus, rates…); `alone`: replicas of the first candidate that carry everything."""
+    card, choice, gpus = (np.array([row[i] for row in rows], np.int64) for i in range(3))
     rates = np.array([row[3:] for row in rows], float)
-    holds = np.ones((len(rows), 1), bool) if holds is None else np.array(holds, bool)
-    return undominated(card, choice, gpus, holds, rates, mix=mix).tolist()
+    places = np.ones((len(rows), 1), bool) if holds is None else np.array(holds, bool)
+    needed = np.array([alone] + [NEVER] * (len(rows) - 1))
+    return undominated(Rows(card, choice, gpus, places, rates, needed), mix=mix).tolist()
 
 
 def test_two_small_replicas_replace_a_large_one_that_is_no_faster() -> None:
@@ -20,6 +25,12 @@ def test_two_small_replicas_replace_a_large_one_that_is_no_faster() -> None:
 
 def test_a_large_replica_that_is_faster_than_its_parts_stays() -> None:
     assert keep([(0, 0, 1, 3.0), (0, 0, 2, 6.5)]) == [True, True]
+
+
+def test_a_large_replica_goes_when_the_small_ones_in_its_place_carry_everything() -> None:
+    # tp2 is faster than two tp1, but two tp1 carry all there is; two and a half would not.
+    assert keep([(0, 0, 1, 3.0), (0, 0, 2, 6.5)], alone=2.0) == [True, False]
+    assert keep([(0, 0, 1, 3.0), (0, 0, 2, 6.5)], alone=2.5) == [True, True]
 
 
 def test_every_class_must_be_served_as_fast() -> None:

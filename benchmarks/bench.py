@@ -1,0 +1,171 @@
+"""Speed and peak memory of what users wait for; every figure is the median over fresh processes.
+
+usage: python benchmarks/bench.py [NAME...]      all, or only the named measurements; exits 1 if one is over its limit
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+GPUPLAN = Path(sys.executable).with_name("gpuplan")
+PROCESSES = 5
+LIMIT_MB = 300
+KIB_PER_MB = 1e6 / 1024
+QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"
+CANDIDATES = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One line of the table."""
+
+    what: str
+    limit_s: float
+    run: Callable[[], float]
+    """Seconds, measured in the process it runs in."""
+
+
+def main(names: list[str]) -> int:
+    """Print the table; 1 when a figure is over its limit."""
+    if names[:1] == ["--one"]:
+        seconds = MEASUREMENTS[names[1]].run()
+        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        print(json.dumps({"seconds": seconds, "peak_mb": peak / KIB_PER_MB}))
+        return 0
+    if unknown := set(names) - set(MEASUREMENTS):
+        print(f"unknown: {', '.join(sorted(unknown))}; there is {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    over = False
+    print(f"{'':10}{'':52}{'median':>9}{'limit':>9}{'peak':>9}")
+    for name in names or MEASUREMENTS:
+        measurement = MEASUREMENTS[name]
+        runs = [one_run(name) for _ in range(PROCESSES)]
+        seconds = statistics.median(run["seconds"] for run in runs)
+        peak_mb = statistics.median(run["peak_mb"] for run in runs)
+        too_much = seconds > measurement.limit_s or peak_mb > LIMIT_MB
+        over |= too_much
+        print(f"{name:10}{measurement.what:52}{seconds:7.3f} s{measurement.limit_s:7.1f} s{peak_mb:6.0f} MB"
+              f"{'   over' if too_much else ''}")  # fmt: skip
+    print(f"Medians of {PROCESSES} fresh processes; limit of peak memory {LIMIT_MB} MB.")
+    return int(over)
+
+
+def one_run(name: str) -> dict[str, float]:
+    """Figures of one measurement in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr}")
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+def wall(*arguments: str) -> float:
+    """Seconds of a whole command, start-up included."""
+    started = time.perf_counter()
+    subprocess.run([GPUPLAN, *arguments], capture_output=True, check=True, cwd=ROOT)
+    return time.perf_counter() - started
+
+
+def load_the_catalog() -> float:
+    """With everything imported, nothing cached."""
+    from catalog import load_catalog
+
+    started = time.perf_counter()
+    load_catalog()
+    return time.perf_counter() - started
+
+
+def one_workload() -> float:
+    """Load and optimize, after import and with the catalog in memory."""
+    return solve_text(scenario_text(workloads=1, offers=3))
+
+
+def contended() -> float:
+    """Ten workloads that compete for forty limited offers, proven to 0.1 %."""
+    return solve_text(scenario_text(workloads=10, offers=40))
+
+
+def solve_text(text: str) -> float:
+    """Seconds from a scenario file to a layout that is proven."""
+    import optimizer.api
+    from catalog import load_catalog
+
+    catalog = load_catalog()
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        started = time.perf_counter()
+        layout = optimizer.optimize(optimizer.load_scenario(file.name, catalog), catalog)
+        seconds = time.perf_counter() - started
+    assert layout.status == "optimal", layout.status
+    return seconds
+
+
+def scenario_text(workloads: int, offers: int) -> str:
+    """Workloads of four models over offers of six cards; stock is limited, so that they compete."""
+    models = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B")
+    cards = ("h100-sxm", "h200-sxm", "a100-80gb-sxm", "l40s", "a10g", "h100-pcie")
+    usd = (2.4, 3.3, 1.5, 0.9, 0.6, 2.1)
+    needs = [
+        f"  w{i}: {{model: {models[i % 4]}, requests: {0.4 + 0.3 * (i * 7 % 10):.1f}/s, input_tokens: {200 + 170 * i}, "
+        f"output_tokens: {60 + 37 * i}, slo: {{ttft_p95: {2 + i % 3}s, tpot_p95: {60 + 4 * i}ms}}}}"
+        for i in range(workloads)
+    ]
+    stock = [
+        f"  o{i}: {{gpu: {cards[i % 6]}, gpus_per_server: {(1, 2, 4, 8)[i // 6 % 4]}, "
+        f"rent: {{price: ${usd[i % 6] * (1 + 0.013 * i):.3f}/gpu/h, max: {1 + i % 3}}}}}"
+        for i in range(offers)
+    ]
+    return "\n".join(["name: bench", "workloads:", *needs, "inventory:", *stock, ""])
+
+
+def evaluate_candidates() -> float:
+    """Memory and performance of 100,000 configurations of one model, as the candidates need them."""
+    import numpy as np
+
+    from catalog import load_catalog
+    from optimizer.memory import replica_memory
+    from optimizer.performance import TokenMix, replica_performance
+    from optimizer.serving_config import Configurations
+
+    catalog = load_catalog()
+    formats = tuple(catalog.formats[name] for name in ("bf16", "fp8", "awq-int4"))
+    gpus = tuple(catalog.gpus[name] for name in ("h100-sxm", "a100-80gb-sxm", "l40s", "h200-sxm"))
+    row = np.arange(CANDIDATES)
+    one = np.ones(CANDIDATES, np.int64)
+    configurations = Configurations(
+        catalog.models["Qwen/Qwen3-32B"], catalog.engines["vllm"], None, gpus, formats,
+        (catalog.kv_formats["auto"], catalog.kv_formats["fp8"]),
+        gpu=row % 4, weight_format=row // 4 % 3, kv_format=row // 12 % 2,
+        tp=2 ** (row // 24 % 4), pp=2 ** (row // 96 % 2), dp=one, ep=one,
+    )  # fmt: skip
+    batch = 1 + row // 192 % 512
+    mix = TokenMix(("all",), np.ones(1), np.array([1000.0]), np.array([250.0]), 0.0)
+    started = time.perf_counter()
+    memory = replica_memory(configurations, max_model_len=8192, max_num_seqs=batch)
+    replica_performance(configurations, memory, mix, batch.astype(float), catalog.calibration)
+    return time.perf_counter() - started
+
+
+MEASUREMENTS = {
+    "help": Measurement("gpuplan --help", 0.3, lambda: wall("--help")),
+    "catalog": Measurement("load_catalog()", 0.3, load_the_catalog),
+    "quickstart": Measurement("gpuplan solve scenarios/quickstart.yaml", 2.0, lambda: wall("solve", str(QUICKSTART))),
+    "one": Measurement("load and optimize one workload, after import", 0.1, one_workload),
+    "evaluate": Measurement("memory and performance of 100,000 candidates", 0.5, evaluate_candidates),
+    "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

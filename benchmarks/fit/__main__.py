@@ -1,0 +1,74 @@
+"""Fits the shipped constants: `python -m benchmarks.fit FOLDER` reads measurements, writes the calibration and the report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.fit.calibrate import constants_of, data_used, fitted_on, residuals_of
+from benchmarks.fit.extrapolate import LEFT_OUT, widening
+from benchmarks.fit.fit import fit, is_closed_loop
+from benchmarks.fit.held_out import group_folds, held_out, ratios_of
+from benchmarks.fit.observations import observe
+from benchmarks.fit.parameters import PRIORS
+from benchmarks.fit.percentiles import percentiles
+from benchmarks.fit.read import read_folder
+from benchmarks.fit.report import report
+from benchmarks.fit.write import calibration_yaml
+from catalog import load_catalog
+from catalog.schema import Calibration
+
+HERE = Path(__file__).parent
+SHIPPED = HERE.parents[1] / "catalog" / "data" / "calibration" / "shipped.yaml"
+
+
+def main() -> None:
+    """Reads, fits, judges, writes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fit", description=__doc__)
+    parser.add_argument("folder", type=Path, help="with measured_aggregated.csv and points.jsonl.gz")
+    parser.add_argument("--calibration", type=Path, default=SHIPPED, help="written; default: the shipped one")
+    parser.add_argument("--report", type=Path, default=HERE / "REPORT.md", help="written")
+    options = parser.parse_args()
+
+    catalog = load_catalog()
+    settings = yaml.safe_load((HERE / "settings.yaml").read_text(encoding="utf-8"))
+    settings["percentiles"] = percentiles(options.folder)
+    measurements, left_out = read_folder(options.folder, catalog)
+    observed = observe(measurements, catalog, _before_the_fit(settings))
+    fitted, folds = fit(observed), group_folds(observed)
+    in_sample, out_of_sample = ratios_of(observed, fitted), held_out(observed, folds)
+    content = settings | {
+        "constants": constants_of(fitted),
+        "residuals": residuals_of(out_of_sample, observed),
+        "widening": widening(observed, out_of_sample.tpot_ms[is_closed_loop(observed)]),
+        "fitted_on": list(fitted_on(observed)),
+        "data": list(data_used(in_sample, out_of_sample, observed)),
+    }
+    text = calibration_yaml(content)
+    Calibration.model_validate(yaml.safe_load(text))
+    options.calibration.write_text(text, encoding="utf-8")
+    options.report.write_text(
+        report(content, observed, folds, in_sample, out_of_sample, left_out), encoding="utf-8"
+    )
+
+
+def _before_the_fit(settings: dict[str, Any]) -> Calibration:
+    """The calibration as far as it is known: every constant at its prior's start, no errors."""
+    exact = {"low": 1.0, "high": 1.0, "points": 1}
+    return Calibration.model_validate(
+        settings
+        | {
+            "constants": {name: {"value": prior.start} for name, prior in PRIORS.items()},
+            "residuals": [{"metric": "ttft", **exact}, {"metric": "tpot", **exact}],
+            "widening": dict.fromkeys((*LEFT_OUT, "pipeline", "concurrency"), 1.0) | {"note": ""},
+            "fitted_on": [],
+            "data": [],
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""What fits on a card: the longest context, and the smallest changes that would make a replica fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from catalog.loader import Catalog
+from catalog.schema import Gpu, WeightFormat
+from optimizer.memory import MemoryEstimate, estimate_memory
+
+BLOCK_TOKENS = 16
+"""Contexts are asked for in blocks of the KV cache."""
+DEGREES = (2, 4, 8, 16)
+SHORTER_CONTEXTS = (0.5, 0.25, 0.125)
+"""Of the context asked for, when it must shrink together with another change."""
+UTILIZATIONS = (0.9, 0.85, 0.8)
+"""Of the card, when the engine finds less memory free at start than its default claims."""
+TOGETHER = ("weight_dtype", "kv_cache_dtype", "tp", "pp", "max_model_len", "gpu_memory_utilization")
+"""What is changed in pairs; the rest is either too little or enough by itself."""
+FEWEST_SEQUENCES = 8
+"""Below this a smaller max_num_seqs frees next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Flags that make the replica fit, and what it then holds."""
+
+    flags: Mapping[str, str | int | float]
+    """Argument of `estimate_memory` -> new value."""
+    kv_cache_gib: float
+    max_concurrency: float
+
+
+def default_weight_dtype(gpu: Gpu) -> str:
+    """bf16, or fp16 where the card does not compute in bf16."""
+    return "bf16" if gpu.tflops.bf16 is not None else "fp16"
+
+
+def longest_context_tokens(catalog: Catalog, question: Mapping[str, Any]) -> int | None:
+    """Longest request of which the replica holds at least one; None when it holds none of any length.
+
+    `question` holds the arguments of `estimate_memory`.
+    """
+    low, high = 0, catalog.find("model", question["model"]).max_context_tokens // BLOCK_TOKENS
+    if _estimate(catalog, question, max_model_len=high * BLOCK_TOKENS).fits:
+        return high * BLOCK_TOKENS
+    while high - low > 1:  # low fits (or is zero), high does not
+        middle = (low + high) // 2
+        fits = _estimate(catalog, question, max_model_len=middle * BLOCK_TOKENS).fits
+        low, high = (middle, high) if fits else (low, middle)
+    return low * BLOCK_TOKENS or None
+
+
+def changes_that_fit(catalog: Catalog, question: Mapping[str, Any]) -> tuple[Change, ...]:
+    """For each thing that can be changed the least change that makes it fit; pairs of changes where none does alone.
+
+    Every answer was estimated with the change made. Empty when the replica fits as it is, or nothing helps.
+    """
+    now = _estimate(catalog, question)
+    if now.fits:
+        return ()
+    axes = _axes(catalog, question, now)
+    alone = {name: _first(catalog, question, [{name: value} for value in values]) for name, values in axes.items()}
+    shorter = [int(now.max_model_len * part) // BLOCK_TOKENS * BLOCK_TOKENS for part in SHORTER_CONTEXTS]
+    stuck = {
+        name: values for name, values in axes.items() if alone[name] is None and name not in ("gpu", "max_num_seqs")
+    }
+    if "max_model_len" in stuck:
+        stuck["max_model_len"] = shorter
+    together = [
+        _first(catalog, question, _by_effort(one, stuck[one], other, stuck[other]))
+        for one, other in combinations(stuck, 2)
+    ]
+    return tuple(change for change in (*alone.values(), *together) if change is not None)
+
+
+def _axes(catalog: Catalog, question: Mapping[str, Any], now: MemoryEstimate) -> dict[str, list[Any]]:
+    """Argument that can be changed -> its values, the least change first."""
+    gpu = catalog.find("gpu", question["gpu"])
+    longest = longest_context_tokens(catalog, question)
+    sequences = [now.max_num_seqs >> halvings for halvings in range(1, now.max_num_seqs.bit_length())]
+    larger = [
+        other
+        for other in catalog.gpus.values()
+        if other.vendor == gpu.vendor and other.visible_memory_gib > gpu.visible_memory_gib
+    ]
+    return {
+        "weight_dtype": _narrower_weights(catalog, question, gpu),
+        "kv_cache_dtype": _narrower_caches(catalog, question, gpu),
+        "tp": [degree for degree in DEGREES if degree > question.get("tp", 1)],
+        "pp": [degree for degree in DEGREES if degree > question.get("pp", 1)],
+        "max_model_len": [longest] if longest is not None and longest < now.max_model_len else [],
+        "max_num_seqs": [number for number in sequences if number >= FEWEST_SEQUENCES],
+        "gpu_memory_utilization": [part for part in UTILIZATIONS if part < now.utilization_fraction],
+        "gpu": [other.id for other in sorted(larger, key=lambda other: (other.visible_memory_gib, other.id))]
+        if question.get("gpu_memory_gib") is None
+        else [],
+    }
+
+
+def _narrower_weights(catalog: Catalog, question: Mapping[str, Any], gpu: Gpu) -> list[str]:
+    """Formats with fewer bits that run there: proper support first, then by whole bits, then by quality."""
+    present = catalog.find("weight_format", question["weight_dtype"])
+    engine = question.get("engine", "vllm")
+
+    def rank(fmt: WeightFormat) -> tuple[bool, int, float, str]:
+        with_reserve = any(row.note for row in fmt.support if row.engine == engine)  # such as `experimental`
+        return with_reserve, -round(fmt.bits_per_weight), -(fmt.quality.typical_fraction or 0.0), fmt.id
+
+    runs = [fmt for fmt in catalog.formats.values() if fmt.compute_dtype(engine, gpu) is not None]
+    narrower = [fmt for fmt in runs if fmt.bits_per_weight < present.bits_per_weight]
+    return [fmt.id for fmt in sorted(narrower if present in runs else runs, key=rank)]
+
+
+def _narrower_caches(catalog: Catalog, question: Mapping[str, Any], gpu: Gpu) -> list[str]:
+    present = catalog.find("kv_format", question.get("kv_cache_dtype", "auto"))
+    narrower = [
+        fmt
+        for fmt in catalog.kv_formats.values()
+        if fmt.bytes_per_value < present.bytes_per_value and fmt.supported_on(question.get("engine", "vllm"), gpu)
+    ]
+    return [fmt.id for fmt in sorted(narrower, key=lambda fmt: (-fmt.bytes_per_value, fmt.id))]
+
+
+def _by_effort(one: str, first: list[Any], other: str, second: list[Any]) -> list[dict[str, Any]]:
+    """Every pair of values, those with the least change in sum first."""
+    ranked = sorted((i + j, i, j) for i in range(len(first)) for j in range(len(second)))
+    return [{one: first[i], other: second[j]} for _, i, j in ranked]
+
+
+def _first(catalog: Catalog, question: Mapping[str, Any], options: list[dict[str, Any]]) -> Change | None:
+    for flags in options:
+        estimate = _estimate(catalog, question, **flags)
+        if estimate.fits:
+            return Change(flags, estimate.kv_cache_gib, estimate.max_concurrency)
+    return None
+
+
+def _estimate(catalog: Catalog, question: Mapping[str, Any], **changes: Any) -> MemoryEstimate:
+    return estimate_memory(catalog, **{**question, **changes})

@@ -1,0 +1,161 @@
+"""The plan: counts of servers and of replica groups, what they cost and what is proven (schema_version 1)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Term = Literal["own", "buy", "rent", "reserve", "spot"]
+Status = Literal["optimal", "feasible", "infeasible", "no_plan"]
+
+
+class Part(BaseModel):
+    """Frozen and closed; every key of a plan is documented under its field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Cost(Part):
+    """Money, USD; the hourly and monthly figures are the total divided by the horizon (730 h a month)."""
+
+    usd_per_hour: float
+    usd_per_month: float
+    usd_over_horizon: float
+    capex_usd: float
+    """Prices paid, gross of residual value."""
+    bound_usd_per_hour: float
+    """No plan costs less; proven."""
+
+
+class Servers(Part):
+    """Servers of one offer on one term."""
+
+    offer: str
+    term: Term
+    gpu: str
+    gpus_per_server: int
+    count: int
+    usd_per_hour: float
+    """Of one server."""
+
+
+class Placement(Part):
+    """Where one replica runs."""
+
+    replica: int
+    servers: tuple[int, ...]
+    """Indices of the offer's servers, from 0; more than one when the replica spans servers."""
+
+
+class GroupMemory(Part):
+    """Per GPU, of the rank that limits, GiB."""
+
+    budget_gib: float
+    weights_gib: float
+    activation_gib: float
+    non_torch_gib: float
+    cuda_graph_gib: float
+    kv_cache_gib: float
+    kv_cache_tokens: int
+    """Whole replica."""
+    kv_bytes_per_token: float
+    max_concurrency: float
+    """Requests of max_model_len that fit at once: the worst case."""
+    typical_concurrency: float
+    """Requests of the scenario's mean sizes that fit at once: what engines admit by."""
+
+
+class ReplicaGroup(Part):
+    """Equal replicas of one workload on one offer. Null = unknown because the replica was measured, not predicted."""
+
+    offer: str
+    gpu: str
+    gpus_per_replica: int
+    replicas: int
+    model: str | None
+    weight_dtype: str | None
+    kv_cache_dtype: str | None
+    engine: str | None
+    engine_version: str | None
+    tp: int | None
+    pp: int | None
+    dp: int | None
+    ep: int | None
+    max_batch_size: int | None
+    max_model_len: int | None
+    load_rps: float
+    """Of the group."""
+    capacity_rps: float
+    """Of the group at the load's own class mix, before max_utilization."""
+    utilization: float
+    """Σ_r load_r / rate_r ÷ replicas."""
+    class_rps: dict[str, float]
+    """Load of each request class on this group."""
+    rate_rps: dict[str, float]
+    """What one replica sustains of each class when it serves nothing else; classes time-share."""
+    placement: tuple[Placement, ...]
+    ttft_ms: dict[str, float] | None
+    """Statistic (mean, p50, p90, p95, p99) -> predicted at full capacity; the worst class."""
+    tpot_ms: dict[str, float] | None
+    e2e_ms: dict[str, float] | None
+    ttft_interval_ms: tuple[float, float] | None
+    """80 % interval of the mean."""
+    tpot_interval_ms: tuple[float, float] | None
+    quality: float | None
+    """Benchmark average relative to bf16, 0 to 1."""
+    memory: GroupMemory | None
+    limit: str | None
+    """What binds: memory, ttft, tpot, max_num_seqs …"""
+    source: str
+    """Where the rates come from: the calibration's name, or `measured`."""
+
+
+class WorkloadPlan(Part):
+    """How one workload is served."""
+
+    name: str
+    demand_rps: float
+    """Requests × peak."""
+    replica_groups: tuple[ReplicaGroup, ...]
+
+
+class Conflict(Part):
+    """A family of constraints that takes part in the contradiction, in the scenario's words."""
+
+    family: str
+    index: str | None
+    message: str
+    location: str | None = None
+    """file:line:column of the scenario, where known."""
+
+
+class Infeasibility(Part):
+    """Why there is no plan, and what would help."""
+
+    conflict: tuple[Conflict, ...]
+    changes: tuple[str, ...] = ()
+    rejections: dict[str, dict[str, int]] = {}
+    """Workload -> reason -> number of candidates rejected for it."""
+
+
+class Layout(Part):
+    """A plan, or the proof that there is none."""
+
+    schema_version: Literal[1] = 1
+    scenario: str
+    status: Status
+    gap: float | None
+    """(cost − bound) / cost."""
+    solve_seconds: float
+    solver: str
+    cost: Cost | None
+    servers: tuple[Servers, ...]
+    workloads: tuple[WorkloadPlan, ...]
+    infeasible: Infeasibility | None = None
+    warnings: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    catalog_version: str
+    scenario_sha256: str
+    inputs: dict[str, Any]
+    """The normalised scenario, itself a valid scenario file, so that a plan file alone can be verified and exported."""

@@ -1,0 +1,120 @@
+"""Plans side by side: cost, servers and how each workload is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from optimizer.layout import Layout, WorkloadPlan
+from optimizer.report.plan import TERMS, degrees
+from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
+
+
+def comparison_report(plans: Mapping[str, Layout]) -> RenderableType:
+    """One column a plan; a row that differs between plans carries a mark."""
+    costs = _marked(_by_key([_costs(layout) for layout in plans.values()], UNKNOWN))
+    columns: list[tuple[str, Justify]] = [(header, "left") for header in ("", *plans)]
+    servers = _marked(_by_key([_servers(layout) for layout in plans.values()], "none"))
+    workloads = _marked(_by_key([_workloads(layout) for layout in plans.values()], "not served"))
+    return Group(
+        table("Cost", columns, costs),
+        Text(""),
+        table("Servers", columns, servers),
+        Text(""),
+        table("Workloads", columns, workloads),
+        Text(""),
+        Text(_verdict(plans)),
+    )
+
+
+def comparison_data(plans: Mapping[str, Layout]) -> dict[str, Any]:
+    """The same as plain data; `usd_per_hour_difference` is against the first plan."""
+    layouts = list(plans.values())
+    first = layouts[0].cost
+    return {
+        "plans": [
+            {
+                "file": name,
+                "scenario": layout.scenario,
+                "scenario_sha256": layout.scenario_sha256,
+                "status": layout.status,
+                "gap": layout.gap,
+                "cost": layout.cost.model_dump(mode="json") if layout.cost else None,
+                "usd_per_hour_difference": layout.cost.usd_per_hour - first.usd_per_hour
+                if layout.cost and first
+                else None,
+                "servers": _servers(layout),
+                "workloads": _workloads(layout),
+            }
+            for name, layout in plans.items()
+        ],
+        "same_scenario": len({layout.scenario_sha256 for layout in layouts}) == 1,
+    }
+
+
+def _costs(layout: Layout) -> dict[str, str]:
+    """What is paid and what is proven, by name."""
+    money = layout.cost.model_dump() if layout.cost else {}
+    return {
+        "status": layout.status,
+        "per hour": usd(money.get("usd_per_hour")),
+        "per month": usd(money.get("usd_per_month")),
+        "over the horizon": usd(money.get("usd_over_horizon")),
+        "up front": usd(money.get("capex_usd")),
+        "proven bound": usd(money.get("bound_usd_per_hour")),
+        "gap": percent(layout.gap, 2),
+        "GPUs": count(sum(row.count * row.gpus_per_server for row in layout.servers)),
+    }
+
+
+def _servers(layout: Layout) -> dict[str, str]:
+    """Offer and term -> what is taken of it."""
+    return {
+        f"{row.offer}, {TERMS[row.term]}": f"{row.count} × {row.gpus_per_server} {row.gpu}, "
+        f"{usd(row.usd_per_hour)}/h each"
+        for row in layout.servers
+    }
+
+
+def _workloads(layout: Layout) -> dict[str, str]:
+    return {workload.name: _served(workload) for workload in layout.workloads}
+
+
+def _served(workload: WorkloadPlan) -> str:
+    """A line a replica group."""
+    return "\n".join(
+        f"{group.replicas} × {group.model or 'measured'}"
+        + (f" {group.weight_dtype}" if group.weight_dtype else "")
+        + f" on {group.offer} (GPUs {degrees(group)}), {figure(group.load_rps)}/s, {percent(group.utilization)} used"
+        for group in workload.replica_groups
+    )
+
+
+def _by_key(columns: list[dict[str, str]], absent: str) -> dict[str, list[str]]:
+    """Key -> its text in each plan, keys in order of first appearance."""
+    keys = dict.fromkeys(key for column in columns for key in column)
+    return {key: [column.get(key, absent) for column in columns] for key in keys}
+
+
+def _marked(rows: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
+    return [(f"{'≠' if len(set(texts)) > 1 else ' '} {label}", *texts) for label, texts in rows.items()]
+
+
+def _verdict(plans: Mapping[str, Layout]) -> str:
+    if len({layout.scenario_sha256 for layout in plans.values()}) > 1:
+        return "The plans answer different scenarios."
+    costs = {name: layout.cost.usd_per_hour for name, layout in plans.items() if layout.cost is not None}
+    if len(costs) < 2:
+        return "The plans answer the same scenario."
+    cheapest = min(costs, key=lambda name: costs[name])
+    dearest = max(costs, key=lambda name: costs[name])
+    if costs[cheapest] == costs[dearest]:
+        return f"The plans answer the same scenario at the same cost, {usd(costs[cheapest])} per hour."
+    saved = costs[dearest] - costs[cheapest]
+    return (
+        f"The plans answer the same scenario; {cheapest} is {usd(saved)} per hour "
+        f"({percent(saved / costs[dearest], 1)}) cheaper than {dearest}."
+    )

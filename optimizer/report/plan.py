@@ -1,0 +1,192 @@
+"""A plan in words and tables: what to get, what runs where, how fast, what it costs and what is proven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.report.infeasible import infeasible_report
+from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, table, usd
+from optimizer.scenario import Scenario, Workload
+
+TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
+
+
+def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
+    """The whole plan; an infeasible one is the explanation, one that was not found says what to try."""
+    if layout.status == "infeasible":
+        return infeasible_report(layout)
+    if layout.cost is None:
+        return _not_found(layout)
+    return Group(
+        Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour", style="bold"),
+        Text(_money(layout.cost, layout.servers, scenario.horizon_months)),
+        Text(proof(layout)),
+        Text(""),
+        _servers(layout.servers),
+        Text(""),
+        _replicas(layout, scenario),
+        Text(""),
+        *_predicted(layout, scenario),
+        *bullets("Warnings", layout.warnings),
+        *bullets("Assumptions", layout.assumptions),
+    )
+
+
+def proof(layout: Layout) -> str:
+    """What is proven about the cost, in words."""
+    if layout.cost is None:
+        return "Nothing is proven."
+    by = f"{layout.solver}, {figure(layout.solve_seconds)} s"
+    bound = usd(layout.cost.bound_usd_per_hour)
+    gap = percent(layout.gap, 2)
+    if layout.status == "optimal":
+        return f"Optimal: it is proven that no plan costs less than {bound} per hour (gap {gap}; {by})."
+    return (
+        f"Feasible, not proven optimal: the search was stopped. No plan costs less than {bound} per hour, "
+        f"so at most {gap} of this cost could still be saved ({by})."
+    )
+
+
+def _money(cost: Cost, servers: tuple[Servers, ...], horizon_months: float) -> str:
+    """Totals, and the share of each kind of term where there are several."""
+    parts = [
+        f"{usd(cost.usd_per_month)} per month",
+        f"{usd(cost.usd_over_horizon)} over {figure(horizon_months)} months"
+        if horizon_months != 1
+        else f"{usd(cost.usd_over_horizon)} over 1 month",
+        f"{usd(cost.capex_usd)} to pay up front",
+    ]
+    by_term: dict[str, float] = {}
+    for row in servers:
+        by_term[row.term] = by_term.get(row.term, 0.0) + row.count * row.usd_per_hour
+    if len(by_term) > 1:
+        parts.append("per hour: " + ", ".join(f"{usd(paid)} {TERMS[term]}" for term, paid in by_term.items()))
+    return "; ".join(parts) + "."
+
+
+def _not_found(layout: Layout) -> RenderableType:
+    lines = [
+        Text(f"{layout.scenario}: no plan found", style="bold"),
+        Text("The search was stopped before it found a plan; whether there is one is not known."),
+        Text("Give it more time (--time-limit 10m) or a wider gap (--gap 1%)."),
+        Text(""),
+        *bullets("Warnings", layout.warnings),
+    ]
+    return Group(*lines)
+
+
+def _servers(servers: tuple[Servers, ...]) -> RenderableType:
+    rows = [
+        (row.offer, TERMS[row.term], row.gpu, count(row.gpus_per_server), count(row.count),
+         usd(row.usd_per_hour), usd(row.count * row.usd_per_hour))
+        for row in servers
+    ]  # fmt: skip
+    return table(
+        "Servers",
+        (("offer", "left"), ("term", "left"), ("GPU", "left"), ("GPUs each", "right"), ("servers", "right"),
+         ("$/h each", "right"), ("$/h", "right")),
+        rows,
+    )  # fmt: skip
+
+
+def _groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
+    """Every replica group under the name of its workload, with its offer where the workload has several groups."""
+    for workload in layout.workloads:
+        for group in workload.replica_groups:
+            several = len(workload.replica_groups) > 1
+            yield f"{workload.name} on {group.offer}" if several else workload.name, workload, group
+
+
+def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
+    rows = [
+        (name, group.offer, count(group.replicas), degrees(group), count(group.max_batch_size),
+         f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
+         group.limit or UNKNOWN)
+        for name, _, group in _groups(layout)
+    ]  # fmt: skip
+    return table(
+        f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
+        (("workload", "left"), ("on", "left"), ("replicas", "right"), ("GPUs each", "left"), ("batch", "right"),
+         ("requests/s", "right"), ("used", "right"), ("bound by", "left")),
+        rows,
+    )  # fmt: skip
+
+
+def degrees(group: ReplicaGroup) -> str:
+    """`4: tp 2, pp 2`; degrees of one are left out, unknown ones too."""
+    named = (("tp", group.tp), ("pp", group.pp), ("dp", group.dp), ("ep", group.ep))
+    above_one = ", ".join(f"{name} {degree}" for name, degree in named if degree is not None and degree > 1)
+    return f"{group.gpus_per_replica}: {above_one}" if above_one else f"{group.gpus_per_replica}"
+
+
+def _predicted(layout: Layout, scenario: Scenario) -> list[RenderableType]:
+    """What runs, how fast and in what memory; all of it is unknown where replicas were measured."""
+    groups = [(name, workload, group) for name, workload, group in _groups(layout) if group.memory is not None]
+    if not groups:
+        return [Text("Formats, latency and memory are unknown: every replica was measured, not predicted."), Text("")]
+    tables = (_formats(groups), _latency(groups, scenario), _memory(groups))
+    return [part for drawn in tables for part in (drawn, Text(""))]
+
+
+Named = list[tuple[str, WorkloadPlan, ReplicaGroup]]
+
+
+def _formats(groups: Named) -> RenderableType:
+    rows = [
+        (name, group.model or UNKNOWN, group.weight_dtype or UNKNOWN, group.kv_cache_dtype or UNKNOWN,
+         group.engine or UNKNOWN, percent(group.quality, 1))
+        for name, _, group in groups
+    ]  # fmt: skip
+    return table(
+        "Models; quality is relative to bf16",
+        (("workload", "left"), ("model", "left"), ("weights", "left"), ("KV cache", "left"), ("engine", "left"),
+         ("quality", "right")),
+        rows,
+    )  # fmt: skip
+
+
+def _latency(groups: Named, scenario: Scenario) -> RenderableType:
+    rows = []
+    for name, workload, group in groups:
+        needs = scenario.workloads[workload.name]
+        rows.append((name, *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
+    return table(
+        "Latency at full capacity against its target, and its mean (80% band)",
+        (("workload", "left"), ("first token", "left"), ("each further token", "left"), ("whole request", "left")),
+        rows,
+    )
+
+
+def _against(metric: str, needs: Workload, group: ReplicaGroup) -> str:
+    """One line for each target of the metric, then the mean with its band."""
+    predicted: dict[str, float] = getattr(group, f"{metric}_ms") or {}
+    lines = [
+        f"{target.statistic} {milliseconds(predicted.get(target.statistic))} of {milliseconds(target.limit_ms)}"
+        for target in needs.targets
+        if target.metric == metric
+    ]
+    band: tuple[float, float] | None = getattr(group, f"{metric}_interval_ms", None)
+    spread = f" ({interval(band)})" if band else ""
+    return "\n".join([*lines, f"mean {milliseconds(predicted.get('mean'))}{spread}"])
+
+
+def _memory(groups: Named) -> RenderableType:
+    rows = []
+    for name, _, group in groups:
+        memory = group.memory
+        assert memory is not None
+        rest = memory.activation_gib + memory.non_torch_gib + memory.cuda_graph_gib
+        rows.append(
+            (name, group.gpu, gib(memory.weights_gib), gib(rest), gib(memory.kv_cache_gib), gib(memory.budget_gib),
+             figure(memory.max_concurrency), figure(memory.typical_concurrency))
+        )  # fmt: skip
+    return table(
+        "Memory of each GPU in GiB; requests that fit at once: all at full context, or of mean size",
+        (("workload", "left"), ("GPU", "left"), ("weights", "right"), ("other", "right"), ("KV cache", "right"),
+         ("budget", "right"), ("at full context", "right"), ("of mean size", "right")),
+        rows,
+    )  # fmt: skip

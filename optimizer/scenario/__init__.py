@@ -1,0 +1,32 @@
+"""The scenario: what must be served and what can be had, read from YAML, JSON or a mapping."""
+
+from optimizer.scenario.faults import render_faults
+from optimizer.scenario.inventory import Buy, Offer, Rent, Reserve, Spot
+from optimizer.scenario.json_schema import scenario_schema
+from optimizer.scenario.load import load_scenario, parse_scenario
+from optimizer.scenario.own_catalog import scenario_catalog
+from optimizer.scenario.scenario import Budget, Facility, Scenario
+from optimizer.scenario.targets import Target
+from optimizer.scenario.traffic import RequestClass, TokenSize
+from optimizer.scenario.workload import MeasuredReplica, Workload
+
+__all__ = [
+    "Budget",
+    "Buy",
+    "Facility",
+    "MeasuredReplica",
+    "Offer",
+    "Rent",
+    "RequestClass",
+    "Reserve",
+    "Scenario",
+    "Spot",
+    "Target",
+    "TokenSize",
+    "Workload",
+    "load_scenario",
+    "parse_scenario",
+    "render_faults",
+    "scenario_catalog",
+    "scenario_schema",
+]

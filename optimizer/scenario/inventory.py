@@ -1,0 +1,187 @@
+"""What can be had: offers of servers and the terms on which they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import InitErrorDetails
+
+from optimizer.scenario.fields import MOST_SERVERS, Count, Measured, Several, Surroundings, Text
+from optimizer.scenario.part import Part
+from optimizer.scenario.problems import problem
+from optimizer.scenario.quantities import (
+    DURATION_MONTHS,
+    NETWORK,
+    PER_HOUR,
+    POWER_OF_SERVER_KW,
+    PRICE_OF_SERVER,
+    PRICE_PER_HOUR,
+    RATIO,
+    Quantity,
+    per_server,
+)
+from optimizer.scenario.workload import GpuId
+
+TERMS = ("own", "buy", "rent", "reserve", "spot")
+_LONGEST_SOURCE = 500
+_MOST_GPUS_PER_SERVER = 1024
+
+ServerCount = Annotated[int, Count(at_least=0, at_most=MOST_SERVERS)]
+HourlyPrice = Annotated[float, Measured(PRICE_PER_HOUR, at_least=0)]
+
+
+class Buy(Part):
+    """Servers for sale."""
+
+    usd_per_server: Annotated[float, Measured(PRICE_OF_SERVER, at_least=0)] = Field(alias="price")
+    """Price of a server, such as `$265k/server`."""
+    max: ServerCount | None = None
+    """Most servers that can be bought over the whole horizon; default: no limit."""
+    life_months: Annotated[float, Measured(DURATION_MONTHS, above=0)] = Field(alias="life")
+    """Time over which its value falls in a straight line to the residual, such as `48mo`."""
+    residual_fraction: Annotated[float, Measured(RATIO, at_least=0, at_most=1)] = Field(default=0.0, alias="residual")
+    """Value left at the end of its life, as a part of the price; default `0%`."""
+    lead_time_months: Annotated[float, Measured(DURATION_MONTHS, at_least=0)] | None = Field(
+        default=None, alias="lead_time"
+    )
+    """From purchase to arrival; default: none."""
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        horizon = surroundings.horizon_months
+        if surroundings.periods == 1 and horizon is not None and self.life_months < horizon:
+            yield problem(
+                f"a life shorter than the horizon ({DURATION_MONTHS.text(horizon)}) needs periods, so that it can be"
+                " replaced; make it longer, shorten the horizon or set periods",
+                "life",
+            )
+
+
+def _price_of_instance(schema: dict[str, Any]) -> None:
+    """In a file the price may come from the instance."""
+    schema["required"].remove("price")
+
+
+class Rent(Part):
+    """Servers by the hour."""
+
+    model_config = ConfigDict(json_schema_extra=_price_of_instance)
+
+    usd_per_server_hour: HourlyPrice = Field(alias="price")
+    """Price, such as `$2.40/gpu/h` or `$19.2/server/h`."""
+    max: ServerCount | None = None
+    """Most servers at a time; default: no limit."""
+
+
+class Reserve(Part):
+    """Servers by the hour, committed for a term."""
+
+    term_months: Annotated[float, Measured(DURATION_MONTHS, above=0)] = Field(alias="term")
+    """The commitment, such as `12mo`; whole terms are paid."""
+    usd_per_server_hour: HourlyPrice = Field(alias="price")
+    """Price while committed, such as `$1.95/gpu/h`."""
+    max: ServerCount | None = None
+    """Most servers at a time; default: no limit."""
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        horizon = surroundings.horizon_months
+        if horizon is not None and self.term_months > horizon:
+            yield problem(
+                f"the term must not be longer than the horizon, {DURATION_MONTHS.text(horizon)};"
+                f" this is {DURATION_MONTHS.text(self.term_months)}",
+                "term",
+            )
+
+
+class Spot(Part):
+    """Servers by the hour that may be taken away."""
+
+    model_config = ConfigDict(json_schema_extra=_price_of_instance)
+
+    usd_per_server_hour: HourlyPrice = Field(alias="price")
+    """Price, such as `$1.10/gpu/h`."""
+    interruption_probability_per_hour: Annotated[float, Measured(PER_HOUR, at_least=0, at_most=1)] | None = Field(
+        default=None, alias="interruption"
+    )
+    """How often a server is taken away, such as `5%/h`."""
+    max: ServerCount | None = None
+    """Most servers at a time; default: no limit."""
+
+    @classmethod
+    def from_scalar(cls, value: object) -> object:
+        if value in (True, "true"):
+            raise ValueError("true takes the price of an `instance`; without one, write {price: $1.10/gpu/h}")
+        return super().from_scalar(value)
+
+
+def _prices_per_server(*prices: tuple[str, Quantity]) -> BeforeValidator:
+    """Prices per GPU become prices per server; without a readable `gpus_per_server`, which is reported, 1 stands in."""
+
+    def spread(terms: Any, info: ValidationInfo) -> Any:
+        if isinstance(terms, list | tuple):
+            return [spread(one, info) for one in terms]
+        if not isinstance(terms, Mapping):
+            return terms
+        gpus = info.data.get("gpus_per_server", 1)
+        return {**terms, **{key: per_server(price, terms[key], gpus) for key, price in prices if key in terms}}
+
+    return BeforeValidator(spread)
+
+
+_HOURLY = _prices_per_server(("price", PRICE_PER_HOUR))
+
+
+def _power_per_server(value: Any, info: ValidationInfo) -> Any:
+    return per_server(POWER_OF_SERVER_KW, value, info.data.get("gpus_per_server", 1))
+
+
+def _file_syntax(schema: dict[str, Any]) -> None:
+    """An instance brings the card and its number."""
+    required = schema.pop("required")
+    schema["anyOf"] = [{"required": required}, {"required": ["instance"]}]
+    spot = schema["properties"]["spot"]
+    schema["properties"]["spot"] = {"description": spot.pop("description"), "anyOf": [{"type": "boolean"}, spot]}
+
+
+class Offer(Part):
+    """One kind of server and the terms on which it can be had."""
+
+    model_config = ConfigDict(json_schema_extra=_file_syntax)
+
+    instance: Annotated[str, Text()] | None = Field(default=None, exclude=True)
+    """A cloud instance of the price snapshot, such as `aws/us-east-1/p5.48xlarge`, instead of `gpu`,
+    `gpus_per_server` and a price; brings its dated on-demand price, reserved prices where listed, and its network."""
+    gpu: GpuId
+    """The card, as in `gpuplan catalog gpus`."""
+    gpus_per_server: Annotated[int, Count(at_most=_MOST_GPUS_PER_SERVER)]
+    """GPUs of one server."""
+    own: ServerCount | None = None
+    """Servers owned already; only their running cost counts, and only while they are used."""
+    buy: Annotated[Buy, _prices_per_server(("price", PRICE_OF_SERVER))] | None = None
+    """Servers for sale."""
+    rent: Annotated[Rent, _HOURLY] | None = None
+    """Servers by the hour."""
+    reserve: Annotated[tuple[Reserve, ...], Several("reserved terms"), _HOURLY] = ()
+    """Servers by the hour, committed for a term."""
+    spot: Annotated[Spot, _HOURLY] | None = None
+    """Servers by the hour that may be taken away; with an instance, `true` takes its spot price."""
+    power_kw_per_server: (
+        Annotated[float, Measured(POWER_OF_SERVER_KW, above=0), BeforeValidator(_power_per_server)] | None
+    ) = Field(default=None, alias="power")
+    """Power of a server at full load, such as `10kW/server`; default: that of its GPUs and a share for the host."""
+    network_gbit_per_s: Annotated[float, Measured(NETWORK, above=0)] | None = Field(default=None, alias="network")
+    """Network between servers, such as `400Gbit/s`."""
+    link_domain_gpus: Annotated[int, Count(at_most=_MOST_GPUS_PER_SERVER)] | None = Field(
+        default=None, alias="link_domain"
+    )
+    """GPUs of the server that the fast link joins, 1 for none; default: as the card has it."""
+    price_source: Annotated[str, Text(_LONGEST_SOURCE)] | None = None
+    """Where the prices come from, repeated in the plan's assumptions."""
+
+    @classmethod
+    def together(cls, keys: frozenset[str]) -> Iterator[InitErrorDetails]:
+        if not keys & {*TERMS, "instance"}:
+            yield problem(
+                "no terms: at least one of own, buy, rent, reserve or spot is needed, or an instance", at_key=True
+            )

@@ -1,0 +1,144 @@
+"""The scenario: what must be served, what can be had, and within which limits."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from optimizer.errors import Fault, Location
+from optimizer.scenario.document import Positions
+from optimizer.scenario.faults import in_file_order
+from optimizer.scenario.fields import ByName, Choice, Count, JsonObject, Measured, Several, Text
+from optimizer.scenario.inventory import Offer
+from optimizer.scenario.part import Part
+from optimizer.scenario.quantities import (
+    DURATION_MONTHS,
+    ENERGY_PRICE,
+    MONEY,
+    MONEY_PER_MONTH,
+    NUMBER,
+    OPEX,
+    PER_YEAR,
+    POWER_KW,
+    RATIO,
+)
+from optimizer.scenario.support import not_solved_yet
+from optimizer.scenario.workload import Workload, WorkloadFields
+
+MOST_PERIODS = 1000
+_LONGEST_SCENARIO_NAME = 200
+OBJECTIVES = ("cost", "served", "power", "carbon")
+
+
+class OwnModel(Part):
+    """A model beyond the catalog."""
+
+    hf_config: Annotated[dict[str, Any], JsonObject("the path of a config.json, or its content,", path="./config.json")]
+    """Path of a Hugging Face config.json, or its content."""
+
+
+class Facility(Part):
+    """What it costs to run owned and bought servers."""
+
+    power_price_usd_per_kwh: Annotated[float, Measured(ENERGY_PRICE, at_least=0)] = Field(
+        default=0.0, alias="power_price"
+    )
+    """Price of electricity, such as `$0.11/kWh`; default `$0/kWh`."""
+    pue: Annotated[float, Measured(NUMBER, at_least=1, at_most=10)] = 1.0
+    """Power drawn by the whole site per power drawn by servers, such as `1.35`; default 1."""
+    power_cap_kw: Annotated[float, Measured(POWER_KW, at_least=0)] | None = Field(default=None, alias="power_cap")
+    """Most power of owned and bought servers in use, before pue, such as `60kW`; default: no limit."""
+    opex_usd_per_server_month: Annotated[float, Measured(OPEX, at_least=0)] = Field(default=0.0, alias="opex")
+    """Other running cost, such as `$450/server/mo`; default `$0/server/mo`."""
+
+
+class Budget(Part):
+    """Most that may be spent."""
+
+    capex_usd: Annotated[float, Measured(MONEY, at_least=0)] | None = Field(default=None, alias="capex")
+    """On purchases over the horizon, gross of residual value, such as `$1.2M`."""
+    monthly_usd: Annotated[float, Measured(MONEY_PER_MONTH, at_least=0)] | None = Field(default=None, alias="monthly")
+    """On rent, reservations and running cost in a month, such as `$40k`."""
+
+
+class Scenario(Part):
+    """What must be served, what can be had, and within which limits; see `gpuplan schema scenario`."""
+
+    name: Annotated[str, Text(_LONGEST_SCENARIO_NAME)]
+    """What the scenario is called."""
+    horizon_months: Annotated[float, Measured(DURATION_MONTHS, above=0, at_most=1200)] = Field(
+        default=1.0, alias="horizon"
+    )
+    """The span that cost is counted over, such as `36mo`; default `1mo`."""
+    periods: Annotated[int, Count(at_most=MOST_PERIODS)] = 1
+    """Equal parts of the horizon with decisions of their own; default 1."""
+    discount_rate_per_year: Annotated[float, Measured(PER_YEAR, above=-1)] | None = Field(
+        default=None, alias="discount_rate"
+    )
+    """Yearly rate at which later payments count less, such as `8%/yr`; default: undiscounted."""
+    own_entries: Annotated[
+        tuple[Annotated[dict[str, Any], JsonObject("a catalog entry")], ...], Several("catalog entries")
+    ] = Field(default=(), alias="catalog")
+    """Catalog entries of one's own, as in the files of `--catalog`; a plan carries those that it was made with."""
+    defaults: WorkloadFields | None = Field(default=None, exclude=True)
+    """Any workload field, for every workload that does not say otherwise."""
+    models: Annotated[Mapping[str, OwnModel], ByName("models")] = {}
+    """Models beyond the catalog, by the id that workloads use."""
+    workloads: Annotated[Mapping[str, Workload], ByName("workloads")]
+    """What must be served, by name."""
+    inventory: Annotated[Mapping[str, Offer], ByName("offers")]
+    """What can be had: offers of servers, by name."""
+    facility: Facility = Facility()
+    """What it costs to run owned and bought servers."""
+    budget: Budget = Budget()
+    """Most that may be spent."""
+    max_utilization_fraction: Annotated[float, Measured(RATIO, above=0, at_most=1)] = Field(
+        default=0.8, alias="max_utilization"
+    )
+    """Part of the predicted capacity that may be used, such as `75%`; default `80%`."""
+    confidence_fraction: Annotated[float, Measured(RATIO, at_least=0.5, at_most=0.999)] | None = Field(
+        default=None, alias="confidence"
+    )
+    """Plan on this one-sided quantile of the prediction error, such as `80%`; default: the point estimate."""
+    objective: Annotated[Literal["cost", "served", "power", "carbon"], Choice(OBJECTIVES)] = "cost"
+    """What is best: least `cost`, or the most demand `served` by priority and then least cost."""
+    _positions: Positions = PrivateAttr(default_factory=Positions)
+
+    def stands_in(self, positions: Positions) -> None:
+        """Remember where everything stands in a file; no part of what is asked."""
+        self._positions = positions
+
+    def location(self, *keys: str | int) -> Location | None:
+        """Where a value stands in the file, such as `location("workloads", "chat", "slo")`; None without a file.
+
+        A value that is not there is at the nearest one above it, or among the defaults.
+        """
+        return self._positions.location(keys) if self._positions.file else None
+
+    def unsupported(self) -> tuple[Fault, ...]:
+        """What this version understands but does not solve; `solve` refuses a scenario that asks for it."""
+        faults = []
+        for path, what in not_solved_yet(self):
+            where = self._positions.location(path, at_key=True) if self._positions.file else None
+            faults.append(Fault(f"not supported yet: {what}", where, ".".join(path)))
+        return tuple(in_file_order(faults))
+
+    @cached_property
+    def _canonical(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    def canonical(self) -> dict[str, Any]:
+        """The normalised scenario: itself a valid scenario, complete in itself, that reads back to an equal one."""
+        return copy.deepcopy(self._canonical)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the canonical JSON with sorted keys: the order of workloads and offers is no part of what is asked."""
+        text = json.dumps(self._canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,80 @@
+"""How one replica is run: model, card, formats, engine and parallel degrees, for one configuration or many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.schema import Engine, Gpu, KvFormat, Model, WeightFormat
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+StringArray = NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Configurations:
+    """n ways to run a replica of one model on one engine, as parallel arrays.
+
+    Everything downstream (memory, performance, candidates) is computed for all n at once. Cards and formats are small
+    tuples that the arrays index, so that a fact about a card is looked up once and spread with `take`.
+    """
+
+    model: Model
+    engine: Engine
+    engine_version: str | None  # None = the newest version the catalog describes
+    gpus: tuple[Gpu, ...]
+    weight_formats: tuple[WeightFormat, ...]
+    kv_formats: tuple[KvFormat, ...]
+    gpu: IntArray  # [n] index into gpus
+    weight_format: IntArray  # [n] index into weight_formats
+    kv_format: IntArray  # [n] index into kv_formats
+    tp: IntArray  # [n]
+    pp: IntArray  # [n]
+    dp: IntArray  # [n] attention data parallelism inside the replica
+    ep: IntArray  # [n] 1 = experts are tensor-sharded
+
+    def __len__(self) -> int:
+        return len(self.gpu)
+
+    @property
+    def gpus_per_replica(self) -> IntArray:
+        """[n] GPUs of one replica: tp · pp · dp."""
+        return self.tp * self.pp * self.dp
+
+    @property
+    def gpus_per_stage(self) -> IntArray:
+        """[n] GPUs of one pipeline stage, which never leave a server: tp · dp."""
+        return self.tp * self.dp
+
+    def take(self, rows: IntArray | BoolArray) -> Configurations:
+        """The chosen rows, in that order."""
+        columns = (self.gpu, self.weight_format, self.kv_format, self.tp, self.pp, self.dp, self.ep)
+        return Configurations(
+            self.model, self.engine, self.engine_version, self.gpus, self.weight_formats, self.kv_formats,
+            *(column[rows] for column in columns),
+        )  # fmt: skip
+
+
+def one_configuration(
+    model: Model,
+    engine: Engine,
+    engine_version: str | None,
+    gpu: Gpu,
+    weight_format: WeightFormat,
+    kv_format: KvFormat,
+    *,
+    tp: int = 1,
+    pp: int = 1,
+    dp: int = 1,
+    ep: int = 1,
+) -> Configurations:
+    """A single configuration, for the questions that are asked one at a time."""
+    zero = np.zeros(1, np.int64)
+    degrees = (np.array([degree], np.int64) for degree in (tp, pp, dp, ep))
+    return Configurations(
+        model, engine, engine_version, (gpu,), (weight_format,), (kv_format,), zero, zero, zero, *degrees
+    )

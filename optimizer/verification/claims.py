@@ -1,0 +1,57 @@
+"""A plan beside what it must be true of, and how closely two numbers must agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from catalog import Catalog
+from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
+from optimizer.scenario import Scenario, Workload
+
+TOLERANCE = 1e-6
+"""Relative. Plans are computed in double precision and solvers keep their rows to 1e-7; a lie is larger."""
+NOTHING = 1e-9
+"""What counts as zero where a plan says zero: dollars, requests per second, shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a plan says, the scenario it answers, and the catalog with the scenario's own models."""
+
+    layout: Layout
+    scenario: Scenario
+    catalog: Catalog
+    """With the scenario's own models."""
+    catalog_version: str
+    """Of the catalog without them."""
+
+    def workloads(self) -> Iterator[tuple[WorkloadPlan, Workload]]:
+        """Planned workloads that the scenario has."""
+        for planned in self.layout.workloads:
+            if planned.name in self.scenario.workloads:
+                yield planned, self.scenario.workloads[planned.name]
+
+    def groups(self) -> Iterator[tuple[str, Workload, ReplicaGroup]]:
+        """Every replica group of those, with a name for it in messages."""
+        for planned, workload in self.workloads():
+            on_offer = Counter(group.offer for group in planned.replica_groups)
+            for number, group in enumerate(planned.replica_groups):
+                several = f" (group {number})" if on_offer[group.offer] > 1 else ""
+                yield f"{planned.name} on {group.offer}{several}", workload, group
+
+
+def agree(claimed: float, true: float) -> bool:
+    """Whether two numbers are the same within TOLERANCE; NaN agrees with nothing."""
+    return abs(claimed - true) <= TOLERANCE * max(abs(claimed), abs(true)) + NOTHING
+
+
+def exceeds(value: float, limit: float) -> bool:
+    """Whether a value is above its limit by more than TOLERANCE; NaN is above every limit."""
+    return not value <= limit + TOLERANCE * abs(limit) + NOTHING
+
+
+def number(value: float) -> str:
+    """A number for a message: short, and exact enough to see the difference."""
+    return f"{value:.8g}"

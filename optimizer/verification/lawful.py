@@ -1,0 +1,107 @@
+"""Does every predicted replica keep to what its workload allows?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from catalog import Catalog
+from catalog.architecture import architecture_of
+from catalog.schema import Model, WeightFormat
+from optimizer.layout import ReplicaGroup
+from optimizer.scenario import Workload
+from optimizer.verification.claims import NOTHING, Claims, agree, number
+
+BILLION = 1e9
+
+
+def lawful(claims: Claims) -> Iterator[str]:
+    """Models, formats, engines, degrees, batch, context and quality are those the workload accepts."""
+    for name, workload, group in claims.groups():
+        if workload.measured is None:
+            yield from (f"{name}: {what}" for what in unknown(group, claims.catalog))
+            yield from _choices(name, workload, group)
+            yield from _sizes(name, workload, group)
+            yield from _quality(name, workload, group, claims.catalog)
+
+
+def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
+    """What keeps a predicted group from being computed again: names that the catalog lacks, settings left out."""
+    found = [
+        f"{key} is {name}, which the catalog does not have"
+        for key, name, known in (
+            ("model", group.model, catalog.models),
+            ("weight_dtype", group.weight_dtype, catalog.formats),
+            ("kv_cache_dtype", group.kv_cache_dtype, catalog.kv_formats),
+            ("engine", group.engine, catalog.engines),
+            ("gpu", group.gpu, catalog.gpus),
+        )
+        if name not in known
+    ]
+    found += [
+        f"{key} is {getattr(group, key)}, expected 1 or more"
+        for key in ("tp", "pp", "dp", "ep", "max_batch_size", "max_model_len")
+        if (getattr(group, key) or 0) < 1
+    ]
+    version = group.engine_version
+    if version is not None and not all(part.isdecimal() for part in version.split(".")):
+        found.append(f"engine_version is {version}, which is no number such as 0.19")
+    return found
+
+
+def _choices(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str]:
+    for key, planned, accepted in (
+        ("model", group.model, workload.models),
+        ("weight_dtype", group.weight_dtype, workload.weight_dtypes),
+        ("kv_cache_dtype", group.kv_cache_dtype, workload.kv_cache_dtypes),
+        ("engine", group.engine, workload.engines),
+        ("tp", group.tp, workload.tp),
+        ("pp", group.pp, workload.pp),
+        ("dp", group.dp, workload.dp),
+        ("max_batch_size", group.max_batch_size, workload.max_batch_size),
+    ):
+        if accepted is not None and planned not in accepted:
+            yield f"{name}: {key} is {planned}, the workload accepts {', '.join(map(str, accepted))}"
+
+
+def _sizes(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str]:
+    degrees = (group.tp or 1) * (group.pp or 1) * (group.dp or 1)
+    if group.gpus_per_replica != degrees:
+        yield f"{name}: gpus_per_replica is {group.gpus_per_replica}, tp × pp × dp is {degrees}"
+    ranks = (group.tp or 1) * (group.dp or 1)
+    if group.engine == "vllm" and group.ep not in (1, ranks):  # --enable-expert-parallel takes all ranks of a stage
+        yield f"{name}: ep is {group.ep}, vllm spreads experts over none or all of tp × dp = {ranks} ranks"
+    if group.gpus_per_replica > workload.max_gpus_per_replica:
+        yield (
+            f"{name}: {group.gpus_per_replica} GPUs a replica, max_gpus_per_replica is {workload.max_gpus_per_replica}"
+        )
+    if (group.max_model_len or 0) < workload.max_context_tokens:
+        yield (
+            f"{name}: max_model_len is {group.max_model_len}, "
+            f"requests of {workload.max_context_tokens} tokens must be accepted"
+        )
+
+
+def _is_published(model: Model, weights: WeightFormat) -> bool:
+    """Whether the model's own checkpoint is in this format; `fp8` stands for a published block FP8."""
+    published = model.checkpoint.weight_format
+    return weights.id == published or (weights.id == "fp8" and published == "fp8-block")
+
+
+def _quality(name: str, workload: Workload, group: ReplicaGroup, catalog: Catalog) -> Iterator[str]:
+    """Weights and cache lose quality independently; an unknown loss is let through where the format was named."""
+    if unknown(group, catalog):
+        return
+    model = catalog.models[str(group.model)]
+    weights, kv = catalog.formats[str(group.weight_dtype)], catalog.kv_formats[str(group.kv_cache_dtype)]
+    billions = architecture_of(model).parameters / BILLION
+    of_weights = weights.quality_fraction(billions, native=_is_published(model, weights))
+    of_kv = kv.quality_fraction()
+    if of_weights is None and workload.weight_dtypes is None:
+        yield f"{name}: the quality of {weights.id} is not known, and the workload does not name it"
+    if of_kv is None and workload.kv_cache_dtypes is None:
+        yield f"{name}: the quality of the KV cache in {kv.id} is not known, and the workload does not name it"
+    quality = (1.0 if of_weights is None else of_weights) * (1.0 if of_kv is None else of_kv)
+    if group.quality is None or not agree(group.quality, quality):
+        yield f"{name}: quality is {group.quality}, the catalog gives {number(quality)}"
+    if quality < workload.min_quality_fraction - NOTHING:
+        yield f"{name}: quality is {number(quality)}, min_quality is {number(workload.min_quality_fraction)}"

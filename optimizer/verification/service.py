@@ -1,0 +1,72 @@
+"""Is every request class served in full, by replicas that are not too busy?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from optimizer.layout import ReplicaGroup, WorkloadPlan
+from optimizer.scenario import Workload
+from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, number
+
+
+def service(claims: Claims) -> Iterator[str]:
+    """Demand, its split over replica groups, and how busy that keeps them."""
+    for planned, workload in claims.workloads():
+        if not agree(planned.demand_rps, workload.demand_rps):
+            yield (
+                f"{planned.name}: demand_rps is {number(planned.demand_rps)}, "
+                f"requests × peak are {number(workload.demand_rps)}"
+            )
+        yield from _classes(planned, workload)
+        formats = {group.weight_dtype for group in planned.replica_groups}
+        if workload.single_format and len(formats) > 1:
+            listed = ", ".join(sorted(map(str, formats)))
+            yield f"{planned.name}: single_format is asked for, and its replicas use {listed}"
+    for name, workload, group in claims.groups():
+        yield from _load(name, workload, group, claims.scenario.max_utilization_fraction)
+
+
+def _classes(planned: WorkloadPlan, workload: Workload) -> Iterator[str]:
+    """Each class gets exactly its share of the demand."""
+    for one in workload.request_classes:
+        served = sum(group.class_rps.get(one.name, 0.0) for group in planned.replica_groups)
+        wanted = workload.demand_rps * one.share_fraction
+        if not agree(served, wanted):
+            yield f"{planned.name}: {number(served)}/s of class {one.name} are served, demand is {number(wanted)}/s"
+
+
+def _load(name: str, workload: Workload, group: ReplicaGroup, max_utilization: float) -> Iterator[str]:
+    """load_rps, utilization and capacity_rps follow from class_rps, rate_rps and replicas.
+
+    Classes time-share a replica: utilization = Σ_r load_r / rate_r ÷ replicas, and the group's capacity at the mix it
+    serves is load / utilization.
+    """
+    classes = {one.name for one in workload.request_classes}
+    for key, values in (("class_rps", group.class_rps), ("rate_rps", group.rate_rps)):
+        if unknown := sorted(values.keys() - classes):
+            yield f"{name}: {key} names {', '.join(unknown)}, which is no class of the workload"
+        if lacking := sorted(classes - values.keys()):
+            yield f"{name}: {key} lacks {', '.join(lacking)}"
+        for one, rps in values.items():
+            if not 0 <= rps < float("inf"):
+                yield f"{name}: {key} of {one} is {rps}, expected 0 or more"
+    busy = 0.0
+    for one, rps in group.class_rps.items():
+        rate = group.rate_rps.get(one, 0.0)
+        if rps > NOTHING and not rate > 0:
+            yield f"{name}: {number(rps)} requests/s of class {one} are sent to replicas that cannot serve it"
+            return
+        busy += rps / rate if rate > 0 else 0.0
+    load = sum(group.class_rps.values())
+    if not agree(group.load_rps, load):
+        yield f"{name}: load_rps is {number(group.load_rps)}, its class_rps add up to {number(load)}"
+    if group.replicas < 1:
+        return  # said where machines are checked
+    utilization = busy / group.replicas
+    if not agree(group.utilization, utilization):
+        yield f"{name}: utilization is {number(group.utilization)}, load / rate / replicas is {number(utilization)}"
+    if exceeds(utilization, max_utilization):
+        yield f"{name}: replicas are busy for {number(utilization)}, max_utilization is {number(max_utilization)}"
+    if utilization > 0 and not agree(group.capacity_rps, load / utilization):
+        capacity = load / utilization
+        yield f"{name}: capacity_rps is {number(group.capacity_rps)}, load / utilization is {number(capacity)}"

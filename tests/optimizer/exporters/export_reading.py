@@ -1,0 +1,65 @@
+"""Reads exports back, the way the systems they are for would."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DATA = Path(__file__).parents[2] / "data" / "exports"
+
+VLLM_OPTIONS = {
+    option: entry
+    for entry in json.loads((DATA / "vllm-serve-flags-0.33.0.json").read_text())["flags"]
+    for option in entry["flags"]
+}
+"""Every option of `vllm serve` 0.33.0."""
+
+Meaning = tuple[int, int, int, int, int, str]
+"""tp, pp, dp, max_batch_size, max_model_len, KV type."""
+
+
+def documents(files: Any, ending: str = ".yaml") -> list[dict[str, Any]]:
+    """Every YAML document of an export, in order."""
+    return [document for name, text in files.items() if name.endswith(ending) for document in yaml.safe_load_all(text)]
+
+
+def options_of(words: list[str]) -> dict[str, str | None]:
+    """`--name value` and `--name` -> value or None; an option that vLLM does not have fails the test."""
+    found: dict[str, str | None] = {}
+    for position, word in enumerate(words):
+        if word.startswith("--"):
+            assert word in VLLM_OPTIONS, f"vllm serve has no {word}"
+            following = words[position + 1] if position + 1 < len(words) else "--"
+            found[word[2:]] = None if following.startswith("--") else following
+            choices = VLLM_OPTIONS[word]["choices"]
+            assert not choices or found[word[2:]] in choices, f"{word} {found[word[2:]]}"
+    return found
+
+
+def meaning_of(options: dict[str, Any]) -> Meaning:
+    """What a start with these options runs."""
+    return (
+        int(options["tensor-parallel-size"]),
+        int(options["pipeline-parallel-size"]),
+        int(options.get("data-parallel-size", 1)),
+        int(options["max-num-seqs"]),
+        int(options["max-model-len"]),
+        str(options["kv-cache-dtype"]),
+    )
+
+
+def starts(files: Any) -> list[tuple[str, str, list[str]]]:
+    """(script, GPUs, words) of every `vllm serve` in start scripts."""
+    found = []
+    for name, text in files.items():
+        if name.endswith(".sh"):
+            for line in text.splitlines():
+                words = shlex.split(line, comments=True)
+                if "vllm" in words:
+                    gpus = words[0].removeprefix("CUDA_VISIBLE_DEVICES=")
+                    found.append((name, gpus, words[words.index("serve") + 1 :]))
+    return found

@@ -1,0 +1,74 @@
+"""What is checked but not solved by this version is said, with its line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from base_scenario import BASE, scenario_with
+
+from catalog import Catalog
+from optimizer.scenario import load_scenario, parse_scenario
+
+NOT_YET: list[tuple[str, dict[str, Any], str]] = [
+    ("periods", {"periods": 2}, "more than one period"),
+    ("discount_rate", {"discount_rate": "8%/yr"}, "discounting"),
+    ("confidence", {"confidence": "80%"}, "planning on a quantile other than 50%"),
+    ("objective", {"objective": "served"}, "objective served"),
+    ("workloads.chat.growth", {"workload": {"growth": "10%/period"}}, "rates that change from period to period"),
+    (
+        "workloads.chat.requests_per_period",
+        {"workload": {"requests": None, "requests_per_period": ["2/s"]}},
+        "rates that change from period to period",
+    ),
+    ("workloads.chat.priority", {"workload": {"priority": 2}}, "priorities"),
+    ("workloads.chat.spare", {"workload": {"spare": "n+1"}}, "spare capacity"),
+    ("inventory.node.spot", {"offer": {"spot": {"price": "$1/gpu/h"}}}, "spot servers"),
+    (
+        "inventory.node.reserve",
+        {"horizon": "12mo", "offer": {"reserve": [{"term": "12mo", "price": "$1/gpu/h"}]}},
+        "reserved terms",
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "change", "what"), NOT_YET, ids=[key for key, _, _ in NOT_YET])
+def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any], what: str, catalog: Catalog) -> None:
+    (fault,) = load_scenario(scenario_with(**change), catalog).unsupported()
+    assert fault.key == key
+    assert fault.message == f"not supported yet: {what}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"periods": 1, "confidence": "50%", "objective": "cost", "discount_rate": "0%/yr"},
+        {"workload": {"priority": 1, "spare": "none", "growth": "0%/period"}},
+        {"offer": {"buy": {"price": "$265k/server", "life": "48mo", "lead_time": "3mo"}, "own": 2}},
+    ],
+)
+def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog: Catalog) -> None:
+    assert load_scenario(scenario_with(**change), catalog).unsupported() == ()
+
+
+def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> None:
+    text = (
+        "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1, spot: {price: $1/gpu/h}}}\n"
+        "name: x\n"
+        "defaults: {spare: n+1}\n"
+        "workloads:\n"
+        "  chat: {model: Qwen/Qwen3-8B, requests: 2/s, input_tokens: 10, output_tokens: 10, slo: throughput}\n"
+        "periods: 3\n"
+    )
+    faults = parse_scenario(text, "x.yaml", catalog).unsupported()
+    assert [str(fault.location) for fault in faults] == ["x.yaml:1:63", "x.yaml:3:12", "x.yaml:6:1"]
+
+
+def test_a_trace_is_said_to_be_unsupported(catalog: Catalog) -> None:
+    sizes = {"mean": 20, "p50": 20, "p95": 29, "p99": 30}
+    trace = {"requests": 2, "rate": "0.1/s", "input_tokens": sizes, "output_tokens": sizes}
+    workload = {"requests": None, "input_tokens": None, "output_tokens": None, "trace": trace}
+    (fault,) = load_scenario(scenario_with(workload=workload), catalog).unsupported()
+    assert fault.message == "not supported yet: traces"
+    assert load_scenario(BASE, catalog).unsupported() == ()

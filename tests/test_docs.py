@@ -1,0 +1,109 @@
+"""What the README shows is what happens. `pytest tests/test_docs.py --regenerate` puts the real output in."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+FILE_NAME = re.compile(r"# ([\w-]+\.yaml)\n")
+SECONDS = re.compile(r"[\d.]+ s\)")
+
+
+def blocks(language: str) -> list[str]:
+    return [body for found, body in BLOCK.findall(README.read_text(encoding="utf-8")) if found == language]
+
+
+def made_by(target: str) -> str:
+    """The gpuplan command of a Makefile target."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    found = re.search(rf"^{target}:.*\n\t@\$\(BIN\)/(gpuplan .*)$", makefile, re.MULTILINE)
+    assert found, target
+    return found[1]
+
+
+def output_of(command: str) -> str:
+    """What a gpuplan command prints; it has to succeed."""
+    words = shlex.split(made_by("solve") if command == "make solve" else command, comments=True)
+    result = CliRunner().invoke(cli.main, words[1:], prog_name="gpuplan")
+    assert result.exit_code == 0, f"{command}\n{result.output}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder as a newcomer has it, with the files that the README shows."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    shutil.copytree(ROOT / "scenarios", folder / "scenarios")
+    for body in blocks("yaml"):
+        if named := FILE_NAME.match(body):
+            (folder / named[1]).write_text(body, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "100")
+        yield folder
+
+
+def played(body: str) -> str:
+    """A transcript with the output that its commands have now."""
+    commands = [line for line in body.splitlines() if line.startswith("$ ")]
+    shown = [f"{command}\n{output_of(command.removeprefix('$ '))}".rstrip() for command in commands]
+    return "\n".join(shown) + "\n"
+
+
+@pytest.mark.usefixtures("newcomer")
+def test_transcripts_of_the_readme_are_what_is_printed(request: pytest.FixtureRequest) -> None:
+    transcripts = {body: played(body) for body in blocks("console")}
+    if request.config.getoption("--regenerate"):
+        text = README.read_text(encoding="utf-8")
+        for body, now in transcripts.items():
+            text = text.replace(body, now)
+        README.write_text(text, encoding="utf-8")
+        return
+    for body, now in transcripts.items():
+        assert SECONDS.sub("s)", now) == SECONDS.sub("s)", body)
+
+
+@pytest.mark.usefixtures("newcomer")
+def test_commands_of_the_readme_run() -> None:
+    """Those without a transcript; `make` is what runs the tests."""
+    if not Path("quickstart.yaml").exists():
+        output_of("gpuplan init")
+    commands = [line for body in blocks("sh") for line in body.splitlines() if line.startswith("gpuplan ")]
+    assert len(commands) >= 5
+    for command in commands:
+        output_of(command)
+
+
+@pytest.mark.usefixtures("newcomer")
+def test_the_python_of_the_readme_runs() -> None:
+    (body,) = blocks("python")
+    exec(compile(body, "README.md", "exec"), {})
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("solve", "test"):
+        assert f"make {target}" in README.read_text(encoding="utf-8")
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/formulation.md", "docs/glossary.md")
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    document = ROOT / name
+    links = LINK.findall(document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
