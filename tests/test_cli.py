@@ -140,7 +140,7 @@ def test_check_reports_every_fault_of_every_file(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(SCENARIO.replace("gpu: l4", "gpu: l44"), encoding="utf-8")
     result = run("check", *(tmp_path / f"{name}.yaml" for name in ("good", "one", "two")))
     assert result.exit_code == 3
-    assert "good.yaml: sound (1 workload, 1 offer)" in result.stdout
+    assert "good.yaml: sound (1 workload, 1 offer)" in result.stdout.replace("\n", "")  # long paths are folded
     assert "one.yaml:5:5: error" in result.stderr
     assert "two.yaml:14:13: error" in result.stderr
 
@@ -437,7 +437,7 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=60) in (0, 1)  # 0 where the pipe had taken everything before it closed
 
 
 def test_nothing_takes_long_to_say_no(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_transcripts_of_the_readme_are_what_is_printed(request: pytest.FixtureRe
         README.write_text(text, encoding="utf-8")
         return
     for body, now in transcripts.items():
-        assert SECONDS.sub("s)", now) == SECONDS.sub("s)", body)
+        assert SECONDS.sub("s)", now) == SECONDS.sub("s)", body), "see --regenerate"
 
 
 @pytest.mark.usefixtures("newcomer")

@@ -50,9 +50,7 @@ def main() -> None:
     text = calibration_yaml(content)
     Calibration.model_validate(yaml.safe_load(text))
     options.calibration.write_text(text, encoding="utf-8")
-    options.report.write_text(
-        report(content, observed, folds, in_sample, out_of_sample, left_out), encoding="utf-8"
-    )
+    options.report.write_text(report(content, observed, folds, in_sample, out_of_sample, left_out), encoding="utf-8")
 
 
 def _before_the_fit(settings: dict[str, Any]) -> Calibration:

@@ -100,8 +100,10 @@ class Unknowns:
         design = []
         for name, prior in PRIORS.items():
             rows = [[self.index[Unknown(name, (), ())]] * len(traits)]
-            for level in prior.levels:
-                rows.append([self.index.get(Unknown(name, level, _values(level, t)), none) for t in traits])
+            rows += [
+                [self.index.get(Unknown(name, level, _values(level, t)), none) for t in traits]
+                for level in prior.levels
+            ]
             design.append(np.array(rows))
         return design
 

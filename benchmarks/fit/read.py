@@ -84,7 +84,7 @@ OLD_VERSIONS = {"vllm": "0.6.3", "trtllm": "0.9.0", "sglang": "0.3.0", "llamacpp
 """Version that stands for an unstated one of that time."""
 
 
-class NotComparable(Exception):
+class NotComparable(Exception):  # noqa: N818 - it says what it is
     """The message is the reason that is counted."""
 
 
@@ -165,7 +165,12 @@ class _Names:
         if name in self.catalog.models:
             return name
         short = QUANTIZED.sub("", name.split("/")[-1].lower())
-        for candidate in (short, f"{short}-instruct", short.removeprefix("meta-"), f"{short.removeprefix('meta-')}-instruct"):
+        for candidate in (
+            short,
+            f"{short}-instruct",
+            short.removeprefix("meta-"),
+            f"{short.removeprefix('meta-')}-instruct",
+        ):
             if model := SAME_SHAPE.get(candidate) or self.by_short_name.get(candidate):
                 return model
         return None
@@ -201,13 +206,13 @@ def _point(point: Mapping[str, Any], names: _Names) -> Measurement:
             if degrees["pp"] > 1:
                 raise NotComparable("prefill in micro-batches that overlap over pipeline stages")
             prefill_ms = MS_PER_S * point["isl"] / point["prefill_tok_s"]
-            sizes = dict(input_tokens=int(point["isl"]), output_tokens=2)
+            sizes = {"input_tokens": int(point["isl"]), "output_tokens": 2}
             return Measurement(metric="prefill", concurrency=1, prefill_ms=prefill_ms, **sizes, **common)
         case "batch_e2e" | "throughput_fixed_batch" | "online":
             rate, concurrency = point["output_tok_s_total"], point["batch_or_concurrency"]
             if not rate or not concurrency or not point["isl"] or (point["osl"] or 0) < 2 or point["request_rate"]:
                 raise NotComparable("sizes, concurrency or rate not stated")
-            sizes = dict(input_tokens=int(point["isl"]), output_tokens=int(point["osl"]))
+            sizes = {"input_tokens": int(point["isl"]), "output_tokens": int(point["osl"])}
             return Measurement(
                 metric="throughput", concurrency=int(concurrency), output_tokens_per_s=rate, **sizes, **common
             )

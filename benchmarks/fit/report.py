@@ -13,7 +13,7 @@ from benchmarks.fit.fit import is_closed_loop
 from benchmarks.fit.held_out import Ratios, ends, mean_error, median_error, tpot_like, ttft_like
 from benchmarks.fit.observations import Observations
 from benchmarks.fit.parameters import PRIORS
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, IntArray
 
 INTRODUCTION = """# How the shipped constants were fitted
 
@@ -83,14 +83,25 @@ def _closed_loop(
 
 def _points(observed: Observations, in_sample: Ratios, out_of_sample: Ratios, others: BoolArray) -> list[str]:
     rows = []
-    for family, engine in sorted({(m.family, m.engine) for m, o in zip(observed.measurements, others, strict=True) if o}):
+    for family, engine in sorted(
+        {(m.family, m.engine) for m, o in zip(observed.measurements, others, strict=True) if o}
+    ):
         chosen = _where(observed, lambda m, f=family, e=engine: (m.family, m.engine) == (f, e))
-        for label, figure in (("batch-1 TPOT", "tpot_ms"), ("throughput", "output_tokens_per_s"), ("prefill", "prefill_ms")):
+        for label, figure in (
+            ("batch-1 TPOT", "tpot_ms"),
+            ("throughput", "output_tokens_per_s"),
+            ("prefill", "prefill_ms"),
+        ):
             stated = chosen & np.isfinite(out_of_sample.of(figure))
             if stated.any():
                 errors = [_percent(median_error(r.of(figure)[stated])) for r in (in_sample, out_of_sample)]
                 rows.append([family, engine, label, str(int(stated.sum())), *errors])
-    return ["## Other published points", "", *_table(["family", "engine", "figure", "n", "median, in sample", "median, held out"], rows), ""]
+    return [
+        "## Other published points",
+        "",
+        *_table(["family", "engine", "figure", "n", "median, in sample", "median, held out"], rows),
+        "",
+    ]
 
 
 def _coverage(observed: Observations, folds: IntArray, ratios: Ratios, runs: BoolArray) -> list[str]:
@@ -116,7 +127,14 @@ def _coverage(observed: Observations, folds: IntArray, ratios: Ratios, runs: Boo
 def _beyond(content: dict[str, Any]) -> list[str]:
     widening = content["widening"]
     rows = [[name, f"{widening[name]:g}"] for name in (*LEFT_OUT, "concurrency", "pipeline")]
-    return ["## Beyond what was measured", "", f"{widening['note'].capitalize()}.", "", *_table(["left out", "× width"], rows), ""]
+    return [
+        "## Beyond what was measured",
+        "",
+        f"{widening['note'].capitalize()}.",
+        "",
+        *_table(["left out", "× width"], rows),
+        "",
+    ]
 
 
 def _constants(content: dict[str, Any], observed: Observations) -> list[str]:
@@ -133,7 +151,13 @@ def _constants(content: dict[str, Any], observed: Observations) -> list[str]:
 
 def _left_out(left_out: Counter[str], used: int) -> list[str]:
     rows = [[reason, str(n)] for reason, n in sorted(left_out.items(), key=lambda item: (-item[1], item[0]))]
-    return ["## Rows that were not used", "", f"{used} measurements were used. Of the others:", "", *_table(["reason", "n"], rows)]
+    return [
+        "## Rows that were not used",
+        "",
+        f"{used} measurements were used. Of the others:",
+        "",
+        *_table(["reason", "n"], rows),
+    ]
 
 
 def _where(observed: Observations, chosen: Callable[..., bool]) -> BoolArray:

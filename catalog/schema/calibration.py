@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date as Date
+from datetime import date as Date  # noqa: N812 - as pydantic needs another name than the field's
 from functools import cached_property
 from typing import Literal, NamedTuple
 

@@ -88,9 +88,13 @@ class BatchSearch:
 
     def run(self, configurations: Configurations, sizes: IntArray) -> Rated:
         """Every configuration that is admissible at the smallest batch, at its largest admissible ones."""
+        if not len(configurations):
+            return self._none(configurations)
         first = self._evaluate(configurations, np.full(len(configurations), sizes[0]))
         self._count_rejections(first)
         row, of_class = np.nonzero(first.within & (first.fits & first.fills)[:, None])
+        if not len(row):
+            return self._none(configurations)
         lowest = np.zeros(len(row), np.int64)
         beyond = np.full(len(row), len(sizes))
         while (open_ := beyond - lowest > 1).any():
@@ -106,6 +110,10 @@ class BatchSearch:
         return Rated(
             chosen, self.max_model_len, batch, np.where(at.within, at.rate_rps, 0.0), self._limits(next_up, is_last)
         )
+
+    def _none(self, configurations: Configurations) -> Rated:
+        nothing = np.zeros(0, np.int64)
+        return Rated(configurations.take(nothing), self.max_model_len, nothing, np.zeros((0, len(self.mix.names))), ())
 
     def _admissible(
         self, configurations: Configurations, row: IntArray, of_class: IntArray, batch: IntArray
@@ -150,7 +158,7 @@ class BatchSearch:
             for last, runs, within, worst in zip(
                 is_last.tolist(),
                 (next_up.fits & next_up.fills).tolist(),
-                next_up.within.all(axis=1).tolist(),
+                np.asarray(next_up.within.all(axis=1)).tolist(),
                 next_up.worst[:, 0].tolist(),
                 strict=True,
             )
@@ -175,6 +183,9 @@ def token_mix(workload: Workload) -> TokenMix:
 
 
 def served_context_tokens(workload: Workload, model_max_tokens: int) -> int:
-    """max_model_len of a replica: the longest request, rounded up to whole blocks, within the model's maximum."""
+    """max_model_len of a replica: the longest request, rounded up to whole blocks as far as the model goes.
+
+    A request beyond the model's maximum stays beyond it, and the memory model rejects the replica for that.
+    """
     blocks = -(-workload.max_context_tokens // CONTEXT_BLOCK_TOKENS)
-    return min(blocks * CONTEXT_BLOCK_TOKENS, model_max_tokens)
+    return min(blocks * CONTEXT_BLOCK_TOKENS, max(model_max_tokens, workload.max_context_tokens))

@@ -99,7 +99,8 @@ def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> 
     """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
     demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
     busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    return busy.sum(axis=1) / max_utilization
+    replicas: FloatArray = busy.sum(axis=1) / max_utilization
+    return replicas
 
 
 def _numbered(names: StringArray) -> IntArray:

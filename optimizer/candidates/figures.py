@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog import Catalog
+from catalog.schema import Calibration, Engine
+from catalog.schema.engine import version_key
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import ReplicaPerformance, replica_performance
+from optimizer.performance import Latency, ReplicaPerformance, Statistic, replica_performance
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, FloatArray, one_configuration
 
-STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,16 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
         tpot_interval_ms=_interval(performance.tpot_interval_ms, served),
         quality_fraction=quality_fraction(weights, kv, model),
         memory=_group_memory(memory, mean_tokens),
-        engine_version=engine.versions[-1].since,
+        engine_version=_version(engine, catalog.calibration),
         source=catalog.calibration.id,
         extrapolated=bool(performance.extrapolated[0]),
     )
+
+
+def _version(engine: Engine, calibration: Calibration) -> str:
+    """The first version from which on both memory rules and speed constants are the newest, which the figures are of."""
+    changes = [era.before for era in calibration.eras if era.engine == engine.id]
+    return max((engine.versions[-1].since, *changes), key=version_key)
 
 
 def _served(performance: ReplicaPerformance, workload: Workload) -> BoolArray:
@@ -71,13 +79,13 @@ def _served(performance: ReplicaPerformance, workload: Workload) -> BoolArray:
     return served
 
 
-def _worst(performance: ReplicaPerformance, metric: str, served: BoolArray) -> dict[str, float]:
+def _worst(performance: ReplicaPerformance, metric: Latency, served: BoolArray) -> dict[str, float]:
     """Every statistic of a latency in ms, of the class that fares worst among those served."""
     return {name: float(performance.statistic(metric, name)[0, served].max()) for name in STATISTICS}
 
 
-def _interval(bounds: tuple[FloatArray, FloatArray], served: BoolArray) -> tuple[float, float]:
-    """The 80 % interval of the mean of the class that fares worst."""
+def _interval(bounds: FloatArray, served: BoolArray) -> tuple[float, float]:
+    """The 80 % interval of the mean, from bounds [2, 1, R], of the class that fares worst."""
     low, high = bounds
     return float(low[0, served].max()), float(high[0, served].max())
 

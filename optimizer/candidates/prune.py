@@ -61,9 +61,9 @@ def _replaces(rows: Rows) -> BoolArray:
     as_fast = copies > 0
     for rate in rows.rate_rps.T:
         as_fast &= copies * rate[None, :] >= rate[:, None] * (1 - ROUNDING)
-    replaces = as_fast | (copies >= rows.alone[None, :])
+    replaces: BoolArray = np.logical_or(as_fast, copies >= rows.alone[None, :])
     for held in rows.holds.T[rows.holds.any(axis=0)]:
-        replaces &= held[None, :] | ~held[:, None]
+        np.logical_and(replaces, held[None, :] | ~held[:, None], out=replaces)
     return replaces
 
 
@@ -78,5 +78,5 @@ def _beaten(by: BoolArray) -> BoolArray:
     """Rows replaced by another column; where two replace each other, the earlier one stays."""
     n = len(by)
     earlier = np.arange(n)[None, :] < np.arange(n)[:, None]
-    beaten: BoolArray = (by & ~np.eye(n, dtype=bool) & (~by.T | earlier)).any(axis=1)
-    return beaten
+    beats = by & ~np.eye(n, dtype=bool) & (~by.T | earlier)
+    return np.asarray(beats.any(axis=1), bool)

@@ -38,10 +38,14 @@ def lay_out(inst: Instance) -> Variables:
         (pattern_bound[inst.packing.offer_of_pattern], True),
     )
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
-    starts = np.cumsum([0, *sizes])
-    columns = [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=False)]
+    ends = np.cumsum(sizes)
+    n_replicas, load_share, n_servers, uses_format, n_patterns = np.split(np.arange(ends[-1]), ends[:-1])
     return Variables(
-        *columns,
+        n_replicas=n_replicas,
+        load_share=load_share,
+        n_servers=n_servers,
+        uses_format=uses_format,
+        n_patterns=n_patterns,
         upper=np.concatenate([bounds for bounds, _ in bounds_and_kinds]),
         is_integer=np.repeat([kind for _, kind in bounds_and_kinds], sizes),
     )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 SENTENCES: Mapping[str, str] = {
     "": "runs",
-    "format": "the engine does not run this weight format on this card",
-    "kv_format": "the engine does not keep the KV cache in this type on this card",
+    "format": "the engine does not support this weight format on this card",
+    "kv_format": "the engine does not support this KV cache type on this card",
     "layers": "there are fewer layers than pipeline stages",
     "heads": "attention heads cannot be divided evenly among the tensor-parallel ranks",
     "vocabulary": "the vocabulary is not divisible by the tensor-parallel degree",

@@ -117,6 +117,10 @@ def _check(*, prefix_hit_fraction: float, **counts: int) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1
     ]
     if not 0.0 <= prefix_hit_fraction <= 1.0:
-        faults.append(Fault(f"prefix_hit_fraction is {prefix_hit_fraction}; it must lie between 0 and 1", key="prefix_hit_fraction"))
+        faults.append(
+            Fault(
+                f"prefix_hit_fraction is {prefix_hit_fraction}; it must lie between 0 and 1", key="prefix_hit_fraction"
+            )
+        )
     if faults:
         raise InputError(faults)

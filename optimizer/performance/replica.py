@@ -15,7 +15,6 @@ from optimizer.performance.bands import bands_of
 from optimizer.performance.constants import row_constants, trait_rows
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import Capacity, Served, closed_loop
-from optimizer.performance.step import column
 from optimizer.performance.work import output_held_fraction, work_of
 from optimizer.serving_config import BoolArray, Configurations, FloatArray
 
@@ -31,7 +30,9 @@ class ReplicaPerformance:
     """n replicas, R request classes; milliseconds are means over the requests of a class."""
 
     batch: FloatArray  # [n] requests that run at once
-    rate_rps: FloatArray  # [n, R] of one class alone, at the step times of the mix: Σ_r share_r / rate_r = 1 / total rate
+    rate_rps: (
+        FloatArray  # [n, R] of one class alone, at the step times of the mix: Σ_r share_r / rate_r = 1 / total rate
+    )
     ttft_ms: FloatArray  # [n, R]
     tpot_ms: FloatArray  # [n, R]
     e2e_ms: FloatArray  # [n, R]

@@ -76,9 +76,7 @@ def closed_loop(
         before = c.request_ms + c.ttft_steps * step_ms + waited + launch
         decoding = work.decode_steps * (step_ms + interleaved)
         sharing = others * decoding / (decoding + before + mean_tokens)
-    residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (
-        column(before) + own_tokens
-    )
+    residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (column(before) + own_tokens)
     outside = (concurrency - running) * (residence @ work.share) / running
     admission = np.where(capacity.by_kv_cache, work.admission_fraction, 1.0) * outside
     preempted = (outside - admission) / work.decode_steps

@@ -99,9 +99,9 @@ def work_of(configurations: Configurations, mix: TokenMix, calibration: Calibrat
         prefill_attention_ms=_prefill_attention_ms(rank, mix),
         prefill_link_ms=reduce_ms[:, None] * tokens,
         untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
-        all_reduce_hops=reduces * np.log2(tp),
+        all_reduce_hops=(reduces * np.log2(tp)).astype(np.float64),
         all_reduce_link_ms=reduce_ms,
-        all_to_alls=exchanges,
+        all_to_alls=exchanges.astype(np.float64),
         all_to_all_link_ms=exchanges * (dp - 1.0) / dp * message_ms,
         hand_overs=pp - 1.0,
         hand_over_link_ms=(pp - 1.0) * hand_over_ms,
@@ -151,7 +151,9 @@ class _Rank:
         self.bandwidth_gb_per_s = self._of_cards([gpu.memory_bandwidth_gb_per_s for gpu in self.gpus])
         quantized, plain = compute_rates(configurations)
         self.quantized_tflops, self.plain_tflops = quantized[self.of_gpu, self.of_format], plain[self.of_gpu]
-        self.kv_bytes_per_value = np.array([f.bytes_per_value for f in configurations.kv_formats])[configurations.kv_format]
+        self.kv_bytes_per_value = np.array([f.bytes_per_value for f in configurations.kv_formats])[
+            configurations.kv_format
+        ]
 
     def _of_cards(self, values: list[float]) -> FloatArray:
         return np.array(values, np.float64)[self.of_gpu]
@@ -202,7 +204,10 @@ def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArra
     engine = configurations.engine.id
     plain = np.array([_plain_tflops(gpu) for gpu in configurations.gpus])
     quantized = np.array(
-        [[_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats] for gpu in configurations.gpus]
+        [
+            [_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats]
+            for gpu in configurations.gpus
+        ]
     )
     return quantized, plain
 
@@ -229,7 +234,9 @@ def _attention_per_sequence(rank: _Rank, mix: TokenMix) -> tuple[FloatArray, Flo
         values_shared += group.layers * group.shared_values_per_token * attended
         indexer_bytes += group.layers * group.indexer_bytes_per_token * context
         state_bytes += group.layers * group.state_bytes
-        flops += group.layers * (group.flops_per_context_token * attended + group.indexer_flops_per_context_token * context)
+        flops += group.layers * (
+            group.flops_per_context_token * attended + group.indexer_flops_per_context_token * context
+        )
     cached = (values_by_head * rank.head_share + values_shared) * rank.kv_bytes_per_value
     read_ms = rank.read_ms(cached + indexer_bytes + state_bytes / rank.tp)
     return read_ms, rank.compute_ms(np.zeros(1), flops / rank.tp)

@@ -15,11 +15,14 @@ from optimizer.report.words import bullets
 def infeasible_report(layout: Layout) -> RenderableType:
     """The conflict in the scenario's words, with file and line, the candidates rejected by reason, and the changes."""
     if layout.infeasible is None:
-        return Text(f"{layout.scenario}: no layout meets every requirement.")
+        return Text(f"{layout.scenario}: infeasible. No layout meets every requirement.")
     conflict = layout.infeasible.conflict
     width = max((len(_name(one)) for one in conflict), default=0)
     lines: list[RenderableType] = [
-        Text(f"{layout.scenario}: no layout meets every requirement. Together these cannot hold:", style="bold"),
+        Text(
+            f"{layout.scenario}: infeasible. No layout meets every requirement; together these cannot hold:",
+            style="bold",
+        ),
     ]
     for one in conflict:
         where = f"  ({one.location})" if one.location else ""

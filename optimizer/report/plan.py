@@ -187,6 +187,6 @@ def _memory(groups: Named) -> RenderableType:
     return table(
         "Memory of each GPU in GiB; requests that fit at once: all at full context, or of mean size",
         (("workload", "left"), ("GPU", "left"), ("weights", "right"), ("other", "right"), ("KV cache", "right"),
-         ("budget", "right"), ("at full context", "right"), ("of mean size", "right")),
+         ("budget", "right"), ("full", "right"), ("mean", "right")),
         rows,
     )  # fmt: skip

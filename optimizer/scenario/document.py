@@ -144,12 +144,17 @@ def decode(data: bytes, file: str) -> str:
         ) from None
 
 
-def typed(value: object) -> Any:
-    """Data whose plain scalars mean what YAML 1.2's core schema says, for content that no field describes."""
+def typed(value: object, depth: int = 0) -> Any:
+    """Data whose plain scalars mean what YAML 1.2's core schema says, for content that no field describes.
+
+    A mapping from elsewhere may contain itself: InputError when it is nested too deep.
+    """
+    if depth > _DEEPEST:
+        raise InputError(f"nested deeper than {_DEEPEST} levels")
     if isinstance(value, Mapping):
-        return {key: typed(one) for key, one in value.items()}
+        return {key: typed(one, depth + 1) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [typed(one) for one in value]
+        return [typed(one, depth + 1) for one in value]
     if not isinstance(value, Plain):
         return value
     if value in ("true", "false"):
@@ -162,7 +167,7 @@ def typed(value: object) -> Any:
 class _Open:
     """A mapping or list that is being read."""
 
-    __slots__ = ("anchor", "key", "key_place", "marks", "merged", "size", "values")
+    __slots__ = ("anchor", "key", "key_place", "marks", "merged", "merges", "size", "values")
 
     def __init__(self, values: dict[str, object] | list[object], anchor: str | None) -> None:
         self.values = values
@@ -170,6 +175,7 @@ class _Open:
         self.marks: dict[str | int, Mark] = {}
         self.key: str | None = None  # of a mapping, while its value is awaited
         self.key_place = (0, 0)
+        self.merges = False  # the key is a refused merge key
         self.size = 1  # values in it, aliases expanded
         self.merged: tuple[object, Marks] = (
             {},
@@ -252,7 +258,8 @@ class _Composer:
         parent, key, start = self.stack[-1], event.value, event.start_mark
         if event.anchor:
             self.anchors[event.anchor] = _Anchor(Plain(key), {}, 1)
-        if event.implicit[0] and key == _MERGE_KEY:
+        parent.merges = event.implicit[0] and key == _MERGE_KEY
+        if parent.merges:
             self._fault("merge keys (<<) are not part of YAML 1.2; use `defaults:` for what workloads share", event)
         elif key in parent.marks:
             first = parent.marks[key].key_line + 1
@@ -316,7 +323,7 @@ class _Composer:
             parent.marks[len(parent.values)] = Mark(start.line, start.column, start.line, start.column, below)
             parent.values.append(value)
         elif parent.key is not None:
-            if parent.key == _MERGE_KEY:
+            if parent.merges:
                 parent.merged = (value, below)
             elif parent.key not in parent.values:
                 parent.marks[parent.key] = Mark(*parent.key_place, start.line, start.column, below)

@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from optimizer.scenario.problems import problem, raise_problems
 from optimizer.scenario.quantities import COUNT, Quantity
-from optimizer.scenario.words import did_you_mean, listed, shown
+from optimizer.scenario.words import Suggestions, did_you_mean, key_text, listed, meant, shown
 
 if TYPE_CHECKING:
     from catalog.loader import Catalog
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 MOST_TOKENS = 10**9
 MOST_SERVERS = 10**6
 _LONGEST_NAME = 100
+_LONGEST_LIST = 1000
 _NAME = re.compile(r"\w[\w .+:@()-]*")
 _NAME_PATTERN = r"^[^\s/,\[\]{}\"'][^/,\[\]{}\"']*$"
 
@@ -37,6 +38,7 @@ class Surroundings:
     horizon_months: float | None
     """Null = not readable, which is reported elsewhere."""
     periods: int | None
+    suggestions: Suggestions
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Choice:
     def parse(self, value: object) -> str:
         if isinstance(value, str) and value in self.words:
             return str(value)
-        hint = did_you_mean(value, self.words) if isinstance(value, str) else ""
+        hint = did_you_mean(meant(value, self.words)) if isinstance(value, str) else ""
         raise ValueError(f"expected {listed(self.words)}; this is {shown(value)}{hint}")
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -186,7 +188,8 @@ class Known:
         assert isinstance(info.context, Surroundings)
         known = self.ids(info.context)
         if not any(value in ids for ids in known):
-            hint = did_you_mean(value, chain(*known)) or f"; `gpuplan catalog {self.listed_by}` lists those there are"
+            near = info.context.suggestions.meant(value, self.noun, chain(*known))
+            hint = did_you_mean(near) or f"; `gpuplan catalog {self.listed_by}` lists those there are"
             raise ValueError(f"unknown {self.noun} {shown(value)}{hint}")
         return str(value)
 
@@ -240,6 +243,8 @@ class OneOrMore:
             raise ValueError(f"one value or a list is expected; this is {shown(value)}")
         if not value:
             raise ValueError("the list is empty; name at least one, or delete the key for the default")
+        if len(value) > _LONGEST_LIST:
+            raise ValueError(f"must name at most {_LONGEST_LIST:,}; these are {len(value):,}")
         scalars = [item for item in value if isinstance(item, str | int | float)]
         if len(set(scalars)) < len(scalars):
             twice = next(index for index, item in enumerate(value) if item in value[:index])
@@ -261,6 +266,8 @@ class Several:
             raise ValueError(f"a list of {self.of} is expected; this is {shown(value)}")
         if not value:
             raise ValueError(f"the list is empty; name at least one of the {self.of}, or delete the key")
+        if len(value) > _LONGEST_LIST:
+            raise ValueError(f"must have at most {_LONGEST_LIST:,} {self.of}; these are {len(value):,}")
         return value
 
 
@@ -283,7 +290,11 @@ class ByName:
         if not value:
             raise ValueError(f"there are no {self.of}; at least one is needed")
         raise_problems(
-            [problem(fault, name, at_key=True) for name in value if (fault := self._fault_of_name(name)) is not None]
+            [
+                problem(fault, key_text(name), at_key=True)
+                for name in value
+                if (fault := self._fault_of_name(name)) is not None
+            ]
         )
         return value
 

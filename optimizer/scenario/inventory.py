@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import InitErrorDetails
 
-from optimizer.scenario.fields import MOST_SERVERS, Count, Measured, Several, Surroundings, Text
+from optimizer.scenario.fields import MOST_SERVERS, Count, Known, Measured, Several, Surroundings, Text
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
@@ -28,6 +28,9 @@ TERMS = ("own", "buy", "rent", "reserve", "spot")
 _LONGEST_SOURCE = 500
 _MOST_GPUS_PER_SERVER = 1024
 
+InstanceId = Annotated[
+    str, Known("instance", lambda rest: (rest.catalog.instances,), "instances", ("aws/us-east-1/p5.48xlarge",))
+]
 ServerCount = Annotated[int, Count(at_least=0, at_most=MOST_SERVERS)]
 HourlyPrice = Annotated[float, Measured(PRICE_PER_HOUR, at_least=0)]
 
@@ -149,7 +152,7 @@ class Offer(Part):
 
     model_config = ConfigDict(json_schema_extra=_file_syntax)
 
-    instance: Annotated[str, Text()] | None = Field(default=None, exclude=True)
+    instance: InstanceId | None = Field(default=None, exclude=True)
     """A cloud instance of the price snapshot, such as `aws/us-east-1/p5.48xlarge`, instead of `gpu`,
     `gpus_per_server` and a price; brings its dated on-demand price, reserved prices where listed, and its network."""
     gpu: GpuId

@@ -20,7 +20,7 @@ from optimizer.scenario.problems import AT_KEY
 from optimizer.scenario.problems import Path as KeyPath
 from optimizer.scenario.quantities import DURATION_MONTHS
 from optimizer.scenario.scenario import MOST_PERIODS, Scenario
-from optimizer.scenario.words import shown
+from optimizer.scenario.words import Suggestions, key_text, shown
 
 _DEFAULT_HORIZON = "1mo"
 
@@ -75,12 +75,13 @@ def _checked(
         raise InputError(collected.faults)
     horizon_months = _readable(Measured(DURATION_MONTHS, above=0), data.get("horizon", _DEFAULT_HORIZON))
     periods = _readable(Count(at_most=MOST_PERIODS), data.get("periods", 1))
-    normaliser = Normaliser(catalog, folder, horizon_months)
+    suggestions = Suggestions()
+    normaliser = Normaliser(catalog, folder, horizon_months, suggestions)
     complete = normaliser.complete(data)
     for path, message in normaliser.problems:
         collected.add(path, message)
     collected.settle()
-    surroundings = Surroundings(normaliser.catalog, normaliser.models, horizon_months, periods)
+    surroundings = Surroundings(normaliser.catalog, normaliser.models, horizon_months, periods, suggestions)
     try:
         scenario = Scenario.model_validate(complete, context=surroundings)
     except ValidationError as error:
@@ -117,7 +118,7 @@ class _Faults:
 
     def add(self, path: KeyPath, message: str, *, at_key: bool = False) -> None:
         location = self._positions.location(path, at_key=at_key) if self._positions is not None else None
-        key = ".".join(str(part) for part in path) or None
+        key = ".".join(key_text(part) for part in path) or None
         place = location or key
         if place in self._settled or (place, message) in self._seen:
             return

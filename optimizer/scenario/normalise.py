@@ -20,7 +20,7 @@ from optimizer.scenario.own_catalog import own_model, readable_entries
 from optimizer.scenario.problems import Path as KeyPath
 from optimizer.scenario.quantities import PRICE_PER_HOUR
 from optimizer.scenario.traces import TraceError, trace_statistics
-from optimizer.scenario.words import did_you_mean, shown
+from optimizer.scenario.words import Suggestions, did_you_mean, key_text, shown
 
 Data = Mapping[str, Any]
 _MOST_CONFIG_BYTES = 4 * 2**20
@@ -47,16 +47,14 @@ class Normaliser:
     folder: Path
     """Relative paths start here."""
     horizon_months: float | None
+    suggestions: Suggestions
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
     models: dict[str, Model | None] = field(default_factory=dict)
     """The scenario's own; null = its configuration could not be used."""
 
     def complete(self, data: Data) -> dict[str, Any]:
         """The scenario with `defaults` merged, complete in itself."""
-        data = {**data, "catalog": typed(data["catalog"])} if "catalog" in data else data
-        entries, faults = readable_entries(data.get("catalog"))
-        self.catalog = lay_over(self.catalog, entries)
-        self.problems += [(("catalog", index), fault) for index, fault in faults]
+        data = self._with_own_entries(data)
         steps: dict[str, Callable[[KeyPath, Any], Any]] = {"models": self._model, "inventory": self._offer}
         done = {key: self._each(key, value, steps[key]) if key in steps else value for key, value in data.items()}
         if "workloads" in data:
@@ -66,6 +64,18 @@ class Normaliser:
                 "workloads", data["workloads"], lambda path, raw: self._workload(path, merged(shared, raw))
             )
         return done
+
+    def _with_own_entries(self, data: Data) -> Data:
+        """The data with entries of the user's own as they are meant; from here on they are part of the catalog."""
+        try:
+            given = typed(data.get("catalog", ()))
+        except InputError as error:
+            self.problems += [(("catalog",), fault.message) for fault in error.faults]
+            return {key: value for key, value in data.items() if key != "catalog"}
+        entries, faults = readable_entries(given)
+        self.catalog = lay_over(self.catalog, entries)
+        self.problems += [(("catalog", index), fault) for index, fault in faults]
+        return {**data, "catalog": given} if "catalog" in data else data
 
     def _each(self, key: str, values: Any, step: Callable[[KeyPath, Any], Any]) -> Any:
         if not isinstance(values, Mapping):
@@ -85,7 +95,7 @@ class Normaliser:
         return {**workload, "trace": _UNREADABLE_TRACE}
 
     def _model(self, path: KeyPath, own: Data) -> Data:
-        name, given = str(path[-1]), own.get("hf_config")
+        name, given = key_text(path[-1]), own.get("hf_config")
         if not isinstance(given, str | Mapping):
             self.models[name] = None
             return own
@@ -128,7 +138,8 @@ class Normaliser:
             if key in rest:
                 self.problems.append(((*path, key), f"an instance brings '{key}'; delete this key, or `instance`"))
         if instance_id not in self.catalog.instances:
-            hint = did_you_mean(instance_id, self.catalog.instances) or "; see `gpuplan catalog instances`"
+            near = self.suggestions.meant(instance_id, "instance", self.catalog.instances)
+            hint = did_you_mean(near) or "; `gpuplan catalog instances` lists those there are"
             self.problems.append(((*path, "instance"), f"unknown instance {shown(instance_id)}{hint}"))
             return {"gpu": next(iter(self.catalog.gpus)), "gpus_per_server": 1, "own": 0, **rest}
         return self._with_terms(path, rest, self.catalog.instances[instance_id])

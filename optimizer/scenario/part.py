@@ -20,7 +20,7 @@ from pydantic_core import InitErrorDetails
 
 from optimizer.scenario.fields import Surroundings
 from optimizer.scenario.problems import problem, problems_in, raise_problems
-from optimizer.scenario.words import did_you_mean, foreign_letter, listed, meant, shown
+from optimizer.scenario.words import Suggestions, did_you_mean, foreign_letter, key_text, listed, shown
 
 
 class Part(BaseModel):
@@ -58,7 +58,8 @@ class Part(BaseModel):
         if not isinstance(given, Mapping):
             given = cls.from_scalar(given)
         keys = cls.keys()
-        problems, intended = _unknown_keys(given, keys)
+        suggestions = info.context.suggestions if isinstance(info.context, Surroundings) else Suggestions()
+        problems, intended = cls._unknown_keys(given, suggestions)
         empty = [key for key in keys if key in given and given[key] is None]
         problems += [problem(f"'{key}' has no value; give it one, or delete the key", key) for key in empty]
         problems += cls.together(frozenset(given) | frozenset(intended))
@@ -79,18 +80,21 @@ class Part(BaseModel):
         """What is not there is not written."""
         return {key: value for key, value in handler(self).items() if value not in (None, [], {})}
 
-
-def _unknown_keys(given: Mapping[Any, Any], known: Mapping[str, str]) -> tuple[list[InitErrorDetails], list[str]]:
-    """A problem for each unknown key, and the keys that were probably meant and are not given."""
-    problems, intended = [], []
-    for key in given:
-        if key in known:
-            continue
-        name = str(key)
-        if near := meant(name, known):
-            intended += [other for other in near[:1] if other not in given]
-            message = f"unknown key {shown(key)}{foreign_letter(name)}{did_you_mean(name, known)}"
-        else:
-            message = f"unknown key {shown(key)}; the keys here are {listed(known, 'and')}"
-        problems.append(problem(message, name, at_key=True))
-    return problems, intended
+    @classmethod
+    def _unknown_keys(
+        cls, given: Mapping[Any, Any], suggestions: Suggestions
+    ) -> tuple[list[InitErrorDetails], list[str]]:
+        """A problem for each unknown key, and the keys that were probably meant and are not given."""
+        known = cls.keys()
+        problems, intended = [], []
+        for key in given:
+            if key in known:
+                continue
+            name = key_text(key)
+            if near := suggestions.meant(name, cls.__name__, known):
+                intended += [other for other in near[:1] if other not in given]
+                message = f"unknown key {shown(key)}{foreign_letter(name)}{did_you_mean(near)}"
+            else:
+                message = f"unknown key {shown(key)}; the keys here are {listed(known, 'and')}"
+            problems.append(problem(message, name, at_key=True))
+        return problems, intended

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from optimizer.scenario.fields import Measured
+from optimizer.scenario.fields import Measured, Surroundings
 from optimizer.scenario.problems import problem, raise_problems
 from optimizer.scenario.quantities import DURATION_MS
-from optimizer.scenario.words import did_you_mean, listed, shown
+from optimizer.scenario.words import Suggestions, did_you_mean, key_text, listed, shown
 
 Metric = Literal["ttft", "tpot", "e2e"]
 Statistic = Literal["mean", "p50", "p90", "p95", "p99"]
@@ -39,7 +39,7 @@ class Targets:
     """Reads `throughput` as no target at all, and writes targets in a fixed order."""
 
     @staticmethod
-    def parse(value: object) -> tuple[Target, ...]:
+    def parse(value: object, info: ValidationInfo) -> tuple[Target, ...]:
         if value == THROUGHPUT:
             return ()
         if not isinstance(value, Mapping):
@@ -47,11 +47,14 @@ class Targets:
             raise ValueError(f"{expected}; this is {shown(value)}")
         if not value:
             raise ValueError(f"there is no target; name one such as ttft_p95: 1s, or write {THROUGHPUT} for none")
+        suggestions = info.context.suggestions if isinstance(info.context, Surroundings) else Suggestions()
         limits_ms, problems = {}, []
         for key, limit in value.items():
             if key not in NAMES:
-                hint = did_you_mean(str(key), NAMES) or f"; write {listed(METRICS)} with _ and {listed(STATISTICS)}"
-                problems.append(problem(f"unknown target {shown(key)}{hint}", str(key), at_key=True))
+                name = key_text(key)
+                near = suggestions.meant(name, "target", NAMES)
+                hint = did_you_mean(near) or f"; write {listed(METRICS)} with _ and {listed(STATISTICS)}"
+                problems.append(problem(f"unknown target {shown(key)}{hint}", name, at_key=True))
                 continue
             try:
                 limits_ms[key] = _LIMIT.parse(limit)
@@ -65,7 +68,7 @@ class Targets:
         return {target.name: DURATION_MS.text(target.limit_ms) for target in targets} or THROUGHPUT
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             self.parse, serialization=core_schema.plain_serializer_function_ser_schema(self.write)
         )
 

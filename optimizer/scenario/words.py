@@ -11,6 +11,7 @@ _HUGE_INTEGER_BITS = 200
 _NEAR_ENOUGH = 0.6
 """difflib's similarity from which a name is offered as probably meant."""
 _MOST_OFFERED = 3
+_MOST_SUGGESTIONS = 100
 _TELLING_PART = 3
 """Characters from which a part of a name stands for it: `h100` for `h100-sxm`."""
 _AS_NEAR = 0.05
@@ -43,6 +44,11 @@ def shown(value: object) -> str:
     return text if isinstance(value, int | float) else f"'{text}'"
 
 
+def key_text(key: object) -> str:
+    """A key as part of a path; a mapping that no file holds may have keys of any type."""
+    return key if isinstance(key, str) else shown(key)
+
+
 def listed(words: Iterable[str], last: str = "or") -> str:
     """`a, b or c`."""
     *head, tail = words
@@ -61,10 +67,25 @@ def meant(word: str, known: Iterable[str]) -> list[str]:
     return [by_lower[name] for name, ratio in zip(near, likeness, strict=True) if ratio > likeness[0] - _AS_NEAR]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'vllm'?`, or nothing when no known word is near."""
-    near = [f"'{name}'" for name in meant(word, known)]
-    return f"; did you mean {listed(near)}?" if near else ""
+def did_you_mean(near: Iterable[str]) -> str:
+    """`; did you mean 'vllm'?` of the words that were probably meant; nothing when there are none."""
+    quoted = [f"'{name}'" for name in near]
+    return f"; did you mean {listed(quoted)}?" if quoted else ""
+
+
+class Suggestions:
+    """What was probably meant, looked up once a word and for a limited number of words: nobody reads the hundredth."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[str]] = {}
+
+    def meant(self, word: str, kind: str, known: Iterable[str]) -> list[str]:
+        """The known words of a kind that a misspelt one probably stands for, as long as looking is worth its time."""
+        if (kind, word) not in self._found:
+            if len(self._found) >= _MOST_SUGGESTIONS:
+                return []
+            self._found[kind, word] = meant(word, known)
+        return self._found[kind, word]
 
 
 def foreign_letter(word: str) -> str:

@@ -144,7 +144,7 @@ class Workload(WorkloadFields):
     def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         yield from self._shares_sum_to_one()
         yield from self._context_is_possible(surroundings)
-        yield from self._measured_classes_exist()
+        yield from self._measured_classes_exist(surroundings)
         yield from self._periods_match(surroundings)
 
     @cached_property
@@ -219,12 +219,13 @@ class Workload(WorkloadFields):
                 "classes" if self.classes is not None else "input_tokens" if self.trace is None else "trace",
             )
 
-    def _measured_classes_exist(self) -> Iterator[InitErrorDetails]:
+    def _measured_classes_exist(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         known = [one.name for one in self.request_classes]
         for index, replica in enumerate(self.measured or ()):
             for name in replica.requests_per_s:
                 if name not in known:
-                    hint = did_you_mean(name, known) or f"; the classes of this workload: {', '.join(known)}"
+                    near = surroundings.suggestions.meant(name, "request class", known)
+                    hint = did_you_mean(near) or f"; the classes of this workload: {', '.join(known)}"
                     message = f"unknown request class {shown(name)}{hint}"
                     yield problem(message, "measured", index, "requests_per_s", name, at_key=True)
 

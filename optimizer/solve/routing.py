@@ -69,4 +69,5 @@ def _least_peak(replicas: IntArray, busy: FloatArray) -> FloatArray:
         raise SolverError(f"GLOP could not route the load: {solution.outcome}")
     share = np.zeros_like(busy)
     share[g, r] = np.maximum(0.0, solution.values[:peak])
-    return share / share.sum(axis=0)
+    whole: FloatArray = share / share.sum(axis=0)
+    return whole

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 
 from catalog import Catalog
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
@@ -43,8 +44,8 @@ class Claims:
 
 
 def agree(claimed: float, true: float) -> bool:
-    """Whether two numbers are the same within TOLERANCE; NaN agrees with nothing."""
-    return abs(claimed - true) <= TOLERANCE * max(abs(claimed), abs(true)) + NOTHING
+    """Whether two numbers are the same within TOLERANCE; what is infinite or NaN agrees with nothing."""
+    return isfinite(claimed) and abs(claimed - true) <= TOLERANCE * max(abs(claimed), abs(true)) + NOTHING
 
 
 def exceeds(value: float, limit: float) -> bool:

@@ -12,6 +12,8 @@ from optimizer.scenario import Workload
 from optimizer.verification.claims import NOTHING, Claims, agree, number
 
 BILLION = 1e9
+MOST = dict.fromkeys(("tp", "pp", "dp", "ep"), 4096) | dict.fromkeys(("max_batch_size", "max_model_len"), 10**9)
+"""Largest settings that are computed at all, the same that a scenario may ask for."""
 
 
 def lawful(claims: Claims) -> Iterator[str]:
@@ -38,9 +40,9 @@ def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
         if name not in known
     ]
     found += [
-        f"{key} is {getattr(group, key)}, expected 1 or more"
-        for key in ("tp", "pp", "dp", "ep", "max_batch_size", "max_model_len")
-        if (getattr(group, key) or 0) < 1
+        f"{key} is {getattr(group, key)}, expected 1 to {most}"
+        for key, most in MOST.items()
+        if not 1 <= (getattr(group, key) or 0) <= most
     ]
     version = group.engine_version
     if version is not None and not all(part.isdecimal() for part in version.split(".")):

@@ -38,9 +38,13 @@ def machines(claims: Claims) -> Iterator[str]:
         if gpus > sizes[offer]:
             yield f"{offer}: server {server} is given replicas of {gpus} GPUs and has {sizes[offer]}"
     for offer, count in n_servers.items():
-        for server in range(count):
-            if not taken[offer, server]:
-                yield f"{offer}: server {server} is in the plan and runs nothing; servers are paid only if used"
+        used = {server for (of, server), gpus in taken.items() if of == offer and gpus and 0 <= server < count}
+        if len(used) < count:
+            first = next(server for server in range(count) if server not in used)
+            yield (
+                f"{offer}: {count - len(used)} of its {count} servers run nothing, server {first} for one; "
+                "servers are paid only if used"
+            )
 
 
 def _offers(claims: Claims) -> Iterator[str]:
@@ -88,15 +92,14 @@ def _placement(
     if group.gpus_per_replica < 1 or group.replicas < 1:
         yield f"{name}: {group.replicas} replicas of {group.gpus_per_replica} GPUs, expected 1 or more of both"
         return
-    if [place.replica for place in group.placement] != list(range(group.replicas)):
-        yield (
-            f"{name}: placement is of replicas {[place.replica for place in group.placement]}, "
-            f"expected 0 to {group.replicas - 1}, each once"
-        )
+    if len(group.placement) != group.replicas:
+        yield f"{name}: {len(group.placement)} replicas are placed, there are {group.replicas}"
+    elif [place.replica for place in group.placement] != list(range(group.replicas)):
+        yield f"{name}: placement must be of replicas 0 to {group.replicas - 1} in this order"
     stages = group.pp or 1
     gpus_per_stage, uneven = divmod(group.gpus_per_replica, stages)
     stages_per_server = gpus_per_server // max(1, gpus_per_stage)
-    if uneven or stages_per_server == 0:
+    if stages < 1 or uneven or stages_per_server < 1:
         yield f"{name}: stages of {group.gpus_per_replica} / {stages} GPUs do not fit servers of {gpus_per_server}"
         return
     n_expected = -(-stages // stages_per_server)

@@ -10,15 +10,23 @@ import numpy as np
 from optimizer.layout import GroupMemory, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, replica_memory
 from optimizer.performance import ReplicaPerformance, TokenMix, replica_performance
-from optimizer.scenario import Target, Workload
+from optimizer.scenario import Workload
+from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
 from optimizer.serving_config import Configurations
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
-LATENCIES = ("ttft", "tpot", "e2e")
-STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 OTHER_LIMITS = ("memory", "max_batch_size")
 """What may keep a batch from growing, beside a latency target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A replica group with its workload and a name for messages."""
+
+    name: str
+    workload: Workload
+    group: ReplicaGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,37 +41,42 @@ class Row:
     performance: ReplicaPerformance
     row: int
 
+    def latency_ms(self, metric: Metric, statistic: Statistic) -> list[float]:
+        """[R] predicted for each class."""
+        of_row: list[float] = self.performance.statistic(metric, statistic)[self.row].tolist()
+        return of_row
+
 
 def predicted(claims: Claims) -> Iterator[str]:
     """Memory, rates, latencies and their intervals, computed again from scenario and catalog."""
-    for workload, groups in _batches(claims):
-        for row in _computed(workload, groups, claims):
+    for batch in _batches(claims):
+        for row in _computed(batch, claims):
             yield from _memory(row)
             yield from _rates(row)
             yield from _latencies(row)
             yield from _words(row, claims.catalog.calibration.id)
 
 
-def _batches(claims: Claims) -> Iterator[tuple[Workload, list[tuple[str, ReplicaGroup]]]]:
-    """Predicted groups that name only what the catalog has; those computed together share workload, model and start."""
-    batches: dict[tuple[object, ...], tuple[Workload, list[tuple[str, ReplicaGroup]]]] = {}
+def _batches(claims: Claims) -> Iterator[list[Named]]:
+    """Predicted groups that name only what the catalog has; those alike in requests, model and start go together."""
+    batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
-            key = (id(workload), group.model, group.engine, group.engine_version, group.max_model_len)
-            batches.setdefault(key, (workload, []))[1].append((name, group))
+            requests = (workload.request_classes, workload.prefix_hit_fraction)
+            key = (*requests, group.model, group.engine, group.engine_version, group.max_model_len)
+            batches.setdefault(key, []).append(Named(name, workload, group))
     yield from batches.values()
 
 
-def _computed(workload: Workload, groups: list[tuple[str, ReplicaGroup]], claims: Claims) -> Iterator[Row]:
-    """The groups of one model, engine and context of a workload, computed together."""
-    first = groups[0][1]
-    configurations = _configurations([group for _, group in groups], claims)
-    batch = np.array([group.max_batch_size for _, group in groups], np.int64)
-    memory = replica_memory(configurations, max_model_len=first.max_model_len, max_num_seqs=batch)
-    mix = _mix(workload)
-    performance = replica_performance(configurations, memory, mix, batch.astype(float), claims.catalog.calibration)
-    for row, (name, group) in enumerate(groups):
-        yield Row(name, group, workload, mix, memory, performance, row)
+def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
+    first = batch[0]
+    configurations = _configurations([named.group for named in batch], claims)
+    sequences = np.array([named.group.max_batch_size for named in batch], np.int64)
+    memory = replica_memory(configurations, max_model_len=first.group.max_model_len, max_num_seqs=sequences)
+    mix = _mix(first.workload)
+    performance = replica_performance(configurations, memory, mix, sequences.astype(float), claims.catalog.calibration)
+    for row, named in enumerate(batch):
+        yield Row(named.name, named.group, named.workload, mix, memory, performance, row)
 
 
 def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configurations:
@@ -108,10 +121,11 @@ def _memory(row: Row) -> Iterator[str]:
         return
     mean_tokens = float(row.mix.share @ (row.mix.input_tokens + row.mix.output_tokens))
     for key in GroupMemory.model_fields:
-        if key == "typical_concurrency":
-            true = float(row.memory.concurrency(mean_tokens)[row.row])
-        else:
-            true = float(getattr(row.memory, key)[row.row])
+        true = (
+            float(row.memory.concurrency(mean_tokens)[row.row])
+            if key == "typical_concurrency"
+            else float(getattr(row.memory, key)[row.row])
+        )
         claimed = getattr(row.group.memory, key)
         if claimed != true if isinstance(claimed, int) else not agree(claimed, true):
             yield f"{row.name}: memory.{key} is {number(claimed)}, computed {number(true)}"
@@ -119,24 +133,20 @@ def _memory(row: Row) -> Iterator[str]:
 
 def _rates(row: Row) -> Iterator[str]:
     """A class whose own target is missed has rate 0; every other what the performance model gives."""
+    targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in row.workload.targets]
+    rates = row.performance.rate_rps[row.row].tolist()
     for position, one in enumerate(row.mix.names):
         claimed = row.group.rate_rps.get(one, 0.0)
-        missed = [target for target in row.workload.targets if not _holds(row, target, position)]
+        missed = [(t, by_class[position]) for t, by_class in targets if exceeds(by_class[position], t.limit_ms)]
         if missed and claimed > 0:
-            target = missed[0]
-            latency = row.performance.statistic(target.metric, target.statistic)[row.row, position]
+            target, latency = missed[0]
             yield (
-                f"{row.name}: class {one} is served with {target.metric}_{target.statistic} of {number(latency)} ms, "
+                f"{row.name}: class {one} is served with {target.name} of {number(latency)} ms, "
                 f"the target is {number(target.limit_ms)} ms"
             )
-        true = 0.0 if missed else float(row.performance.rate_rps[row.row, position])
+        true = 0.0 if missed else rates[position]
         if not agree(claimed, true):
             yield f"{row.name}: rate_rps of class {one} is {number(claimed)}, computed {number(true)}"
-
-
-def _holds(row: Row, target: Target, position: int) -> bool:
-    latency = float(row.performance.statistic(target.metric, target.statistic)[row.row, position])
-    return not exceeds(latency, target.limit_ms)
 
 
 def _latencies(row: Row) -> Iterator[str]:
@@ -145,24 +155,25 @@ def _latencies(row: Row) -> Iterator[str]:
     if not served:
         yield f"{row.name}: rate_rps is 0 for every class, the replica serves nothing"
         return
-    for metric in LATENCIES:
+    for metric in METRICS:
         claimed = getattr(row.group, f"{metric}_ms")
         if claimed is None or set(claimed) != set(STATISTICS):
             yield f"{row.name}: {metric}_ms is {claimed}, expected {', '.join(STATISTICS)}"
             continue
         for statistic in STATISTICS:
-            true = float(row.performance.statistic(metric, statistic)[row.row, served].max())  # type: ignore[arg-type]
+            latency = row.latency_ms(metric, statistic)
+            true = max(latency[position] for position in served)
             if not agree(claimed[statistic], true):
-                yield (f"{row.name}: {metric}_ms {statistic} is {number(claimed[statistic])}, computed {number(true)}")
-    for metric, bounds in (("ttft", row.performance.ttft_interval_ms), ("tpot", row.performance.tpot_interval_ms)):
-        interval = getattr(row.group, f"{metric}_interval_ms")
-        expected = [float(bounds[end][row.row, served].max()) for end in (0, 1)]
-        if interval is None or not all(agree(a, b) for a, b in zip(interval, expected, strict=True)):
-            yield f"{row.name}: {metric}_interval_ms is {interval}, computed {', '.join(map(number, expected))}"
+                yield f"{row.name}: {metric}_ms {statistic} is {number(claimed[statistic])}, computed {number(true)}"
+    for name, bounds in (("ttft", row.performance.ttft_interval_ms), ("tpot", row.performance.tpot_interval_ms)):
+        interval = getattr(row.group, f"{name}_interval_ms")
+        low, high = (max(bounds[end][row.row, served].tolist()) for end in (0, 1))
+        if interval is None or not (agree(interval[0], low) and agree(interval[1], high)):
+            yield f"{row.name}: {name}_interval_ms is {interval}, computed {number(low)} to {number(high)}"
 
 
 def _words(row: Row, calibration: str) -> Iterator[str]:
-    targets = [f"{target.metric}_{target.statistic}" for target in row.workload.targets]
+    targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
     if row.group.source != calibration:

@@ -20,7 +20,7 @@ TWO_CLASSES = {"short": "75%", "long": "25%"}
 
 
 def everything() -> dict[str, Any]:
-    """One scenario with rows in every family: two classes, two kinds of replica, patterns, own, buy and rent, all limits."""
+    """Rows in every family: two classes, two kinds of replica, patterns, own, buy and rent, all limits."""
     rates = {"short": 8.0, "long": 2.0}
     chat = workload(
         10, [("h100-sxm", 2, rates), ("h100-sxm", 3, rates), ("l4", 1, {"short": 1.0})], classes=TWO_CLASSES
@@ -104,8 +104,15 @@ MATTERS: dict[str, tuple[dict[str, Any], float, float]] = {
     # family: (scenario, USD/h with it, USD/h without it)
     # Four replicas of 2 GPUs at 5/s carry 20/s on two servers; if nobody must be served, nothing is bought.
     "serve_demand": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
-    # Without capacity one needs no replica at all.
-    "replica_capacity": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
+    # Two classes of 10/s each at 5/s: again four replicas; without capacity the shares need no replica at all.
+    "replica_capacity": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, {"x": 5.0, "y": 5.0})], classes={"x": "50%", "y": "50%"})},
+            CHEAP_AND_SMALL,
+        ),
+        16.0,
+        0.0,
+    ),
     # Without slots the replicas need no server.
     "gpu_slots": (scenario({"a": workload(20, [("h100-sxm", 2, 5.0)])}, CHEAP_AND_SMALL), 16.0, 0.0),
     # Groups of 3 on servers of 4: one a server, so two servers; without slots none.
@@ -163,7 +170,8 @@ def test_the_optimum_changes_when_a_family_is_left_out(name: str, catalog: Catal
 
 def test_the_optimum_changes_when_formats_may_be_mixed(catalog: Catalog) -> None:
     inst = two_formats(catalog, {("bf16", "big"): (0.5, 1.0), ("fp8", "small"): (1.0, 0.0)})
-    # One format: bf16 on big alone, 1/0.5 + 1/1 = 3 replicas at $3 = $9. Mixed: one big for long, one small for short: $4.
+    # One format: bf16 on big alone, 1/0.5 + 1/1 = 3 replicas at $3 = $9.
+    # Mixed: one big for long, one small for short: $4.
     assert cost(inst) == pytest.approx(9.0)
     assert cost(inst, without("single_format")) == pytest.approx(4.0)
 

@@ -193,6 +193,19 @@ def test_a_wrong_value_of_any_type_is_refused_in_words(key: str, value: object, 
         assert all(messages_of(scenario_with(**{key: value}), catalog))
 
 
+@pytest.mark.parametrize("key", ["models", "catalog", "workloads", "inventory"])
+def test_a_mapping_that_contains_itself_is_refused(key: str, catalog: Catalog) -> None:
+    endless: dict[str, Any] = {}
+    endless["hf_config"] = endless["kind"] = endless
+    assert messages_of(scenario_with(**{key: [endless] if key == "catalog" else {"x": endless}}), catalog)
+
+
+def test_a_key_that_is_no_text_is_refused(catalog: Catalog) -> None:
+    for key in (1, None, 10**5000, ("a", "b")):
+        assert messages_of(scenario_with(workload={key: 1, "slo": {key: "1s"}}), catalog)  # type: ignore[dict-item]
+        assert messages_of(scenario_with(workloads={key: BASE["workloads"]["chat"]}), catalog)
+
+
 def test_a_scenario_knows_where_its_values_stand(catalog: Catalog) -> None:
     text = (
         "name: x\n"

@@ -49,7 +49,7 @@ PREDICTED: dict[str, Any] = {
             "max_context": "16k",
             "slo": {"ttft_p95": "5s", "tpot_p95": "80ms"},
             "weight_dtypes": ["bf16", "fp8"],
-            "kv_cache_dtypes": ["auto", "fp8"],
+            "kv_cache_dtypes": ["fp8"],
         },
         "giant": {
             "model": "Qwen/Qwen3-235B-A22B",
@@ -103,9 +103,9 @@ def other_values(value: Any) -> list[Any]:
     if isinstance(value, bool):
         return [not value]
     if isinstance(value, int):
-        return [value + 1, value - 1, value * 2 + 3]
+        return [value + 1, value - 1, value * 2 + 3, -5, 10**12, 10**30]
     if isinstance(value, float):
-        return [value * 1.001 + 0.001, value * 0.999 - 0.001, float("nan")]
+        return [value * 1.001 + 0.001, value * 0.999 - 0.001, -1.0, 1e300, float("inf"), float("nan")]
     if isinstance(value, str):
         return [value + "x", ""]
     return []

@@ -226,7 +226,7 @@ def test_crowded_idle_and_absent_servers_are_named(keys: dict[str, Any], scenari
         place["servers"] = [0]
     found = problems(crowded, scenario, catalog)
     assert "node: server 0 is given replicas of 16 GPUs and has 8" in found
-    assert f"node: server {nodes - 1} is in the plan and runs nothing; servers are paid only if used" in found
+    assert f"node: 1 of its {nodes} servers run nothing, server 1 for one; servers are paid only if used" in found
     group["placement"][0]["servers"] = [99]
     assert f"mixed on node: replica 0 is placed on servers [99], node has {nodes}" in problems(
         crowded, scenario, catalog
