@@ -41,7 +41,8 @@ def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray) -> Decision:
     loads_of = _loads_by_workload(inst)
     for w, loads in enumerate(loads_of):
         candidates = np.unique(inst.candidate_of_load[loads])
-        used = candidates[n_replicas[candidates] > 0]
+        used = _of_one_choice(inst, loads, n_replicas, candidates[n_replicas[candidates] > 0])
+        n_replicas[np.setdiff1d(candidates, used)] = 0
         busy, position = _busy_matrix(inst, loads, used)
         n_replicas[used] = _drop_superfluous(n_replicas[used], busy, inst.gpus_per_replica[used], inst.max_utilization)
         routing = route(n_replicas[used], busy)
@@ -77,6 +78,27 @@ def _loads_by_workload(inst: Instance) -> list[IntArray]:
     order = np.argsort(workload, kind="stable")
     bounds = np.searchsorted(workload[order], np.arange(len(inst.workload_names) + 1))
     return [order[a:b] for a, b in itertools.pairwise(bounds)]
+
+
+def _of_one_choice(inst: Instance, loads: IntArray, n_replicas: IntArray, used: IntArray) -> IntArray:
+    """The used candidates of the one model and format that carries the workload; all of them where formats may mix.
+
+    Where servers are free a solver may leave replicas of a format that it sends no load to; they are superfluous. Of
+    several formats that would do, the one with the fewest GPUs.
+    """
+    choice = np.full(len(inst.candidate_names), -1)
+    choice[inst.candidate_of_load[loads]] = inst.choice_of_load[loads]
+    by_choice = [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
+    if len(by_choice) < 2:
+        return used
+    gpus = [int(n_replicas[rows] @ inst.gpus_per_replica[rows]) for rows in by_choice]
+    for q in np.argsort(gpus, kind="stable"):
+        alike: IntArray = by_choice[q]
+        busy, _ = _busy_matrix(inst, loads, alike)
+        routing = route(n_replicas[alike], busy)
+        if routing is not None and _carries(routing.peak_utilization, inst.max_utilization):
+            return alike
+    return used
 
 
 def _busy_matrix(inst: Instance, loads: IntArray, used: IntArray) -> tuple[FloatArray, IntArray]:
