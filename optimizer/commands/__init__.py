@@ -1,0 +1,1 @@
+"""The commands, a module for each kind; every one is arguments, one library call and one print."""

@@ -1,0 +1,88 @@
+"""What every command has: --catalog, -o, -O, an example in its help, and values that carry units."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from catalog.loader import Catalog
+    from optimizer.report.delivery import Delivery
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def command(name: str, example: str, group: click.Group | None = None, **settings: Any) -> Callable[[Function], Any]:
+    """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example; of `group`, if any."""
+
+    def keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            ctx.ensure_object(dict)[option.name] = value
+
+    def decorate(function: Function) -> Any:
+        make: Callable[..., Any] = click.group if settings.get("invoke_without_command") else click.command
+        made = make(name, epilog=f"\b\nExample:\n  {example}", **settings)(function)
+        made.params += (
+            click.Option(("--catalog",), type=click.Path(path_type=Path), multiple=True, expose_value=False,
+                         callback=keep, metavar="PATH", help="Overlay your own entries, a file or folder; repeatable."),
+            click.Option(("-o", "form"), type=click.Choice(("table", "json", "yaml")), expose_value=False,
+                         callback=keep, help="Form of the answer.  [default: table]"),
+            click.Option(("-O", "path"), type=click.Path(path_type=Path), expose_value=False, callback=keep,
+                         metavar="FILE", help="Write the answer there (a folder for several files). Without -o its "
+                         "ending decides the form, and the table is printed too."),
+        )  # fmt: skip
+        if group is not None:
+            group.add_command(made)
+        return made
+
+    return decorate
+
+
+def delivery() -> Delivery:
+    """What -o and -O of the running command ask for."""
+    from optimizer.report.delivery import Delivery
+
+    said = click.get_current_context().ensure_object(dict)
+    return Delivery(said.get("form"), said.get("path"))
+
+
+def answer(table: Callable[[], RenderableType], data: Mapping[str, Any]) -> None:
+    """The one print of a command: a table, or its data as JSON or YAML."""
+    from optimizer.report.data import dump
+
+    delivery().put(sys.stdout, table, lambda form: dump(data, form))
+
+
+def the_catalog() -> Catalog:
+    """The shipped catalog under the overlays of --catalog."""
+    from catalog import load_catalog
+
+    return load_catalog(extra=click.get_current_context().ensure_object(dict).get("catalog", ()))
+
+
+class Amount(click.ParamType):  # type: ignore[type-arg]
+    """A number with its unit, read by the quantity of that name in `optimizer.scenario.quantities`."""
+
+    def __init__(self, name: str, quantity: str) -> None:
+        self.name = name
+        self.quantity = quantity
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from optimizer.scenario import quantities
+
+        try:
+            amount: float = getattr(quantities, self.quantity).parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if amount < 0 or (self.quantity == "COUNT" and not amount.is_integer()):
+            self.fail(f"{value!r} is {'negative' if amount < 0 else 'not whole'}", param, ctx)
+        return int(amount) if self.quantity == "COUNT" else amount
+
+
+TOKENS = Amount("tokens", "COUNT")

@@ -1,0 +1,49 @@
+"""The command that solves a scenario."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from optimizer.commands.command import Amount, command, delivery, the_catalog
+from optimizer.commands.reading import read_scenario
+from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
+
+EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE, "no_plan": NO_PLAN}
+
+
+@command("solve", example="gpuplan solve quickstart.yaml --time-limit 30s -O quickstart.plan.json")
+@click.argument("file")
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True)
+@click.option(
+    "--gap",
+    type=Amount("ratio", "RATIO"),
+    default="0.1%",
+    show_default=True,
+    help="Stop when no plan can be cheaper by more than this.",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
+@click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write the program too, as .lp or .mps.")  # fmt: skip
+def solve(file: str, time_limit: float, gap: float, program: Path | None, **settings: Any) -> None:
+    """Find the cheapest plan for a scenario file.
+
+    Its JSON, which -O plan.json keeps, is what verify, compare and export read. FILE may be - for stdin.
+    """
+    from optimizer import optimize
+    from optimizer.plans import dump_plan
+    from optimizer.report.delivery import progress
+    from optimizer.report.plan import plan_report
+
+    catalog = the_catalog()
+    scenario = read_scenario(file, catalog)
+    with progress(sys.stderr) as report:
+        layout = optimize(scenario, catalog, time_limit, gap, write_program=program, progress=report, **settings)
+    delivery().put(sys.stdout, lambda: plan_report(layout, scenario), lambda form: dump_plan(layout, form))
+    interrupted = any(warning.startswith("interrupted") for warning in layout.warnings)
+    click.get_current_context().exit(INTERRUPTED if interrupted else EXIT_OF_STATUS[layout.status])
