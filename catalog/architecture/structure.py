@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,7 +101,10 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """Language-model parameters in all."""
-        return sum(tensor.parameters for tensor in self.tensors())
+        distinct = {id(layer): layer for layer in self.layers}  # equal layers are the same object
+        times = Counter(map(id, self.layers))
+        ends = sum(tensor.parameters for tensor in (*self.embedding, *self.head))
+        return ends + sum(times[key] * layer.parameters for key, layer in distinct.items())
 
     @property
     def active_parameters(self) -> int:

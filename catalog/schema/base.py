@@ -14,9 +14,9 @@ Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 
 
 class Entry(BaseModel):
-    """Frozen, and closed: an unknown key is a fault. Its validator is built when the first entry is read."""
+    """Frozen, and closed: an unknown key is a fault."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Label(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -133,6 +134,17 @@ class WeightFormat(Entry):
 
     def compute_dtype(self, engine_id: str, gpu: Gpu) -> str | None:
         """Type in `Gpu.tflops` that the engine's matrix products run at on this card; null = it does not run there."""
+        key = (engine_id, id(gpu))
+        if key not in self._dtypes:
+            self._dtypes[key] = (gpu, self._compute_dtype(engine_id, gpu))
+        return self._dtypes[key][1]
+
+    @cached_property
+    def _dtypes(self) -> dict[tuple[str, int], tuple[Gpu, str | None]]:
+        """Answers of `compute_dtype`, which is asked for every card time and again; each keeps its card alive."""
+        return {}
+
+    def _compute_dtype(self, engine_id: str, gpu: Gpu) -> str | None:
         support = _support_of(self.support, engine_id, gpu)
         if support is None:
             return None

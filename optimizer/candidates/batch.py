@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalog.schema import Calibration
 from optimizer.candidates.spec import ReplicaSpec
@@ -69,12 +70,27 @@ class _Evaluation:
     """Configurations at given batches."""
 
     fits: BoolArray  # [n]
-    why_not: tuple[str, ...]  # [n] reason of the memory model, "" where it fits
+    reason: NDArray[np.int8]  # [n] index into REASONS, 0 where it fits
     fills: BoolArray  # [n] the KV cache holds the whole batch
     within: BoolArray  # [n, R] every latency target is held
     worst: IntArray  # [n, R] index of the target most exceeded
     latency_ms: FloatArray  # [T, n, R]
     rate_rps: FloatArray  # [n, R]
+
+    @property
+    def runs(self) -> BoolArray:
+        """[n] the replica starts and its batch fills."""
+        return self.fits & self.fills
+
+    @property
+    def admissible(self) -> BoolArray:
+        """[n, R] the class can be served at this batch."""
+        return self.within & self.runs[:, None]
+
+    @property
+    def served_rps(self) -> FloatArray:
+        """[n, R] 0 where the class misses a target."""
+        return np.where(self.within, self.rate_rps, 0.0)
 
 
 class BatchSearch:
@@ -83,6 +99,7 @@ class BatchSearch:
     def __init__(self, workload: Workload, max_model_len: int, calibration: Calibration) -> None:
         self.workload, self.max_model_len, self.calibration = workload, max_model_len, calibration
         self.mix = token_mix(workload)
+        self.stops = (*map(target_key, workload.targets), "memory", "max_batch_size")
         self.rejected: Counter[str] = Counter()
         self.nearest_ms: dict[str, float] = {}
 
@@ -92,34 +109,26 @@ class BatchSearch:
             return self._none(configurations)
         first = self._evaluate(configurations, np.full(len(configurations), sizes[0]))
         self._count_rejections(first)
-        row, of_class = np.nonzero(first.within & (first.fits & first.fills)[:, None])
+        row, of_class = np.nonzero(first.admissible)
         if not len(row):
             return self._none(configurations)
-        lowest = np.zeros(len(row), np.int64)
-        beyond = np.full(len(row), len(sizes))
-        while (open_ := beyond - lowest > 1).any():
+        lowest, beyond = np.zeros(len(row), np.int64), np.full(len(row), len(sizes))
+        rate_rps, stop = first.served_rps[row], np.full(len(row), len(self.stops) - 1)
+        while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
             middle = (lowest[open_] + beyond[open_]) // 2
-            admissible = self._admissible(configurations, row[open_], of_class[open_], sizes[middle])
-            lowest[open_] = np.where(admissible, middle, lowest[open_])
-            beyond[open_] = np.where(admissible, beyond[open_], middle)
-        found = np.unique(np.stack([row, lowest]), axis=1)
-        chosen, batch = configurations.take(found[0]), sizes[found[1]]
-        at = self._evaluate(chosen, batch)
-        is_last = found[1] + 1 == len(sizes)
-        next_up = self._evaluate(chosen, sizes[np.minimum(found[1] + 1, len(sizes) - 1)])
-        return Rated(
-            chosen, self.max_model_len, batch, np.where(at.within, at.rate_rps, 0.0), self._limits(next_up, is_last)
-        )
+            at = self._evaluate(configurations.take(row[open_]), sizes[middle])
+            held = at.admissible[np.arange(len(open_)), of_class[open_]]
+            up, down = open_[held], open_[~held]
+            lowest[up], rate_rps[up] = middle[held], at.served_rps[held]
+            beyond[down], stop[down] = middle[~held], self._stop(at)[~held]
+        # Classes that stop at the same batch share a row.
+        _, kept = np.unique(row * len(sizes) + lowest, return_index=True)
+        limit = tuple(self.stops[s] for s in stop[kept].tolist())
+        return Rated(configurations.take(row[kept]), self.max_model_len, sizes[lowest[kept]], rate_rps[kept], limit)
 
     def _none(self, configurations: Configurations) -> Rated:
         nothing = np.zeros(0, np.int64)
         return Rated(configurations.take(nothing), self.max_model_len, nothing, np.zeros((0, len(self.mix.names))), ())
-
-    def _admissible(
-        self, configurations: Configurations, row: IntArray, of_class: IntArray, batch: IntArray
-    ) -> BoolArray:
-        at = self._evaluate(configurations.take(row), batch)
-        return at.fits & at.fills & at.within[np.arange(len(row)), of_class]
 
     def _evaluate(self, configurations: Configurations, batch: IntArray) -> _Evaluation:
         memory = replica_memory(configurations, max_model_len=self.max_model_len, max_num_seqs=batch)
@@ -131,7 +140,7 @@ class BatchSearch:
         excess = latency / limits[:, None, None]
         return _Evaluation(
             fits=memory.fits,
-            why_not=tuple(REASONS[code] for code in memory.reason.tolist()),
+            reason=memory.reason,
             fills=performance.batch >= batch,
             within=(excess <= 1.0).all(axis=0),
             worst=excess.argmax(axis=0),
@@ -141,9 +150,10 @@ class BatchSearch:
 
     def _count_rejections(self, first: _Evaluation) -> None:
         """Why configurations fail even at the smallest batch; a latency counts when no class can be served."""
-        self.rejected.update(why for why, fits in zip(first.why_not, first.fits, strict=True) if not fits)
+        for code, n in enumerate(np.bincount(first.reason[~first.fits]).tolist()):
+            self.rejected[REASONS[code]] += n
         self.rejected["memory"] += int((first.fits & ~first.fills).sum())
-        runs = first.fits & first.fills
+        runs = first.runs
         late = runs & ~first.within.any(axis=1)
         for t, target in enumerate(self.workload.targets):
             if n := int((late & (first.worst[:, 0] == t)).sum()):
@@ -151,18 +161,10 @@ class BatchSearch:
             if late.any():
                 self.nearest_ms[target_key(target)] = float(first.latency_ms[t][runs].min())
 
-    def _limits(self, next_up: _Evaluation, is_last: BoolArray) -> tuple[str, ...]:
-        names = [target_key(target) for target in self.workload.targets]
-        return tuple(
-            "max_batch_size" if last else names[worst] if runs and names and not within else "memory"
-            for last, runs, within, worst in zip(
-                is_last.tolist(),
-                (next_up.fits & next_up.fills).tolist(),
-                np.asarray(next_up.within.all(axis=1)).tolist(),
-                next_up.worst[:, 0].tolist(),
-                strict=True,
-            )
-        )
+    def _stop(self, at: _Evaluation) -> IntArray:
+        """[n] what stops the first class at a batch, as an index into `stops`."""
+        late = at.runs & ~at.within.all(axis=1)
+        return np.where(late, at.worst[:, 0], len(self.stops) - 2)
 
 
 def target_key(target: Target) -> str:

@@ -38,7 +38,7 @@ def enumerate_configurations(
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
-    quality = np.array([[quality_fraction(a, b, model) for b in kv] for a in weights]).reshape(len(weights), len(kv))
+    quality = np.outer([_of_weights(f, model) for f in weights], [_of_kv(f) for f in kv])
     accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
     runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
     runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
@@ -97,9 +97,17 @@ def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
 
 def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
     """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
-    of_weights = _quality_of_weights(weights, model)
-    of_kv = kv.quality.typical_fraction
-    return (1.0 if of_weights is None else of_weights) * (1.0 if of_kv is None else of_kv)
+    return _of_weights(weights, model) * _of_kv(kv)
+
+
+def _of_weights(weights: WeightFormat, model: Model) -> float:
+    known = _quality_of_weights(weights, model)
+    return 1.0 if known is None else known
+
+
+def _of_kv(kv: KvFormat) -> float:
+    known = kv.quality_fraction()
+    return 1.0 if known is None else known
 
 
 def _quality_of_weights(weights: WeightFormat, model: Model) -> float | None:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
-from optimizer.performance.bands import bands_of
-from optimizer.performance.constants import row_constants, trait_rows
+from optimizer.performance.bands import Bands, bands_of
+from optimizer.performance.constants import TraitRows, row_constants, trait_rows
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import Capacity, Served, closed_loop
 from optimizer.performance.work import output_held_fraction, work_of
@@ -40,11 +40,30 @@ class ReplicaPerformance:
     """Name -> [n] ms; they sum to the TPOT."""
     ttft_parts: Mapping[str, FloatArray]
     """Name -> [n] ms, of the mean request; they sum to its TTFT."""
-    ttft_interval_ms: FloatArray  # [2, n, R] low and high of the 80 % interval of the mean
-    tpot_interval_ms: FloatArray  # [2, n, R]
     limit: NDArray[np.int8]  # [n] index into LIMITS
-    extrapolated: BoolArray  # [n] outside what the calibration was fitted on
+    traits: TraitRows
+    pp: FloatArray  # [n]
     calibration: Calibration
+
+    @property
+    def bands(self) -> Bands:
+        """80 % intervals as multiples of the means; found when asked for, as few callers do."""
+        return bands_of(self.traits, self.pp, self.batch, self.calibration)
+
+    @property
+    def ttft_interval_ms(self) -> FloatArray:
+        """[2, n, R] low and high of the 80 % interval of the mean."""
+        return self.bands.ttft[:, :, None] * self.ttft_ms
+
+    @property
+    def tpot_interval_ms(self) -> FloatArray:
+        """[2, n, R] low and high of the 80 % interval of the mean."""
+        return self.bands.tpot[:, :, None] * self.tpot_ms
+
+    @property
+    def extrapolated(self) -> BoolArray:
+        """[n] outside what the calibration was fitted on."""
+        return self.bands.extrapolated
 
     def statistic(self, metric: Latency, statistic: Statistic) -> FloatArray:
         """[n, R] ms: the mean, or a percentile over requests as its usual multiple."""
@@ -84,7 +103,6 @@ def replica_performance(
     capacity, limit = capacity_of(configurations, memory, mix, calibration)
     in_flight = capacity.requests if concurrency is None else np.broadcast_to(concurrency, capacity.requests.shape)
     served = closed_loop(work, row_constants(rows, calibration), in_flight, capacity, mix.output_tokens)
-    bands = bands_of(rows, work.pp, served.running, calibration)
     tpot_ms = np.broadcast_to(served.tpot_ms[:, None], served.ttft_ms.shape)
     return ReplicaPerformance(
         batch=served.running,
@@ -94,10 +112,9 @@ def replica_performance(
         e2e_ms=served.ttft_ms + tpot_ms * np.maximum(mix.output_tokens - 1.0, 0.0),
         parts=_tpot_parts(served),
         ttft_parts=_ttft_parts(served, mix),
-        ttft_interval_ms=bands.ttft[:, :, None] * served.ttft_ms,
-        tpot_interval_ms=bands.tpot[:, :, None] * tpot_ms,
         limit=np.where(in_flight <= capacity.requests, 0, limit).astype(np.int8) if concurrency is not None else limit,
-        extrapolated=bands.extrapolated,
+        traits=rows,
+        pp=work.pp,
         calibration=calibration,
     )
 
