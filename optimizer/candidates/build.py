@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
