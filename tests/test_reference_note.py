@@ -432,7 +432,7 @@ def test_deployment_0_6b_batches_int8_on_one_consumer_card(catalog: Catalog) -> 
 
 
 def test_deployment_14b_runs_tensor_parallel_on_two_t4_or_whole_on_an_a100(catalog: Catalog) -> None:
-    """| one A100 40GB, or two T4 | tensor parallel, paged KV | customer service, code assistant |: two T4 in 8 or 4 bit."""
+    """| one A100 40GB, or two T4 | tensor parallel, paged KV | customer service, code assistant |: T4 in 8 or 4 bit."""
     plan = shipped("qwen3-14b", catalog)
     assert all(group.tp == 2 for group in groups_of(plan, "customer-service"))
     for group in groups_of(plan, "customer-service"):

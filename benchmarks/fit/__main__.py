@@ -1,4 +1,4 @@
-"""Fits the shipped constants: `python -m benchmarks.fit FOLDER` reads measurements, writes the calibration and the report."""
+"""Fits the shipped constants: `python -m benchmarks.fit FOLDER` reads measurements, writes calibration and report."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def _constant(name: str, fit: Fit) -> dict[str, Any]:
 
 
 def residuals_of(ratios: Ratios, observed: Observations) -> list[dict[str, Any]]:
-    """80 % intervals: of all closed-loop runs, of every engine, of every engine on every generation with enough points."""
+    """80 % intervals of closed-loop runs: all, every engine, every engine on every generation with enough points."""
     closed_loop = is_closed_loop(observed)
     engines = np.array([t.engine for t in observed.traits])
     generations = np.array([t.generation for t in observed.traits])

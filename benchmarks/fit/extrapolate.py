@@ -29,7 +29,7 @@ LEAST = 1.1
 
 
 def widening(observed: Observations, usual: FloatArray) -> dict[str, float | str]:
-    """Widths of the TPOT interval over the usual one; `usual` holds the ratios of closed-loop runs with groups left out."""
+    """Widths of the TPOT interval over the usual one; `usual` = ratios of closed-loop runs with groups left out."""
     runs = observed.take(is_closed_loop(observed))
     base = _width(usual)
     found = {}
@@ -44,9 +44,10 @@ def widening(observed: Observations, usual: FloatArray) -> dict[str, float | str
     return widened | {
         "pipeline": max(widened.values()),
         "note": (
-            "width of the 80 % interval of TPOT, mean over the engines (generations, pairs of both, widths of weights) left out of "
-            "the fit one by one, over its width with groups left out; concurrency is fitted up to 64 requests in flight and judged "
-            "on more; pipeline parallelism has no closed-loop measurements and is taken to be as uncertain as the worst of these"
+            "width of the 80 % interval of TPOT, mean over the engines (generations, pairs of both, widths of weights) "
+            "left out of the fit one by one, over its width with groups left out; concurrency is fitted up to 64 "
+            "requests in flight and judged on more; pipeline parallelism has no closed-loop measurements and is taken "
+            "to be as uncertain as the worst of these"
         ),
     }
 

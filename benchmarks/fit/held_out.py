@@ -51,7 +51,7 @@ def held_out(observed: Observations, folds: IntArray) -> Ratios:
 
 
 def group_folds(observed: Observations) -> IntArray:
-    """[m] Whole (model, GPU, engine) groups in folds of about equal size; largest first, always into the smallest fold."""
+    """[m] Whole (model, GPU, engine) groups in folds of about equal size: largest first, into the smallest fold."""
     return _folds(observed, lambda m, _: (m.model, m.gpu, m.engine), FOLDS)
 
 

@@ -39,7 +39,7 @@ def _of_metric(metric: str, points: list[dict[str, Any]]) -> dict[str, Any]:
     between = {f"p{percent}": middle * exp(spread * normal.inv_cdf(percent / 100)) for percent in (90, 95)}
     multiples = {"p50": middle, **between, "p99": high}
     note = (
-        "medians of p50/mean and p99/mean over points with at least 8 requests in flight, most from SGLang's cookbook with "
-        "output lengths drawn at random; p90 and p95 on the log-normal through both"
+        "medians of p50/mean and p99/mean over points with at least 8 requests in flight, most from SGLang's cookbook "
+        "with output lengths drawn at random; p90 and p95 on the log-normal through both"
     )
     return {name: float(f"{value:.3g}") for name, value in multiples.items()} | {"points": len(stated), "note": note}

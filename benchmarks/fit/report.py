@@ -17,22 +17,23 @@ from optimizer.serving_config import BoolArray, IntArray
 
 INTRODUCTION = """# How the shipped constants were fitted
 
-Made by `python -m benchmarks.fit FOLDER`; do not edit. `FOLDER` holds `measured_aggregated.csv` (closed-loop runs: mean TTFT
-and TPOT at a constant number of requests in flight) and `points.jsonl.gz` (other published points). The model is the one that
-plans use (`optimizer/performance`); only its constants are fitted, none of its shape.
+Made by `python -m benchmarks.fit FOLDER`; do not edit. `FOLDER` holds `measured_aggregated.csv` (closed-loop runs: mean
+TTFT and TPOT at a constant number of requests in flight) and `points.jsonl.gz` (other published points). The model is
+the one that plans use (`optimizer/performance`); only its constants are fitted, none of its shape.
 
-Errors are |predicted ÷ measured − 1|. **Held out** means that whole model × GPU × engine groups were left out of the fit that
-predicts them, in five folds; **in sample** that they were part of it. Repeat measurements of one configuration differ by 3 to 7 %.
+Errors are |predicted ÷ measured − 1|. **Held out** means that whole model × GPU × engine groups were left out of the
+fit that predicts them, in five folds; **in sample** that they were part of it. Repeat measurements of one configuration
+differ by 3 to 7 %.
 """
 
 METHOD = """## Method
 
-1. Closed-loop runs set the constants: Gauss–Newton on the logarithms of TPOT and TTFT (half weight), errors beyond 15 % counted
-   about linearly. Every constant is a value times factors by engine, generation of cards, width of weights, type of arithmetic,
-   kind of attention, link and era of the engine. Each factor is pulled to 1 by a prior (`parameters.py`), which is
-   what an unseen engine or card falls back on.
-2. With those held fixed, the other points add factors for engines, generations and eras that the runs lack. A family of sources
-   counts for at most 300 points, however many it has.
+1. Closed-loop runs set the constants: Gauss–Newton on the logarithms of TPOT and TTFT (half weight), errors beyond 15 %
+   counted about linearly. Every constant is a value times factors by engine, generation of cards, width of weights,
+   type of arithmetic, kind of attention, link and era of the engine. Each factor is pulled to 1 by a prior
+   (`parameters.py`), which is what an unseen engine or card falls back on.
+2. With those held fixed, the other points add factors for engines, generations and eras that the runs lack. A family of
+   sources counts for at most 300 points, however many it has.
 3. Intervals are the 10 % and 90 % quantiles of measured over predicted, held out; outside what was measured they are
    widened by what leaving whole engines, generations … out of the fit does to them.
 """

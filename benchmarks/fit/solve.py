@@ -17,8 +17,9 @@ from optimizer.serving_config import FloatArray, IntArray
 OUTLIER = 0.15
 """Errors (logarithm) up to this count squared, larger ones about linearly: repeat measurements differ by 3 to 7 %."""
 PRIOR_STRENGTH, LATER_PRIOR_STRENGTH = 1.0, 0.3
-"""A departure of one spread costs as much as a measurement off by a factor e. Held-out error of the closed-loop runs is flat
-from 0.5 to 2. What is added once they are known (new engines, cards, eras) has fewer points and departs further."""
+"""A departure of one spread costs as much as a measurement off by a factor e. Held-out error of the closed-loop runs is
+flat from 0.5 to 2. What is added once they are known (new engines, cards, eras) has fewer points and departs further.
+"""
 TTFT_WEIGHT = 0.5
 """TTFT is about twice as noisy as TPOT."""
 FAMILY_POINTS = 300.0

@@ -66,7 +66,7 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
 
 
 def _version(engine: Engine, calibration: Calibration) -> str:
-    """The first version from which on both memory rules and speed constants are the newest, which the figures are of."""
+    """First version from which on both memory rules and speed constants are the newest, which the figures are of."""
     changes = [era.before for era in calibration.eras if era.engine == engine.id]
     return max((engine.versions[-1].since, *changes), key=version_key)
 

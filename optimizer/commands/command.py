@@ -19,7 +19,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def command(name: str, example: str, group: click.Group | None = None, **settings: Any) -> Callable[[Function], Any]:
-    """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example; of `group`, if any."""
+    """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example."""
 
     def keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
         if value:

@@ -54,11 +54,12 @@ def closed_loop(
 ) -> Served:
     """`concurrency` [n] requests always in flight, `output_tokens` [R] or [n, R] of each class.
 
-    Of N admitted requests, one that decodes meets the other N − 1 as they are at any moment (arrival theorem): its steps
-    have D = 1 + (N − 1) · (part of its time that a request decodes) sequences, and carry (D − 1) / (output − 1) prefills of
-    others each. TTFT is the own prefill, some steps, and the prefills waited for: a few as soon as there are others, and
-    more with N, because requests arrive in bunches. Those beyond capacity wait for a place by Little's law, N_waiting /
-    rate: before admission by the part of the KV cache that a prompt needs, after it (preemption) by the rest.
+    Of N admitted requests, one that decodes meets the other N − 1 as they are at any moment (arrival theorem): its
+    steps have D = 1 + (N − 1) · (part of its time that a request decodes) sequences, and carry (D − 1) / (output − 1)
+    prefills of others each. TTFT is the own prefill, some steps, and the prefills waited for: a few as soon as there
+    are others, and more with N, because requests arrive in bunches. Those beyond capacity wait for a place by Little's
+    law, N_waiting / rate: before admission by the part of the KV cache that a prompt needs, after it (preemption) by
+    the rest.
     """
     c = constants
     running = np.minimum(concurrency, capacity.requests)

@@ -37,8 +37,8 @@ class StepParts(NamedTuple):
 def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
     """One step of `batch` [n] sequences, spread evenly over attention ranks and pipeline stages.
 
-    The stages work on micro-batches in turn, so that a token passes every layer once a step; reading and arithmetic of the
-    same tensors overlap, which is the root of the sum of their squares.
+    The stages work on micro-batches in turn, so that a token passes every layer once a step; reading and arithmetic of
+    the same tensors overlap, which is the root of the sum of their squares.
     """
     c = constants
     microbatch = np.maximum(batch / work.pp, 1.0)
@@ -101,7 +101,7 @@ def column(values: FloatArray) -> FloatArray:
 
 
 def _expert_read_ms(work: Work, constants: RowConstants, microbatch: FloatArray) -> FloatArray:
-    """Experts touched: E·(1 − (1 − k/E)^B); with few of them touched, ranks holding whole experts are loaded unevenly."""
+    """Experts touched: E·(1 − (1 − k/E)^B); with few touched, ranks holding whole experts are loaded unevenly."""
     untouched = work.untouched_fraction**microbatch
     uneven = 1.0 + work.expert_parallel * constants.expert_imbalance * untouched
     ms: FloatArray = work.expert_read_ms * (1.0 - untouched) * uneven / constants.expert_read_efficiency
