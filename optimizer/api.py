@@ -16,7 +16,7 @@ from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
 from optimizer.layout import Infeasibility, Layout, Status
-from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import Answer, Limits, SolverName, program_text, solve_plain
 from optimizer.verification import verify
 
@@ -50,7 +50,9 @@ def optimize(
     started = time.perf_counter()
     if faults := scenario.unsupported():
         raise NotSupportedYet(faults)
-    run = _Run(scenario, scenario_catalog(scenario, catalog or load_catalog()), started, started + time_limit_s, solver)
+    catalog = catalog or load_catalog()
+    scenario = with_own_entries(scenario, catalog)
+    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver)
     try:
         return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, progress)
     except KeyboardInterrupt:
@@ -130,7 +132,7 @@ class _Run:
             infeasible=infeasible,
             warnings=tuple(warnings),
             assumptions=assumptions(self.scenario, self.catalog, parts.servers, parts.workloads) if parts else (),
-            catalog_version=self.catalog.version,
+            catalog_version=self.catalog.shipped_version,
             scenario_sha256=self.scenario.sha256,
             inputs=self.scenario.canonical(),
         )

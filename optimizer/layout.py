@@ -156,6 +156,7 @@ class Layout(Part):
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     catalog_version: str
+    """Of the shipped catalog; entries of the user's own are part of the inputs."""
     scenario_sha256: str
     inputs: dict[str, Any]
     """The normalised scenario, itself a valid scenario file, so that a plan file alone can be verified and exported."""

@@ -4,7 +4,7 @@ from optimizer.scenario.faults import render_faults
 from optimizer.scenario.inventory import Buy, Offer, Rent, Reserve, Spot
 from optimizer.scenario.json_schema import scenario_schema
 from optimizer.scenario.load import load_scenario, parse_scenario
-from optimizer.scenario.own_catalog import scenario_catalog
+from optimizer.scenario.own_catalog import scenario_catalog, with_own_entries
 from optimizer.scenario.scenario import Budget, Facility, Scenario
 from optimizer.scenario.targets import Target
 from optimizer.scenario.traffic import RequestClass, TokenSize
@@ -29,4 +29,5 @@ __all__ = [
     "render_faults",
     "scenario_catalog",
     "scenario_schema",
+    "with_own_entries",
 ]

@@ -24,9 +24,9 @@ class Claims:
     layout: Layout
     scenario: Scenario
     catalog: Catalog
-    """With the scenario's own models."""
+    """With the scenario's own models and entries."""
     catalog_version: str
-    """Of the catalog without them."""
+    """Of the shipped files alone; entries of the user's own stand in the plan."""
 
     def workloads(self) -> Iterator[tuple[WorkloadPlan, Workload]]:
         """Planned workloads that the scenario has."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from catalog import Catalog
 from optimizer.layout import Layout
-from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
 from optimizer.verification.identity import identity
 from optimizer.verification.lawful import lawful
@@ -36,5 +36,6 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
     """
     if layout.status in ("infeasible", "no_plan"):
         return []
-    claims = Claims(layout, scenario, scenario_catalog(scenario, catalog), catalog.version)
+    scenario = with_own_entries(scenario, catalog)
+    claims = Claims(layout, scenario, scenario_catalog(scenario, catalog), catalog.shipped_version)
     return [problem for promise in PROMISES for problem in promise(claims)]

@@ -139,7 +139,7 @@ def plan(
             WorkloadPlan(name=workload, demand_rps=1.0, replica_groups=tuple(groups))
             for workload, groups in workloads.items()
         ),
-        catalog_version=catalog.version,
+        catalog_version=catalog.shipped_version,
         scenario_sha256=scenario.sha256,
         inputs=scenario.canonical(),
     )
