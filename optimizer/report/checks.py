@@ -46,12 +46,11 @@ def check_report(scenarios: Mapping[str, Scenario]) -> RenderableType:
     lines = []
     for file, scenario in scenarios.items():
         size = f"{count(len(scenario.workloads), 'workload')}, {count(len(scenario.inventory), 'offer')}"
-        lines.append(Text(f"{file}: sound ({size})", overflow="fold"))
+        lines.append(f"{file}: sound ({size})")
         lines += [
-            Text(f"{fault.location or file}: solve will refuse this: {fault.message}", overflow="fold")
-            for fault in scenario.unsupported()
+            f"{fault.location or file}: solve will refuse this: {fault.message}" for fault in scenario.unsupported()
         ]
-    return Group(*lines)
+    return Group(*(Text(line, no_wrap=True, overflow="ignore") for line in lines))  # file:line stays in one piece
 
 
 def verify_report(layout: Layout, problems: Sequence[str]) -> RenderableType:

@@ -87,8 +87,8 @@ def _write(stream: TextIO, form: AnyForm, table: Callable[[], RenderableType], t
     if form != "table":
         stream.write(text(form))
     elif stream.isatty():
-        console(stream).print(table())
+        console(stream).print(table(), crop=False)
     else:
         drawn = StringIO()
-        console(drawn).print(table())
+        console(drawn).print(table(), crop=False)
         stream.writelines(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
