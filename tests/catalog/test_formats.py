@@ -117,3 +117,14 @@ def test_a_checkpoint_published_in_a_format_is_its_own_reference(catalog: Catalo
 
 def test_unknown_quality_stays_unknown(catalog: Catalog) -> None:
     assert [f.id for f in catalog.kv_formats.values() if f.quality_fraction() is None] == ["fp8-e5m2", "q4_0", "q8_0"]
+
+
+def test_fp8_is_arithmetic_from_ada_on_and_storage_alone_before(catalog: Catalog) -> None:
+    """No card before 8.9 multiplies in FP8; vLLM keeps FP8 weights there from Turing on, other engines do not."""
+    older = [gpu for gpu in catalog.gpus.values() if gpu.cuda_capability is not None and gpu.cuda_capability < 8.9]
+    assert {"t4", "v100-32gb-sxm2", "a100-80gb-sxm"} <= {gpu.id for gpu in older}
+    for gpu in older:
+        runs = {engine: catalog.formats["fp8"].compute_dtype(engine, gpu) for engine in catalog.engines}
+        assert "fp8" not in runs.values(), gpu.id
+        turing = gpu.cuda_capability is not None and gpu.cuda_capability >= 7.5
+        assert [engine for engine, dtype in runs.items() if dtype is not None] == (["vllm"] if turing else []), gpu.id
