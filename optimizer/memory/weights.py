@@ -21,6 +21,8 @@ _PACKED_STEP_BITS = 4.0
 _VOCABULARY_ROLES = (TensorRole.EMBEDDING, TensorRole.LM_HEAD)
 _MEANS_CHECKPOINT = {"fp8": "fp8-block"}
 """`fp8` asked of a model that is published in block FP8 means that checkpoint."""
+EXPERT_BITS = {"mxfp4": 4.25, "nvfp4": 4.5}
+"""Of the formats that checkpoints give their experts alone: 4 bits and a scale of 8 for 32 or 16 weights."""
 
 
 def weight_bytes(
@@ -74,7 +76,7 @@ def _segment_rests(job: Job, stage: Stage) -> FloatArray:
 
 def _packed_bits(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
     """Bits per weight without scales, which lie in tensors of their own: 16, 8 or 4."""
-    bits = FULL_BITS if role in _kept(model, weight_format) else weight_format.bits_of(role)
+    bits = bits_of(model, weight_format, role)
     return max(bits // _PACKED_STEP_BITS * _PACKED_STEP_BITS, _PACKED_STEP_BITS)
 
 
@@ -85,14 +87,19 @@ def effective_format(model: Model, weight_format: WeightFormat) -> str:
 
 
 def _bits(model: Model, weight_format: WeightFormat, stage: Stage) -> list[float]:
-    """Bits per weight of every kind in the stage; a published checkpoint keeps some roles whole."""
-    kept = _kept(model, weight_format)
-    return [FULL_BITS if kind.role in kept else weight_format.bits_of(kind.role) for kind in stage.kinds]
+    """Bits per weight of every kind in the stage."""
+    return [bits_of(model, weight_format, kind.role) for kind in stage.kinds]
 
 
-def _kept(model: Model, weight_format: WeightFormat) -> tuple[TensorRole, ...]:
-    is_checkpoint = effective_format(model, weight_format) == model.checkpoint.weight_format
-    return model.checkpoint.kept_16bit if is_checkpoint else ()
+def bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
+    """Bits per weight, scales included; a published checkpoint keeps some roles whole and may have experts of its own."""
+    checkpoint = model.checkpoint
+    if effective_format(model, weight_format) == checkpoint.weight_format:
+        if role in checkpoint.kept_16bit:
+            return FULL_BITS
+        if role is TensorRole.EXPERT and checkpoint.expert_format is not None:
+            return EXPERT_BITS[checkpoint.expert_format]
+    return weight_format.bits_of(role)
 
 
 def _padded_parameters(model: Model, stage: Stage, rules: EngineRules) -> FloatArray:

@@ -8,6 +8,7 @@ import pytest
 
 from catalog import Catalog
 from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.memory.weights import EXPERT_BITS
 from optimizer.memory.stages import layers_per_stage, stages_of
 
 GIB = 2**30
@@ -125,3 +126,14 @@ def test_latent_attention_keeps_its_projections_twice(catalog: Catalog) -> None:
         catalog, model="deepseek-ai/DeepSeek-V2-Lite-Chat", gpu="h100-sxm", weight_dtype="bf16", max_model_len=8192
     )
     assert lite.weights_gib == pytest.approx(29.43, abs=0.03)
+
+
+def test_experts_of_a_format_of_their_own_are_counted_in_it(catalog: Catalog) -> None:
+    # DeepSeek-V4-Pro: 1,547.4e9 weights in experts × 4.25 bits ÷ 8 ranks = 95.7 GiB; 25.6e9 others in 8 and 16 bit
+    named = {model.checkpoint.expert_format for model in catalog.models.values()} - {None}
+    assert named <= set(EXPERT_BITS)
+    assert {name: catalog.formats[name].bits_per_weight for name in EXPERT_BITS} == EXPERT_BITS
+    pro = estimate_memory(
+        catalog, model="deepseek-ai/DeepSeek-V4-Pro", gpu="h200-sxm", weight_dtype="fp8", tp=8, max_model_len=8192
+    )
+    assert 95.7 < pro.weights_gib < 95.7 + 25.6e9 * 2 / 8 / 2**30
