@@ -23,7 +23,7 @@ _SMALL_POOL_GIB = 0.3
 """Two printed decimals of less are no measurement."""
 
 
-class LeftOut(Exception):
+class LeftOutError(Exception):
     """A record that cannot be compared; the message says why."""
 
 
@@ -55,7 +55,7 @@ def read(path: Path, catalog: Catalog) -> tuple[list[Logged], Counter[str]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             kept.append(_logged(json.loads(line), catalog))
-        except LeftOut as reason:
+        except LeftOutError as reason:
             left_out[str(reason)] += 1
     return kept, left_out
 
@@ -63,14 +63,14 @@ def read(path: Path, catalog: Catalog) -> tuple[list[Logged], Counter[str]]:
 def _logged(record: Mapping[str, Any], catalog: Catalog) -> Logged:
     engine = NAMES["engines"].get(record.get("engine"))
     if engine is None:
-        raise LeftOut(f"engine {record.get('engine')} is not described")
+        raise LeftOutError(f"engine {record.get('engine')} is not described")
     if not record.get("tp") or not record.get("pp"):
-        raise LeftOut("parallel degrees not stated")
+        raise LeftOutError("parallel degrees not stated")
     model, short = _model(str(record["model"]), catalog)
     weights = _weights(record, short)
     cache = NAMES["kv_formats"].get(record.get("kv_cache_dtype") or "")
     if cache is None:
-        raise LeftOut(f"KV cache type {record['kv_cache_dtype']} is not described")
+        raise LeftOutError(f"KV cache type {record['kv_cache_dtype']} is not described")
     gpu, total_gib = _card(record)
     card_known = gpu is not None
     version = _version(str(record.get("engine_version") or "")) if engine != "llamacpp" else None
@@ -107,7 +107,7 @@ def _model(name: str, catalog: Catalog) -> tuple[str, str]:
         for twin in (short, short.replace(" ", "-"), f"{short}-instruct", f"{short}-it"):
             if found := NAMES["models"].get(twin) or known.get(twin):
                 return found, short
-    raise LeftOut(f"model not in the catalog: {name}")
+    raise LeftOutError(f"model not in the catalog: {name}")
 
 
 def _weights(record: Mapping[str, Any], short: str) -> str:
@@ -115,7 +115,7 @@ def _weights(record: Mapping[str, Any], short: str) -> str:
     if name == "fp8" and re.match(NAMES["block_fp8_models"], short) and "dynamic" not in str(record["model"]).lower():
         name = "fp8-block"
     if name not in NAMES["formats"]:
-        raise LeftOut(f"weight format not stated or not described: {name or 'none'}")
+        raise LeftOutError(f"weight format not stated or not described: {name or 'none'}")
     return str(NAMES["formats"][name])
 
 
@@ -145,9 +145,10 @@ def _version(text: str) -> str | None:
 def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: bool) -> dict[str, float]:
     pool_gib, tokens = record.get("kv_cache_gib_per_gpu"), record.get("kv_cache_tokens")
     figures = {"weights_gib": record.get("weights_gib_per_gpu")}
-    if pool_gib and tokens and pool_gib > _SMALL_POOL_GIB and not re.search(NAMES["recurrent"], short):
-        if record["pp"] == 1:  # a pipeline prints the tokens of its poorest stage beside the pool of each
-            figures["kv_bytes_per_token"] = pool_gib * GIB / tokens
+    # Recurrent hybrids print the tokens of one group, pipelines those of the poorest stage.
+    tells_bytes = record["pp"] == 1 and not re.search(NAMES["recurrent"], short)
+    if tells_bytes and pool_gib and tokens and pool_gib > _SMALL_POOL_GIB:
+        figures["kv_bytes_per_token"] = pool_gib * GIB / tokens
     if card_known:
         figures["non_torch_gib"] = record.get("non_torch_gib") if engine == "vllm" else None
         figures["activation_gib"] = record.get("activation_peak_gib") if engine == "vllm" else None

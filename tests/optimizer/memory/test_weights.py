@@ -8,8 +8,8 @@ import pytest
 
 from catalog import Catalog
 from optimizer.memory import MemoryEstimate, estimate_memory
-from optimizer.memory.weights import EXPERT_BITS
 from optimizer.memory.stages import layers_per_stage, stages_of
+from optimizer.memory.weights import EXPERT_BITS
 
 GIB = 2**30
 
