@@ -140,6 +140,8 @@ def _group(
         ep=spec.ep,
         max_batch_size=spec.max_batch_size,
         max_model_len=spec.max_model_len,
+        max_num_batched_tokens=figures.max_num_batched_tokens if figures else None,
+        gpu_memory_utilization=figures.gpu_memory_utilization if figures else None,
         load_rps=total_rps,
         capacity_rps=total_rps / busy * len(placements),
         utilization=busy / len(placements),

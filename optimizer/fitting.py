@@ -141,3 +141,81 @@ def _first(catalog: Catalog, question: Mapping[str, Any], options: list[dict[str
 
 def _estimate(catalog: Catalog, question: Mapping[str, Any], **changes: Any) -> MemoryEstimate:
     return estimate_memory(catalog, **{**question, **changes})
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A model that fits on a card, in the best format in which it does."""
+
+    model: str
+    weight_dtype: str
+    weights_gib: float
+    kv_cache_gib: float
+    kv_cache_tokens: int
+    max_model_len: int
+    max_concurrency: float
+    """Requests of max_model_len."""
+
+
+def what_fits(catalog: Catalog, question: Mapping[str, Any]) -> tuple[Fit, ...]:
+    """Every model of the catalog that fits as asked, in the first format that does; largest weights first.
+
+    `question` holds the arguments of `estimate_memory` but the model; `weight_dtype` None tries the model's own
+    format, then ever narrower ones. A model whose context is shorter than max_model_len is asked for all of its own.
+    """
+    found = []
+    for model in catalog.models.values():
+        asked = {**question, "model": model.id}
+        asked["max_model_len"] = min(
+            question.get("max_model_len") or model.max_context_tokens, model.max_context_tokens
+        )
+        for weight_dtype in _formats_to_try(catalog, asked):
+            estimate = _estimate(catalog, asked, weight_dtype=weight_dtype)
+            if estimate.fits:
+                found.append(
+                    Fit(
+                        model=model.id,
+                        weight_dtype=weight_dtype,
+                        weights_gib=estimate.weights_gib,
+                        kv_cache_gib=estimate.kv_cache_gib,
+                        kv_cache_tokens=estimate.kv_cache_tokens,
+                        max_model_len=estimate.max_model_len,
+                        max_concurrency=estimate.max_concurrency,
+                    )
+                )
+                break
+    return tuple(sorted(found, key=lambda fit: (-fit.weights_gib, fit.model)))
+
+
+def fewest_gpus(catalog: Catalog, question: Mapping[str, Any]) -> Change | None:
+    """The least number of GPUs that serves what is asked for, by tensor before pipeline parallelism."""
+    degrees = sorted((tp * pp, pp, tp) for tp in (1, *DEGREES) for pp in (1, *DEGREES))
+    options = [{"tp": tp, "pp": pp, "dp": 1, "ep": 1} for gpus, pp, tp in degrees if gpus <= max(DEGREES)]
+    return _first(catalog, question, [dict(one) for one in options])
+
+
+def first_format(catalog: Catalog, question: Mapping[str, Any]) -> Change | None:
+    """The first format, from the model's own to ever narrower ones, in which it fits as asked."""
+    return _first(
+        catalog,
+        question,
+        [{"weight_dtype": one} for one in _formats_to_try(catalog, {**question, "weight_dtype": None})],
+    )
+
+
+def _formats_to_try(catalog: Catalog, question: Mapping[str, Any]) -> list[str]:
+    """The format asked for; else the checkpoint's own or 16 bit, and the narrower ones that run there."""
+    if question.get("weight_dtype") is not None:
+        return [str(question["weight_dtype"])]
+    gpu, model = catalog.find("gpu", question["gpu"]), catalog.find("model", question["model"])
+    own = model.checkpoint.weight_format or default_weight_dtype(gpu)
+    narrower = _narrower_weights(catalog, {**question, "weight_dtype": own}, gpu)
+    usual = [one for one in narrower if _is_usual(catalog.formats[one], str(question.get("engine", "vllm")))]
+    return list(dict.fromkeys([own, *usual]))
+
+
+def _is_usual(fmt: WeightFormat, engine: str) -> bool:
+    """A format that any model can be had in and that the engine runs without reserve."""
+    return fmt.native_quality is None and not any(
+        "experimental" in row.note for row in fmt.support if row.engine == engine
+    )

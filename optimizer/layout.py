@@ -57,6 +57,8 @@ class GroupMemory(Part):
     non_torch_gib: float
     cuda_graph_gib: float
     kv_cache_gib: float
+    margin_gib: float
+    """By which kv_cache_gib may be off, about nine times in ten; the replica fits even then."""
     kv_cache_tokens: int
     """Whole replica."""
     kv_bytes_per_token: float
@@ -84,6 +86,10 @@ class ReplicaGroup(Part):
     ep: int | None
     max_batch_size: int | None
     max_model_len: int | None
+    max_num_batched_tokens: int | None = None
+    """Tokens of one step."""
+    gpu_memory_utilization: float | None = None
+    """The engine's own fraction, whatever it calls it (mem_fraction_static, free_gpu_memory_fraction)."""
     load_rps: float
     """Of the group."""
     capacity_rps: float

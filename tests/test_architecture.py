@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.solve",),
     ("optimizer.formulation",),
     ("optimizer.candidates", "optimizer.verification"),
-    ("optimizer.performance", "optimizer.topology", "optimizer.fitting"),
+    ("optimizer.performance", "optimizer.topology", "optimizer.fitting", "optimizer.startup_log"),
     ("optimizer.memory",),
     ("optimizer.plans", "optimizer.placement"),
     ("optimizer.serving_config", "optimizer.layout"),

@@ -111,6 +111,10 @@ class EngineRules(Entry):
     law: LawRules
     expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
     """By weight format."""
+    counts_segments: bool = False
+    """Weights are what PyTorch's allocator hands out: large tensors take whole segments."""
+    keeps_latent_projections: bool = False
+    """Latent attention keeps the up-projections a second time, shaped for decoding."""
     context_gib: NonNegative
     """CUDA context and libraries of one GPU, taken before the engine measures anything."""
     context_fast_link_gib: NonNegative

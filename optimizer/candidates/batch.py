@@ -131,7 +131,7 @@ class BatchSearch:
         return Rated(configurations.take(nothing), self.max_model_len, nothing, np.zeros((0, len(self.mix.names))), ())
 
     def _evaluate(self, configurations: Configurations, batch: IntArray) -> _Evaluation:
-        memory = replica_memory(configurations, max_model_len=self.max_model_len, max_num_seqs=batch)
+        memory = replica_memory(configurations, max_model_len=self.max_model_len, max_num_seqs=batch, with_margin=True)
         performance = replica_performance(configurations, memory, self.mix, batch.astype(float), self.calibration)
         targets = self.workload.targets
         shape = performance.rate_rps.shape

@@ -32,6 +32,8 @@ class ReplicaFigures:
     tpot_interval_ms: tuple[float, float]
     quality_fraction: float
     memory: GroupMemory
+    max_num_batched_tokens: int
+    gpu_memory_utilization: float
     engine_version: str
     source: str
     extrapolated: bool
@@ -45,7 +47,10 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
     one = one_configuration(model, engine, None, catalog.gpus[spec.gpu], weights, kv, **degrees)
     mix = token_mix(workload)
     memory = replica_memory(
-        one, max_model_len=spec.max_model_len, max_num_seqs=np.array([spec.max_batch_size], np.int64)
+        one,
+        max_model_len=spec.max_model_len,
+        max_num_seqs=np.array([spec.max_batch_size], np.int64),
+        with_margin=True,
     )
     concurrency = np.array([spec.max_batch_size], float)
     performance = replica_performance(one, memory, mix, concurrency, catalog.calibration)
@@ -59,6 +64,8 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
         tpot_interval_ms=_interval(performance.tpot_interval_ms, served),
         quality_fraction=quality_fraction(weights, kv, model),
         memory=_group_memory(memory, mean_tokens),
+        max_num_batched_tokens=int(memory.max_num_batched_tokens[0]),
+        gpu_memory_utilization=float(memory.utilization_fraction[0]),
         engine_version=_version(engine, catalog.calibration),
         source=catalog.calibration.id,
         extrapolated=bool(performance.extrapolated[0]),
@@ -98,6 +105,7 @@ def _group_memory(memory: ReplicaMemory, mean_tokens: float) -> GroupMemory:
         non_torch_gib=float(memory.non_torch_gib[0]),
         cuda_graph_gib=float(memory.cuda_graph_gib[0]),
         kv_cache_gib=float(memory.kv_cache_gib[0]),
+        margin_gib=float(memory.margin_gib[0]),
         kv_cache_tokens=int(memory.kv_cache_tokens[0]),
         kv_bytes_per_token=float(memory.kv_bytes_per_token[0]),
         max_concurrency=float(memory.max_concurrency[0]),

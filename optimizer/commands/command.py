@@ -52,11 +52,13 @@ def delivery() -> Delivery:
     return Delivery(said.get("form"), said.get("path"))
 
 
-def answer(table: Callable[[], RenderableType], data: Mapping[str, Any]) -> None:
-    """The one print of a command: a table, or its data as JSON or YAML."""
+def answer(
+    table: Callable[[], RenderableType], data: Mapping[str, Any], picture: Callable[[], str] | None = None
+) -> None:
+    """The one print of a command: a table, its data as JSON or YAML, or an SVG picture where there is one."""
     from optimizer.report.data import dump
 
-    delivery().put(sys.stdout, table, lambda form: dump(data, form))
+    delivery().put(sys.stdout, table, lambda form: dump(data, form), picture)
 
 
 def the_catalog() -> Catalog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from catalog.loader import Catalog
     from optimizer.layout import Layout
     from optimizer.scenario import Scenario
+
+MOST_LOG_BYTES = 80_000_000
+"""Of a log that is read: start-up comes first."""
 
 
 def read_scenario(file: str, catalog: Catalog) -> Scenario:
@@ -39,3 +43,19 @@ def sound_plan(file: str, catalog: Catalog) -> Layout:
     if problems:
         raise click.ClickException("\n".join([f"{file} is not sound; solve its scenario again", *problems]))
     return layout
+
+
+def read_log_text(path: str) -> str:
+    """A log from a file, or from stdin for `-`; bytes that are no UTF-8 are replaced, as logs hold anything."""
+    from optimizer.errors import InputError
+
+    try:
+        raw = sys.stdin.buffer.read(MOST_LOG_BYTES) if path == "-" else _start_of(Path(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; expected a start-up log, or - for stdin") from error
+    return raw.decode("utf-8", errors="replace")
+
+
+def _start_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MOST_LOG_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from optimizer.commands.command import TOKENS, Amount, Function, answer, command, the_catalog
 
@@ -12,8 +13,6 @@ from optimizer.commands.command import TOKENS, Amount, Function, answer, command
 def replica(function: Function) -> Function:
     """Add how one replica runs and what it serves; shared by memory and perf."""
     options = (
-        click.argument("model"),
-        click.option("--gpu", required=True, help="GPU id; `gpuplan catalog gpus` lists them."),
         click.option("--weight-dtype", help="Weight format.  [default: bf16, or fp16 where the card has no bf16]"),
         click.option("--kv-cache-dtype", default="auto", show_default=True, help="Format of the KV cache."),
         click.option("--tp", type=click.IntRange(1), default=1, show_default=True, help="Tensor parallelism."),
@@ -31,6 +30,11 @@ def replica(function: Function) -> Function:
 
 
 @command("memory", example="gpuplan memory Qwen/Qwen3-14B --gpu a100-40gb-sxm --max-model-len 8k")
+@click.argument("model", required=False)
+@click.option("--gpu", help="GPU id; `gpuplan catalog gpus` lists them.")
+@click.option("--compare", "gpus", metavar="GPU,GPU", help="The same replica on several GPUs, side by side.")
+@click.option("--fits", is_flag=True, help="Every model that fits on --gpu, in the first format that does.")
+@click.option("--from-log", "log", metavar="FILE", help="Compare with a start-up log of vLLM, SGLang or llama.cpp.")
 @replica
 @click.option("--max-model-len", type=TOKENS, help="[default: the model's maximum]")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="[default: the engine's]")
@@ -38,15 +42,63 @@ def replica(function: Function) -> Function:
 @click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="[default: the engine's]")
 @click.option("--gpu-memory", "gpu_memory_gib", type=Amount("size", "MEMORY_GIB"), help="Override the card's: 22GiB.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
-def memory(**question: Any) -> None:
-    """Say what fills each GPU and what would fit."""
-    from optimizer.report.memory import memory_answer, memory_report
+def memory(model: str | None, gpu: str | None, gpus: str | None, fits: bool, log: str | None, **question: Any) -> None:
+    """Say what fills each GPU and what would fit.
 
-    known = memory_answer(the_catalog(), **question)
-    answer(lambda: memory_report(known), known.data())
+    With --fits or without MODEL, say which models fit. --from-log - reads stdin. -O FILE.svg draws the stack.
+    """
+    if log is not None:
+        _from_log(log, {"model": model, "gpu": gpu, **_given(question)})
+    elif gpus is not None and model is not None:
+        _compare(model, gpus.split(","), question)
+    elif gpu is None:
+        raise click.UsageError("Missing option '--gpu'.")
+    elif fits or model is None:
+        _what_fits(gpu, question)
+    else:
+        from optimizer.report.memory import memory_answer, memory_picture, memory_report
+
+        known = memory_answer(the_catalog(), model=model, gpu=gpu, **question)
+        answer(lambda: memory_report(known), known.data(), lambda: memory_picture((known,)))
+
+
+def _from_log(log: str, given: dict[str, Any]) -> None:
+    from optimizer.commands.reading import read_log_text
+    from optimizer.report.startup_log import log_data, log_report
+    from optimizer.startup_log import compare, read_log
+
+    compared = compare(read_log(read_log_text(log)), the_catalog(), given)
+    answer(lambda: log_report(compared), log_data(compared))
+
+
+def _compare(model: str, gpus: list[str], question: dict[str, Any]) -> None:
+    from optimizer.report.memory import cards_data, cards_report, memory_answer, memory_picture
+
+    answers = [memory_answer(the_catalog(), model=model, gpu=gpu.strip(), **question) for gpu in gpus]
+    answer(lambda: cards_report(answers), cards_data(answers), lambda: memory_picture(answers))
+
+
+def _what_fits(gpu: str, question: dict[str, Any]) -> None:
+    from optimizer.report.fits import fits_answer, fits_data, fits_report
+
+    found = fits_answer(the_catalog(), gpu, question)
+    answer(lambda: fits_report(found), fits_data(found))
+
+
+def _given(question: dict[str, Any]) -> dict[str, Any]:
+    """Options that the user wrote, without defaults, of those that a log would state."""
+    source = click.get_current_context().get_parameter_source
+    sizes = ("input_tokens", "output_tokens", "engine")
+    return {
+        name: value
+        for name, value in question.items()
+        if name not in sizes and source(name) is not ParameterSource.DEFAULT
+    }
 
 
 @command("perf", example="gpuplan perf Qwen/Qwen3-14B --gpu h100-sxm --input-tokens 2k --concurrency 64")
+@click.argument("model")
+@click.option("--gpu", required=True, help="GPU id; `gpuplan catalog gpus` lists them.")
 @replica
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)

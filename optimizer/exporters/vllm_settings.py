@@ -124,7 +124,13 @@ def _memory(group: ReplicaGroup, catalog: Catalog) -> ReplicaMemory:
         dp=_known(group.dp),
         ep=_known(group.ep),
     )
-    return replica_memory(configuration, max_model_len=group.max_model_len, max_num_seqs=group.max_batch_size)
+    return replica_memory(
+        configuration,
+        max_model_len=group.max_model_len,
+        max_num_seqs=group.max_batch_size,
+        max_num_batched_tokens=group.max_num_batched_tokens,
+        gpu_memory_utilization=group.gpu_memory_utilization,
+    )
 
 
 def _dtype(group: ReplicaGroup, catalog: Catalog) -> str:

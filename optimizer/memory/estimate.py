@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
 from optimizer.memory.stages import parts_of, stages_of
+from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 
@@ -26,12 +29,14 @@ def replica_memory(
     gpu_memory_utilization: float | None = None,
     gpu_memory_gib: float | None = None,
     enforce_eager: bool = False,
+    with_margin: bool = False,
 ) -> ReplicaMemory:
     """Memory of n replicas of one model on one engine; None = the engine version's own default.
 
     `max_model_len` None is the model's maximum. `gpu_memory_utilization` is the engine's own fraction whatever it calls
     it (mem_fraction_static, free_gpu_memory_fraction) and never carries over between engines. `gpu_memory_gib`
-    overrides the visible memory of every card.
+    overrides the visible memory of every card. `with_margin` lets only that fit which fits even where the prediction
+    is off by its margin, as a plan must; the reason is then "margin".
     """
     n = len(configurations)
     rules = _rules(configurations)
@@ -59,7 +64,10 @@ def replica_memory(
         utilization_fraction=settings.utilization_fraction,
         enforce_eager=enforce_eager,
     )
-    return _answer(job, _limiting_rank(job, engine), law_reason(configurations, job, rules))
+    sized = _limiting_rank(job, engine)
+    of_parts = plus_minus_gib(rules, sized)
+    margin = margin_gib(of_parts, engine.pool_parts)
+    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, with_margin)
 
 
 def _rules(configurations: Configurations) -> Rules:
@@ -100,16 +108,27 @@ def _limiting_stage(job: Job, engine: EngineMemory, depth: int) -> Sized:
     return limiting
 
 
-def _requests(job: Job, sized: Sized) -> FloatArray:
-    """[n] requests of max_model_len that one attention rank holds."""
-    return sized.layout.sequences(sized.kv_cache_gib * GIB, np.full(len(job.tp), float(job.max_model_len)))
+def _requests(job: Job, sized: Sized, less_gib: FloatArray | float = 0.0) -> FloatArray:
+    """[n] requests of max_model_len that one attention rank holds when its pool is so much smaller."""
+    pool_bytes = (sized.kv_cache_gib - less_gib) * GIB
+    return sized.layout.sequences(pool_bytes, np.full(len(job.tp), float(job.max_model_len)))
 
 
-def _answer(job: Job, sized: Sized, law: NDArray[np.int8]) -> ReplicaMemory:
+def _answer(
+    job: Job,
+    sized: Sized,
+    law: NDArray[np.int8],
+    of_parts: Mapping[str, FloatArray],
+    margin: FloatArray,
+    with_margin: bool,
+) -> ReplicaMemory:
     requests = _requests(job, sized)
     reason = np.where(law != 0, law, sized.reason)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
     reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason).astype(np.int8)
+    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= 1.0)
+    if with_margin:
+        reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
     layout = sized.layout
     with np.errstate(divide="ignore", invalid="ignore"):
         tokens = np.maximum(sized.kv_cache_gib, 0.0) * GIB / layout.token_bytes
@@ -121,6 +140,8 @@ def _answer(job: Job, sized: Sized, law: NDArray[np.int8]) -> ReplicaMemory:
         non_torch_gib=sized.non_torch_gib,
         cuda_graph_gib=sized.cuda_graph_gib,
         kv_cache_gib=sized.kv_cache_gib,
+        margin_gib=margin,
+        plus_minus_gib=of_parts,
         kv_bytes_per_token=layout.token_bytes,
         kv_cache_tokens=(np.floor(tokens / layout.token_step) * layout.token_step * job.dp).astype(np.int64),
         state_bytes_per_sequence=layout.state_bytes,
@@ -130,6 +151,7 @@ def _answer(job: Job, sized: Sized, law: NDArray[np.int8]) -> ReplicaMemory:
         max_concurrency=requests * job.dp,
         fits=reason == 0,
         reason=reason,
+        fits_with_margin=fits_with_margin,
         dp=job.dp,
         layout=layout,
     )

@@ -126,6 +126,10 @@ Arrays = TypeVar("Arrays", Sized, CacheLayout)
 class EngineMemory(Protocol):
     """One engine's start-up arithmetic."""
 
+    @property
+    def pool_parts(self) -> tuple[str, ...]:
+        """Parts whose errors the size of the KV cache carries."""
+
     def settings(self, request: Request) -> Settings:
         """The flags, with this engine's defaults filled in."""
 

@@ -21,6 +21,7 @@ SENTENCES: Mapping[str, str] = {
     "context": "the KV cache does not hold one request of max_model_len",
     "state": "the pool has fewer blocks for recurrent states than max_num_seqs",
     "start_up": "memory runs out after the KV cache is sized (sampler warm-up, CUDA graphs)",
+    "margin": "it fits, but not with the margin of error of the prediction",
 }
 """Key -> what it means; earlier ones are reported before later ones."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,10 @@ class ReplicaMemory:
     cuda_graph_gib: FloatArray
     kv_cache_gib: FloatArray
     """Left for the KV cache; negative = what is missing."""
+    margin_gib: FloatArray
+    """By which the KV cache may be off, about nine times in ten."""
+    plus_minus_gib: Mapping[str, FloatArray]
+    """The same of each part: weights, activation, non_torch, cuda_graph."""
     kv_bytes_per_token: FloatArray
     """Pool ÷ tokens as the engine counts them, padding layers included."""
     kv_cache_tokens: IntArray
@@ -37,6 +42,8 @@ class ReplicaMemory:
     fits: BoolArray
     reason: NDArray[np.int8]
     """Index into REASONS; 0 where it fits."""
+    fits_with_margin: BoolArray
+    """Fits even where the KV cache is smaller by the margin."""
     dp: IntArray
     layout: CacheLayout
 
@@ -62,6 +69,10 @@ class MemoryEstimate:
     cuda_graph_gib: float
     kv_cache_gib: float
     """Available for the KV cache; negative = what is missing."""
+    margin_gib: float
+    """By which the KV cache may be off, about nine times in ten."""
+    plus_minus_gib: Mapping[str, float]
+    """The same of each part: weights, activation, non_torch, cuda_graph."""
     kv_cache_tokens: int
     """Whole replica."""
     kv_bytes_per_token: float
@@ -76,6 +87,8 @@ class MemoryEstimate:
     utilization_fraction: float
     fits: bool
     """Loads, and serves at least one request of max_model_len."""
+    fits_with_margin: bool
+    """The same even where the KV cache is smaller by the margin; what plans ask for."""
     reason: str
     """Why it does not; empty when it fits."""
     reason_key: str
@@ -89,6 +102,8 @@ class MemoryEstimate:
             non_torch_gib=float(memory.non_torch_gib[row]),
             cuda_graph_gib=float(memory.cuda_graph_gib[row]),
             kv_cache_gib=float(memory.kv_cache_gib[row]),
+            margin_gib=float(memory.margin_gib[row]),
+            plus_minus_gib={part: float(gib[row]) for part, gib in memory.plus_minus_gib.items()},
             kv_cache_tokens=int(memory.kv_cache_tokens[row]),
             kv_bytes_per_token=float(memory.kv_bytes_per_token[row]),
             state_bytes_per_sequence=float(memory.state_bytes_per_sequence[row]),
@@ -99,6 +114,7 @@ class MemoryEstimate:
             max_num_batched_tokens=int(memory.max_num_batched_tokens[row]),
             utilization_fraction=float(memory.utilization_fraction[row]),
             fits=bool(memory.fits[row]),
+            fits_with_margin=bool(memory.fits_with_margin[row]),
             reason=reason,
             reason_key=REASONS[int(memory.reason[row])],
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from catalog.architecture import Architecture, Cache, Layer, Split, Tensor, architecture_of
 from catalog.schema import Model, TensorRole
+from optimizer.memory.allocations import Matrix, matrices_of
 from optimizer.serving_config import FloatArray
 
 GROWING = ("full", "latent")
@@ -44,6 +45,10 @@ class Stage:
     kinds: tuple[WeightKind, ...]
     parameters: FloatArray  # [kinds]
     caches: tuple[tuple[tuple[Cache, int], ...], ...]  # [classes] -> distinct caches and how many layers have each
+    matrices: tuple[tuple[Matrix, int], ...]
+    """Large matrices of the layers, as engines fuse them, and how many of each."""
+    latent_layers: int
+    """Layers with latent attention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,8 @@ def _stage(
         kinds=tuple(counted),
         parameters=np.array(list(counted.values()), dtype=np.float64),
         caches=tuple(tuple(counter.items()) for counter in caches),
+        matrices=tuple(matrices_of(model, layers).items()),
+        latent_layers=sum(layer.cache.kind == "latent" for layer in layers) if model.latent_attention else 0,
     )
 
 

@@ -10,15 +10,19 @@ from catalog.architecture import Split
 from catalog.schema import Model, TensorRole, WeightFormat
 from catalog.schema.engine import EngineRules, ExpertPadding
 from catalog.units import BITS_PER_BYTE
+from optimizer.memory.allocations import segment_rest_bytes
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
 from optimizer.serving_config import FloatArray
 
 FULL_BITS = 16.0
 """Of a tensor that no format quantizes."""
+_PACKED_STEP_BITS = 4.0
 _VOCABULARY_ROLES = (TensorRole.EMBEDDING, TensorRole.LM_HEAD)
 _MEANS_CHECKPOINT = {"fp8": "fp8-block"}
 """`fp8` asked of a model that is published in block FP8 means that checkpoint."""
+EXPERT_BITS = {"mxfp4": 4.25, "nvfp4": 4.5}
+"""Of the formats that checkpoints give their experts alone: 4 bits and a scale of 8 for 32 or 16 weights."""
 
 
 def weight_bytes(
@@ -41,7 +45,39 @@ def weight_bytes(
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
     if separate_lm_head and job.model.tied_embeddings and stage.last:
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
-    return total / BITS_PER_BYTE + job.parts.rope_table_bytes
+    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes
+    if rules.keeps_latent_projections:
+        held = held + _latent_projection_bytes(job, stage)
+    return held + _segment_rests(job, stage) if rules.counts_segments else held
+
+
+def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
+    """[n] the up-projections of keys and values once more, in 16 bit and shaped for decoding in the latent space."""
+    latent = job.model.latent_attention
+    if latent is None:
+        return np.zeros(len(job.tp))
+    parameters = latent.heads * (latent.qk_nope_head_dim + latent.v_head_dim) * latent.kv_lora_rank
+    copied: FloatArray = stage.latent_layers * parameters * FULL_BITS / BITS_PER_BYTE / job.tp
+    return copied
+
+
+def _segment_rests(job: Job, stage: Stage) -> FloatArray:
+    """[n] unused ends of the segments that hold the layers' large matrices."""
+    total = np.zeros(len(job.tp))
+    for matrix, times in stage.matrices:
+        by_format = np.array([_packed_bits(job.model, fmt, matrix.role) for fmt in job.weight_formats])
+        ranks = job.tp * job.dp if matrix.split is Split.EXPERTS else job.tp
+        parameters = matrix.parameters / (1 if matrix.split is Split.REPLICATED else ranks)
+        if matrix.kv_heads:
+            parameters = parameters + matrix.kv_parameters / np.minimum(job.tp, matrix.kv_heads)
+        total += times * segment_rest_bytes(parameters * by_format[job.weight_format] / BITS_PER_BYTE)
+    return total
+
+
+def _packed_bits(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
+    """Bits per weight without scales, which lie in tensors of their own: 16, 8 or 4."""
+    bits = bits_of(model, weight_format, role)
+    return max(bits // _PACKED_STEP_BITS * _PACKED_STEP_BITS, _PACKED_STEP_BITS)
 
 
 def effective_format(model: Model, weight_format: WeightFormat) -> str:
@@ -51,10 +87,19 @@ def effective_format(model: Model, weight_format: WeightFormat) -> str:
 
 
 def _bits(model: Model, weight_format: WeightFormat, stage: Stage) -> list[float]:
-    """Bits per weight of every kind in the stage; a published checkpoint keeps some roles whole."""
-    is_checkpoint = effective_format(model, weight_format) == model.checkpoint.weight_format
-    kept = model.checkpoint.kept_16bit if is_checkpoint else ()
-    return [FULL_BITS if kind.role in kept else weight_format.bits_of(kind.role) for kind in stage.kinds]
+    """Bits per weight of every kind in the stage."""
+    return [bits_of(model, weight_format, kind.role) for kind in stage.kinds]
+
+
+def bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
+    """Bits per weight, scales included; a published checkpoint keeps some roles whole and may have experts of its own."""
+    checkpoint = model.checkpoint
+    if effective_format(model, weight_format) == checkpoint.weight_format:
+        if role in checkpoint.kept_16bit:
+            return FULL_BITS
+        if role is TensorRole.EXPERT and checkpoint.expert_format is not None:
+            return EXPERT_BITS[checkpoint.expert_format]
+    return weight_format.bits_of(role)
 
 
 def _padded_parameters(model: Model, stage: Stage, rules: EngineRules) -> FloatArray:

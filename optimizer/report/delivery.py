@@ -46,13 +46,25 @@ class Delivery:
     """None = a table, or what the ending of the path says."""
     path: Path | None
 
-    def put(self, stream: TextIO, table: Callable[[], RenderableType], text: Callable[[Form], str]) -> None:
-        """Write an answer to the stream or into the path; `text` gives its `json` or `yaml`.
+    def put(
+        self,
+        stream: TextIO,
+        table: Callable[[], RenderableType],
+        text: Callable[[Form], str],
+        picture: Callable[[], str] | None = None,
+    ) -> None:
+        """Write an answer to the stream or into the path; `text` gives its `json` or `yaml`, `picture` its SVG.
 
         A path whose ending decides the form gets that, and the stream the table: one run, to read and to keep.
         """
         if self.path is None:
             _write(stream, self.form or "table", table, text)
+            return
+        if self.form is None and self.path.suffix.lower() == ".svg":
+            if picture is None:
+                raise InputError(f"there is no picture of this answer; write {self.path.with_suffix('.json')} instead")
+            write_file(self.path, picture())
+            _write(stream, "table", table, text)
             return
         form: AnyForm = self.form if self.form is not None else FORM_OF_ENDING.get(self.path.suffix.lower(), "table")
         written = StringIO()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,17 @@ from rich.text import Text
 
 from catalog.loader import Catalog
 from catalog.schema.engine import Uncertainty
-from optimizer.fitting import Change, changes_that_fit, default_weight_dtype, longest_context_tokens
+from optimizer.fitting import (
+    Change,
+    changes_that_fit,
+    default_weight_dtype,
+    fewest_gpus,
+    first_format,
+    longest_context_tokens,
+)
 from optimizer.memory import MemoryEstimate, estimate_memory
-from optimizer.report.words import bar, bullets, count, figure, gib, listed, percent, table
+from optimizer.report.svg import Segment, Stack, stacks_svg
+from optimizer.report.words import Justify, bar, bullets, count, figure, gib, listed, percent, table
 
 BAR_CELLS = 30
 PARTS = {
@@ -43,6 +51,10 @@ class MemoryAnswer:
     typical_concurrency: float
     """Mean requests that fit at once, before max_num_seqs."""
     longest_context_tokens: int | None
+    fewest_gpus: Change | None
+    """Degrees of the least number of GPUs that serves what is asked for, in the format asked for."""
+    first_format: Change | None
+    """The model's own format, or the first narrower one, in which it fits on the GPUs asked for."""
     changes: tuple[Change, ...]
 
     def data(self) -> dict[str, Any]:
@@ -56,6 +68,8 @@ class MemoryAnswer:
             "worst_case": {"tokens_per_request": self.estimate.max_model_len, "requests": self.worst_requests},
             "typical_case": {"tokens_per_request": self.typical_tokens, "requests": self.typical_requests},
             "longest_context_tokens": self.longest_context_tokens,
+            "fewest_gpus": self.fewest_gpus,
+            "first_format": self.first_format,
             "changes_that_fit": self.changes,
             "assumed": self.assumed,
         }
@@ -99,6 +113,8 @@ def memory_answer(
         typical_tokens=typical_tokens,
         typical_concurrency=typical.max_concurrency,
         longest_context_tokens=longest_context_tokens(catalog, question),
+        fewest_gpus=fewest_gpus(catalog, question),
+        first_format=first_format(catalog, question),
         changes=changes_that_fit(catalog, question),
     )
 
@@ -115,6 +131,64 @@ def memory_report(answer: MemoryAnswer) -> RenderableType:
         *bullets("What would make it fit", map(_change, answer.changes)),
         *([] if answer.estimate.fits or answer.changes else [Text("No change of one or two flags would make it fit.")]),
     )
+
+
+def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
+    """The stacks as SVG, one bar a card, all to one scale."""
+    asked = answers[0].question
+    return stacks_svg(
+        f"{asked['model']} in {asked['weight_dtype']} ({asked['engine']})", list(map(_bar, answers)), "GiB"
+    )
+
+
+def _bar(answer: MemoryAnswer) -> Stack:
+    estimate = answer.estimate
+    segments = [
+        Segment(
+            name,
+            getattr(estimate, f"{part}_gib"),
+            f"{answer.uncertainty[part].certainty}, ± {gib(estimate.plus_minus_gib[part])}",
+        )
+        for part, name in PARTS.items()
+    ]
+    left = Segment("KV cache", max(estimate.kv_cache_gib, 0.0), _margin(estimate))
+    verdict = "fits" if estimate.fits else f"does not fit: {estimate.reason}"
+    return Stack(
+        title=f"{answer.question['gpu']}: {verdict}",
+        segments=[*segments, left],
+        whole=answer.visible_gib,
+        limit=estimate.budget_gib,
+        limit_name="budget",
+    )
+
+
+def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:
+    """The same replica on several cards, a column a card."""
+    asked = answers[0].question
+    rows = [
+        ("fits", *("yes" if a.estimate.fits else f"no: {a.estimate.reason_key}" for a in answers)),
+        ("weights in", *(str(a.question["weight_dtype"]) for a in answers)),
+        ("visible GiB", *(gib(a.visible_gib) for a in answers)),
+        *((f"{name} GiB", *(gib(getattr(a.estimate, f"{part}_gib")) for a in answers)) for part, name in PARTS.items()),
+        ("KV cache GiB", *(gib(a.estimate.kv_cache_gib) for a in answers)),
+        ("± GiB", *(gib(a.estimate.margin_gib) for a in answers)),
+        ("KV tokens", *(count(a.estimate.kv_cache_tokens) for a in answers)),
+        ("requests, worst case", *(count(math.floor(a.worst_requests)) for a in answers)),
+        ("requests, typical case", *(count(math.floor(a.typical_requests)) for a in answers)),
+        ("longest request", *(count(a.longest_context_tokens or 0) for a in answers)),
+        ("fewest GPUs", *(_gpus(a.fewest_gpus) for a in answers)),
+    ]
+    columns: list[tuple[str, Justify]] = [("", "left"), *((str(a.question["gpu"]), "right") for a in answers)]
+    return Group(
+        Text(f"{asked['model']} on {len(answers)} cards ({asked['engine']})", style="bold"),
+        Text(""),
+        table("Memory of each GPU (of the rank that limits)", columns, rows),
+    )
+
+
+def cards_data(answers: Sequence[MemoryAnswer]) -> dict[str, Any]:
+    """One answer a card."""
+    return {"cards": [a.data() for a in answers]}
 
 
 def _why(weight_dtype: str) -> str:
@@ -136,12 +210,12 @@ def _stack(answer: MemoryAnswer) -> RenderableType:
     for part, name in PARTS.items():
         size_gib: float = getattr(estimate, f"{part}_gib")
         one = answer.uncertainty[part]
-        spread = max(one.plus_minus_gib, one.plus_minus_fraction * size_gib)
+        spread = estimate.plus_minus_gib[part]
         known = str(one.certainty) + (f", ± {gib(spread)}" if spread else "")
         rows.append((name, gib(size_gib), bar(size_gib / answer.visible_gib, BAR_CELLS), known))
     left = estimate.kv_cache_gib
     name = "KV cache" if left >= 0 else "missing"
-    rows.append((name, gib(abs(left)), bar(max(left, 0.0) / answer.visible_gib, BAR_CELLS), "what is left"))
+    rows.append((name, gib(abs(left)), bar(max(left, 0.0) / answer.visible_gib, BAR_CELLS), _margin(estimate)))
     budget = f"{percent(estimate.utilization_fraction)} of {gib(answer.visible_gib)} GiB visible"
     rows.append(("budget", gib(estimate.budget_gib), bar(estimate.budget_gib / answer.visible_gib, BAR_CELLS), budget))
     return table(
@@ -149,6 +223,18 @@ def _stack(answer: MemoryAnswer) -> RenderableType:
         (("", "left"), ("GiB", "right"), (f"of {gib(answer.visible_gib)} GiB", "left"), ("known", "left")),
         rows,
     )
+
+
+def _margin(estimate: MemoryEstimate) -> str:
+    said = f"what is left, ± {gib(estimate.margin_gib)}"
+    return said + ("; too little with that margin" if estimate.fits and not estimate.fits_with_margin else "")
+
+
+def _gpus(change: Change | None) -> str:
+    if change is None:
+        return "more than 16, or none of any number"
+    tp, pp = int(change.flags["tp"]), int(change.flags["pp"])
+    return f"{tp * pp}, with tp {tp}" + (f" and pp {pp}" if pp > 1 else "")
 
 
 def _requests(answer: MemoryAnswer) -> list[RenderableType]:
@@ -164,6 +250,8 @@ def _requests(answer: MemoryAnswer) -> list[RenderableType]:
             f"{_at_once(answer.typical_requests)} of {count(answer.typical_tokens)} tokens, mean input + output",
         ),
         ("longest request", longest),
+        ("fewest GPUs", _gpus(answer.fewest_gpus)),
+        ("first format", "none" if answer.first_format is None else str(answer.first_format.flags["weight_dtype"])),
         ("KV cache", f"{tokens}, {figure(estimate.kv_bytes_per_token)} bytes a token and GPU"),
         ("engine flags", f"max_num_seqs {count(estimate.max_num_seqs)}, max_num_batched_tokens {batched}"),
     )

@@ -181,6 +181,8 @@ def _replica(id_: str, workload: str, group: ReplicaGroup, catalog: Catalog, ran
         ep=group.ep,
         max_batch_size=group.max_batch_size,
         max_model_len=group.max_model_len,
+        max_num_batched_tokens=group.max_num_batched_tokens,
+        gpu_memory_utilization=group.gpu_memory_utilization,
         stages=tuple(
             Stage(
                 stage=stage,

@@ -67,6 +67,8 @@ class Replica(Part):
     ep: int | None
     max_batch_size: int | None
     max_model_len: int | None
+    max_num_batched_tokens: int | None = None
+    gpu_memory_utilization: float | None = None
     stages: tuple[Stage, ...]
 
 

@@ -12,7 +12,9 @@ from optimizer.scenario import Workload
 from optimizer.verification.claims import NOTHING, Claims, agree, number
 
 BILLION = 1e9
-MOST = dict.fromkeys(("tp", "pp", "dp", "ep"), 4096) | dict.fromkeys(("max_batch_size", "max_model_len"), 10**9)
+MOST = dict.fromkeys(("tp", "pp", "dp", "ep"), 4096) | dict.fromkeys(
+    ("max_batch_size", "max_model_len", "max_num_batched_tokens"), 10**9
+)
 """Largest settings that are computed at all, the same that a scenario may ask for."""
 
 
@@ -44,6 +46,8 @@ def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
         for key, most in MOST.items()
         if not 1 <= (getattr(group, key) or 0) <= most
     ]
+    if not 0 < (group.gpu_memory_utilization or 0) <= 1:
+        found.append(f"gpu_memory_utilization is {group.gpu_memory_utilization}, expected a fraction between 0 and 1")
     version = group.engine_version
     if version is not None and not all(part.isdecimal() for part in version.split(".")):
         found.append(f"engine_version is {version}, which is no number such as 0.19")

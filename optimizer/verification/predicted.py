@@ -63,7 +63,8 @@ def _batches(claims: Claims) -> Iterator[list[Named]]:
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
             requests = (workload.request_classes, workload.prefix_hit_fraction)
-            key = (*requests, group.model, group.engine, group.engine_version, group.max_model_len)
+            start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
+            key = (*requests, group.model, group.engine, group.engine_version, *start)
             batches.setdefault(key, []).append(Named(name, workload, group))
     yield from batches.values()
 
@@ -72,7 +73,14 @@ def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
     first = batch[0]
     configurations = _configurations([named.group for named in batch], claims)
     sequences = np.array([named.group.max_batch_size for named in batch], np.int64)
-    memory = replica_memory(configurations, max_model_len=first.group.max_model_len, max_num_seqs=sequences)
+    memory = replica_memory(
+        configurations,
+        max_model_len=first.group.max_model_len,
+        max_num_seqs=sequences,
+        max_num_batched_tokens=first.group.max_num_batched_tokens,
+        gpu_memory_utilization=first.group.gpu_memory_utilization,
+        with_margin=True,
+    )
     mix = _mix(first.workload)
     performance = replica_performance(configurations, memory, mix, sequences.astype(float), claims.catalog.calibration)
     for row, named in enumerate(batch):

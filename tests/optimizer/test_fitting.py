@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from catalog import Catalog
-from optimizer.fitting import BLOCK_TOKENS, changes_that_fit, default_weight_dtype, longest_context_tokens
+from optimizer.fitting import (
+    BLOCK_TOKENS,
+    changes_that_fit,
+    default_weight_dtype,
+    fewest_gpus,
+    first_format,
+    longest_context_tokens,
+    what_fits,
+)
 from optimizer.memory import estimate_memory
 
 FITS = {"model": "Qwen/Qwen3-14B", "gpu": "h100-sxm", "weight_dtype": "bf16"}
@@ -66,3 +74,25 @@ def test_a_card_given_by_its_memory_is_not_exchanged_for_another(catalog: Catalo
 def test_weights_are_bf16_where_the_card_can(catalog: Catalog) -> None:
     assert default_weight_dtype(catalog.gpus["h100-sxm"]) == "bf16"
     assert default_weight_dtype(catalog.gpus["t4"]) == "fp16"
+
+
+def test_the_fewest_gpus_fit_and_fewer_do_not(catalog: Catalog) -> None:
+    asked = {**TOO_LONG, "gpu": "rtx-4090", "max_model_len": 8192}
+    change = fewest_gpus(catalog, asked)
+    assert change is not None
+    assert estimate_memory(catalog, **{**asked, **change.flags}).fits
+    for tp, pp in ((1, 1), (2, 1), (1, 2)):
+        assert not estimate_memory(catalog, **asked, tp=tp, pp=pp).fits
+
+
+def test_what_fits_is_what_the_estimate_says_of_every_model(catalog: Catalog) -> None:
+    asked = {"gpu": "l4", "engine": "vllm", "weight_dtype": "bf16", "max_model_len": 4096}
+    fitting = {fit.model for fit in what_fits(catalog, asked)}
+    for model in ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "meta-llama/Llama-3.1-8B-Instruct"):
+        assert estimate_memory(catalog, model=model, **asked).fits is (model in fitting)
+
+
+def test_the_first_format_is_the_model_s_own_where_that_fits(catalog: Catalog) -> None:
+    own = first_format(catalog, {**FITS, "weight_dtype": "awq-int4"})
+    assert own is not None
+    assert own.flags == {"weight_dtype": "bf16"}

@@ -26,6 +26,11 @@ class Llamacpp:
 
     rules: LlamacppRules
 
+    @property
+    def pool_parts(self) -> tuple[str, ...]:
+        """All but graphs, of which none are inside."""
+        return ("weights", "activation", "non_torch")
+
     def settings(self, request: Request) -> Settings:
         """`max_num_batched_tokens` is the micro-batch; there is no fraction, only a margin left free."""
         rules, n = self.rules, len(request.configurations)

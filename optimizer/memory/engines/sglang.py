@@ -29,6 +29,11 @@ class Sglang:
 
     rules: SglangRules
 
+    @property
+    def pool_parts(self) -> tuple[str, ...]:
+        """Activations and graphs live in what the fraction leaves."""
+        return ("weights", "non_torch")
+
     def settings(self, request: Request) -> Settings:
         """Chunk and graphs follow the card; the fraction follows from them unless given."""
         configurations, n = request.configurations, len(request.configurations)

@@ -24,6 +24,11 @@ class Trtllm:
 
     rules: TrtllmRules
 
+    @property
+    def pool_parts(self) -> tuple[str, ...]:
+        """All but graphs, of which none are inside."""
+        return ("weights", "activation", "non_torch")
+
     def settings(self, request: Request) -> Settings:
         """The same on every card."""
         rules, n = self.rules, len(request.configurations)

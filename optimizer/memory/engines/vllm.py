@@ -34,6 +34,12 @@ class Vllm:
 
     rules: VllmRules
 
+    @property
+    def pool_parts(self) -> tuple[str, ...]:
+        """Graphs count once they are inside the budget."""
+        measured = ("weights", "activation", "non_torch")
+        return (*measured, "cuda_graph") if self.rules.graphs.inside_budget else measured
+
     def settings(self, request: Request) -> Settings:
         """Defaults follow the card; V0 takes prompts whole up to a context, so that its step is the context."""
         rules, configurations, n = self.rules, request.configurations, len(request.configurations)

@@ -162,7 +162,8 @@ def test_two_t4_do_not_serve_qwen3_14b_in_sixteen_bit_but_do_in_eight_and_four(c
     assert estimate(catalog, **t4, weight_dtype="bf16").reason_key == "format"
     half = estimate(catalog, **t4, weight_dtype="fp16")
     assert (half.fits, half.reason_key) == (False, "memory")
-    assert 2 * half.weights_gib == pytest.approx(27.5, abs=0.05)
+    # 14.768e9 parameters and 40 × 3 MiB of segment ends a rank (35, 25 and 85 MiB in 36, 26 and 86)
+    assert 2 * half.weights_gib == pytest.approx(27.51 + 2 * 120 / 1024, abs=0.03)
     assert estimate(catalog, **t4, weight_dtype="int8").fits
     assert estimate(catalog, **t4, weight_dtype="awq-int4").fits
     assert estimate(catalog, gpu="t4", weight_dtype="awq-int4").fits  # one is enough

@@ -9,6 +9,7 @@ import pytest
 from catalog import Catalog
 from optimizer.memory import MemoryEstimate, estimate_memory
 from optimizer.memory.stages import layers_per_stage, stages_of
+from optimizer.memory.weights import EXPERT_BITS
 
 GIB = 2**30
 
@@ -98,3 +99,41 @@ def test_a_vision_tower_is_loaded_with_the_first_stage(catalog: Catalog) -> None
     # https://github.com/llm-d-incubation/llm-d-planner/pull/205: Llama-4-Scout on 4 H100, 53.12 GiB a rank
     ours = estimate(catalog, "meta-llama/Llama-4-Scout-17B-16E-Instruct", tp=4, gpu="h100-sxm").weights_gib
     assert ours == pytest.approx(53.12, rel=0.002)
+
+
+def test_large_matrices_take_whole_segments_of_the_allocator(catalog: Catalog) -> None:
+    # Qwen2.5-7B: qkv 31.5 MiB in 32, gate and up 259 in 260, down 129.5 in 130; the output's 24.5 leave 1.5 of 26, which
+    # is split off. 2 MiB a layer, 28 layers. Every log says 14.25 GiB: 7,615,616,512 × 2 B + 8 MiB rope + 56 MiB
+    segments = estimate_memory(
+        catalog, model="Qwen/Qwen2.5-7B-Instruct", gpu="h100-sxm", weight_dtype="bf16", max_model_len=8192
+    ).weights_gib
+    assert segments == pytest.approx((7_615_616_512 * 2 + 64 * 2**20) / 2**30, abs=0.001)
+    assert segments == pytest.approx(14.25, abs=0.005)
+
+
+def test_four_bit_matrices_take_whole_segments_too(catalog: Catalog) -> None:
+    # public log of vLLM 0.2x, Qwen2.5-32B-Instruct-AWQ: 18.14 GiB; 2 MiB a layer (qkv 17.5, gate and up 135, down 67.5)
+    awq = estimate_memory(
+        catalog, model="Qwen/Qwen2.5-32B-Instruct", gpu="h100-sxm", weight_dtype="awq-int4", max_model_len=4096
+    )
+    assert awq.weights_gib == pytest.approx(18.14, abs=0.02)
+
+
+def test_latent_attention_keeps_its_projections_twice(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: DeepSeek-V2-Lite loads 29.43 GiB, its tensors are
+    # 29.26; 27 layers × 16 heads × (128 + 128) × 512 × 2 B = 108 MiB
+    lite = estimate_memory(
+        catalog, model="deepseek-ai/DeepSeek-V2-Lite-Chat", gpu="h100-sxm", weight_dtype="bf16", max_model_len=8192
+    )
+    assert lite.weights_gib == pytest.approx(29.43, abs=0.03)
+
+
+def test_experts_of_a_format_of_their_own_are_counted_in_it(catalog: Catalog) -> None:
+    # DeepSeek-V4-Pro: 1,547.4e9 weights in experts × 4.25 bits ÷ 8 ranks = 95.7 GiB; 25.6e9 others in 8 and 16 bit
+    named = {model.checkpoint.expert_format for model in catalog.models.values()} - {None}
+    assert named <= set(EXPERT_BITS)
+    assert {name: catalog.formats[name].bits_per_weight for name in EXPERT_BITS} == EXPERT_BITS
+    pro = estimate_memory(
+        catalog, model="deepseek-ai/DeepSeek-V4-Pro", gpu="h200-sxm", weight_dtype="fp8", tp=8, max_model_len=8192
+    )
+    assert 95.7 < pro.weights_gib < 95.7 + 25.6e9 * 2 / 8 / 2**30

@@ -1,0 +1,171 @@
+"""Reads public start-up logs (records.jsonl) and facts (fits.jsonl) into questions that the memory model can answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from catalog import Catalog
+from catalog.schema.engine import version_key
+from catalog.units import GIB
+
+NAMES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
+_V1_SINCE, _LAST_V0 = (0, 8), "0.7.3"
+_WORDS = ("engine_version", "gpu", "notes", "excerpt", "model")
+_SMALL_POOL_GIB = 0.3
+"""Two printed decimals of less are no measurement."""
+
+
+class LeftOutError(Exception):
+    """A record that cannot be compared; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One log or fact: the question it answers and what it says."""
+
+    id: str
+    source: str
+    in_sweep: bool
+    arguments: Mapping[str, Any]
+    """Of `estimate_memory`."""
+    card_known: bool
+    figures: Mapping[str, float]
+    """Name of an estimate's field -> value in the log."""
+    fits: bool | None
+    doubts: tuple[str, ...]
+    """Why it is compared but not counted among the strict ones."""
+
+    @property
+    def model(self) -> str:
+        """Catalog id."""
+        return str(self.arguments["model"])
+
+
+def read(path: Path, catalog: Catalog) -> tuple[list[Logged], Counter[str]]:
+    """Every record that can be compared, and why the others cannot."""
+    kept, left_out = [], Counter[str]()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            kept.append(_logged(json.loads(line), catalog))
+        except LeftOutError as reason:
+            left_out[str(reason)] += 1
+    return kept, left_out
+
+
+def _logged(record: Mapping[str, Any], catalog: Catalog) -> Logged:
+    engine = NAMES["engines"].get(record.get("engine"))
+    if engine is None:
+        raise LeftOutError(f"engine {record.get('engine')} is not described")
+    if not record.get("tp") or not record.get("pp"):
+        raise LeftOutError("parallel degrees not stated")
+    model, short = _model(str(record["model"]), catalog)
+    weights = _weights(record, short)
+    cache = NAMES["kv_formats"].get(record.get("kv_cache_dtype") or "")
+    if cache is None:
+        raise LeftOutError(f"KV cache type {record['kv_cache_dtype']} is not described")
+    gpu, total_gib = _card(record)
+    card_known = gpu is not None
+    version = _version(str(record.get("engine_version") or "")) if engine != "llamacpp" else None
+    arguments = {
+        "model": model, "gpu": gpu or ("b200-sxm" if weights in ("nvfp4", "mxfp4") else "h100-sxm"),
+        "weight_dtype": weights, "kv_cache_dtype": cache,
+        "tp": record["tp"], "pp": record["pp"], "dp": record.get("dp") or 1, "ep": record.get("ep") or 1,
+        "engine": engine, "engine_version": version, "gpu_memory_gib": total_gib,
+        "gpu_memory_utilization": record.get("gpu_memory_utilization"), "max_model_len": record.get("max_model_len"),
+        "max_num_seqs": record.get("max_num_seqs"), "max_num_batched_tokens": record.get("max_num_batched_tokens"),
+        "enforce_eager": bool(record.get("enforce_eager")),
+    }  # fmt: skip
+    return Logged(
+        id=record["id"],
+        source=str(record["source_url"]),
+        in_sweep=bool(re.search(NAMES["sweep"], str(record["source_url"]))),
+        arguments=arguments,
+        card_known=card_known,
+        figures=_figures(record, engine, short, card_known),
+        fits=record.get("fits"),
+        doubts=tuple(_doubts(record, engine, version, short)),
+    )
+
+
+def _model(name: str, catalog: Catalog) -> tuple[str, str]:
+    """Catalog id and the lower-case name without owner, remarks and quantization."""
+    if name in catalog.models:
+        return name, name.split("/")[-1].lower()
+    whole = re.sub(r"\s*\(.*\)$|\s+class.*$", "", name).lower()
+    shorts = [whole, whole.split("/")[-1]]
+    shorts += [re.sub(NAMES["quantized_suffix"], "", short) for short in shorts]
+    known = {model.split("/")[-1].lower(): model for model in catalog.models}
+    for short in shorts:
+        for twin in (short, short.replace(" ", "-"), f"{short}-instruct", f"{short}-it"):
+            if found := NAMES["models"].get(twin) or known.get(twin):
+                return found, short
+    raise LeftOutError(f"model not in the catalog: {name}")
+
+
+def _weights(record: Mapping[str, Any], short: str) -> str:
+    name = str(record.get("quantization") or "").lower()
+    if name == "fp8" and re.match(NAMES["block_fp8_models"], short) and "dynamic" not in str(record["model"]).lower():
+        name = "fp8-block"
+    if name not in NAMES["formats"]:
+        raise LeftOutError(f"weight format not stated or not described: {name or 'none'}")
+    return str(NAMES["formats"][name])
+
+
+def _card(record: Mapping[str, Any]) -> tuple[str | None, float | None]:
+    name, total_gib = str(record.get("gpu") or "").lower(), record.get("total_gpu_memory_gib")
+    if total_gib is None and name.startswith("h20-141"):
+        total_gib = 139.8
+    for pattern, gpu in NAMES["cards"]:
+        if re.search(pattern, name):
+            return gpu, total_gib
+    sized = (gpu for least_gib, gpu in NAMES["cards_by_memory"] if total_gib and total_gib >= least_gib)
+    return next(sized, None), total_gib
+
+
+def _version(text: str) -> str | None:
+    """`<=0.16 (doc)` -> 0.16, `0.2x` -> 0.20; null for dates and source builds."""
+    if re.search(r"\b0\.[01](\.0)?\.dev", text):
+        return None
+    if tens := re.match(r"(\d+)\.(\d)x", text):
+        return f"{tens[1]}.{tens[2]}0"
+    number = re.search(r"(?<![\d/-])(\d{1,2}\.\d+(?:\.\d+)?)", text)
+    if number and "(V0" in text and version_key(number[1]) >= _V1_SINCE:
+        return _LAST_V0  # the old scheduler forced on a newer release keeps the old rules
+    return number[1] if number else None
+
+
+def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: bool) -> dict[str, float]:
+    pool_gib, tokens = record.get("kv_cache_gib_per_gpu"), record.get("kv_cache_tokens")
+    figures = {"weights_gib": record.get("weights_gib_per_gpu")}
+    # Recurrent hybrids print the tokens of one group, pipelines those of the poorest stage.
+    tells_bytes = record["pp"] == 1 and not re.search(NAMES["recurrent"], short)
+    if tells_bytes and pool_gib and tokens and pool_gib > _SMALL_POOL_GIB:
+        figures["kv_bytes_per_token"] = pool_gib * GIB / tokens
+    if card_known:
+        figures["non_torch_gib"] = record.get("non_torch_gib") if engine == "vllm" else None
+        figures["activation_gib"] = record.get("activation_peak_gib") if engine == "vllm" else None
+        stated = record.get("gpu_memory_utilization") is not None or engine == "vllm"
+        figures["kv_cache_gib"] = pool_gib if engine != "llamacpp" and stated and (pool_gib or 0) > 0.5 else None
+    return {name: float(value) for name, value in figures.items() if value is not None}
+
+
+def _doubts(record: Mapping[str, Any], engine: str, version: str | None, short: str) -> list[str]:
+    words = " ".join(str(record.get(key) or "") for key in _WORDS)
+    found = [name for name, pattern in NAMES["doubts"].items() if re.search(pattern, words, re.I)]
+    if record.get("model_inferred") or "name not in excerpt" in words or "variant)" in words:
+        found.append("model inferred from sizes")
+    if re.search(NAMES["vision"], short) and "limit image" not in words:
+        found.append("vision model without media limits stated")
+    if engine == "vllm" and record.get("gpu_memory_utilization") is None:
+        found.append("memory fraction not stated, default assumed")
+    if engine == "vllm" and version is None:
+        found.append("engine version not stated")
+    return found

@@ -1,0 +1,159 @@
+"""A prediction beside what the log says, line by line, and the one flag that would explain what does not agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.errors import InputError
+from catalog.loader import Catalog
+from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.startup_log.question import question_of
+from optimizer.startup_log.read import StartupLog
+
+COMPARED = (
+    "weights_gib",
+    "activation_gib",
+    "non_torch_gib",
+    "cuda_graph_gib",
+    "kv_cache_gib",
+    "kv_cache_tokens",
+    "max_concurrency",
+)
+PRINTED_GIB = 0.006
+"""Half of the last printed digit."""
+NEAR_FRACTION = 0.02
+"""Of tokens and concurrency, beside the margin of the pool they come from."""
+EXPLAINS = 0.25
+"""A flag explains a difference when it leaves at most this part of the misfit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure of the log."""
+
+    name: str
+    predicted: float
+    actual: float
+    plus_minus: float
+    """By which the prediction may be off."""
+
+    @property
+    def agrees(self) -> bool:
+        """Within what the prediction may be off by."""
+        return abs(self.predicted - self.actual) <= self.plus_minus
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A flag that the log does not state and that would make the prediction agree."""
+
+    flag: str
+    value: str | int | float | bool
+    assumed: str | int | float | bool | None
+    """What the prediction used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Prediction and log, side by side."""
+
+    log: StartupLog
+    question: Mapping[str, Any]
+    estimate: MemoryEstimate
+    lines: tuple[Line, ...]
+    explanations: tuple[Explanation, ...]
+    """Best first; empty when all agrees or no single flag explains it."""
+
+
+def compare(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> Comparison:
+    """The comparison; `given` holds arguments of `estimate_memory` that the user states beside the log."""
+    question = question_of(log, catalog, given)
+    estimate = estimate_memory(catalog, **question)
+    lines = tuple(_lines(log, estimate))
+    if not lines:
+        raise InputError(
+            "the log ends before it states a size that can be compared; paste it up to the KV cache's size"
+        )
+    settled = {name for name, value in given.items() if value is not None} | _stated(log)
+    return Comparison(log, question, estimate, lines, _explanations(log, catalog, question, lines, settled))
+
+
+def _lines(log: StartupLog, estimate: MemoryEstimate) -> Iterator[Line]:
+    for name in COMPARED:
+        actual = log.sizes.get(name)
+        if actual is None or (log.engine == "llamacpp" and name in ("kv_cache_tokens", "max_concurrency")):
+            continue
+        predicted = float(getattr(estimate, name))
+        if log.engine == "llamacpp" and name == "kv_cache_gib":  # as large as asked for, not what is left
+            predicted = _asked_for_gib(estimate)
+        yield Line(name, predicted, actual, _plus_minus(name, estimate))
+
+
+def _asked_for_gib(estimate: MemoryEstimate) -> float:
+    return estimate.kv_cache_gib / estimate.max_concurrency if estimate.max_concurrency else 0.0
+
+
+def _plus_minus(name: str, estimate: MemoryEstimate) -> float:
+    part = name.removesuffix("_gib")
+    if part in estimate.plus_minus_gib:
+        return max(estimate.plus_minus_gib[part], PRINTED_GIB)
+    if name == "kv_cache_gib":
+        return max(estimate.margin_gib, PRINTED_GIB)
+    pool_gib = max(estimate.kv_cache_gib, PRINTED_GIB)
+    fraction = max(estimate.margin_gib / pool_gib, NEAR_FRACTION)
+    return float(abs(getattr(estimate, name)) * fraction)
+
+
+def _stated(log: StartupLog) -> set[str]:
+    names = {"quantization": "weight_dtype", "file_type": "weight_dtype", "ep_enabled": "ep"}
+    return {names.get(name, name) for name in log.stated}
+
+
+def _explanations(
+    log: StartupLog, catalog: Catalog, question: Mapping[str, Any], lines: tuple[Line, ...], settled: set[str]
+) -> tuple[Explanation, ...]:
+    before = _misfit(lines)
+    if all(line.agrees for line in lines):
+        return ()
+    found = []
+    for flag, values in _candidates(catalog, question).items():
+        if flag in settled:
+            continue
+        for value in values:
+            changed = {**question, flag: value}
+            try:
+                estimate = estimate_memory(catalog, **changed)
+            except InputError:
+                continue
+            after = _misfit(tuple(_lines(log, estimate)))
+            if after <= EXPLAINS * before:
+                found.append((after, Explanation(flag, value, question.get(flag))))
+    best = sorted(found, key=lambda pair: (pair[0], pair[1].flag, str(pair[1].value)))
+    first_of_flag: dict[str, Explanation] = {}
+    for _, explanation in best:
+        first_of_flag.setdefault(explanation.flag, explanation)
+    return tuple(first_of_flag.values())[:3]
+
+
+def _misfit(lines: tuple[Line, ...]) -> float:
+    """How far the lines are off, in units of what each may be."""
+    return sum(((line.predicted - line.actual) / line.plus_minus) ** 2 for line in lines)
+
+
+def _candidates(catalog: Catalog, question: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Flags that a log may leave unsaid -> values that people use."""
+    engine = catalog.engines[question["engine"]]
+    longest = catalog.models[question["model"]].max_context_tokens
+    return {
+        "gpu_memory_utilization": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.97, 0.98),
+        "max_num_seqs": (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+        "max_num_batched_tokens": (512, 1024, 2048, 4096, 8192, 16384, 32768),
+        "max_model_len": tuple(n for n in (2048, 4096, 8192, 16384, 32768, 65536, 131072) if n <= longest),
+        "kv_cache_dtype": tuple(fmt for fmt in catalog.kv_formats if fmt != question["kv_cache_dtype"]),
+        "weight_dtype": tuple(fmt for fmt in catalog.formats if fmt != question["weight_dtype"]),
+        "tp": (1, 2, 4, 8),
+        "enforce_eager": (not question["enforce_eager"],),
+        "engine_version": tuple(row.since for row in engine.versions),
+    }

@@ -1,0 +1,121 @@
+"""A start-up log as facts: which engine, which settings it states, which sizes it printed; of any rank's lines."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from catalog.errors import InputError
+from optimizer.startup_log.patterns import FLAGS, SIZES, Size
+
+MOST_CHARACTERS = 20_000_000
+"""Of a log that is looked at: start-up comes first."""
+_MOST_LINE_CHARACTERS = 20_000
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?((?:_?(?:DP|PP|TP|EP)\d+)+|rank=\d+)?[^()]{0,40}\)"
+                   r"|\[[^\[\]]{0,40}?((?: ?(?:DP|PP|TP)\d+)+)[^\[\]]{0,20}\]")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StartupLog:
+    """What a log says."""
+
+    engine: str
+    """Id of the engine."""
+    stated: Mapping[str, str]
+    """Setting -> its text; what the log does not state is absent."""
+    sizes: Mapping[str, float]
+    """Figure -> its value, of the rank that limits."""
+    ranks: int
+    """Ranks that printed a size."""
+    faults: tuple[str, ...]
+    """Lines that say why the engine did not start, as they stand."""
+
+
+def read_log(text: str) -> StartupLog:
+    """The log in a text: the engine whose lines it has most of. InputError when it has none of any engine's.
+
+    Colours, control characters, time stamps and the lines of several ranks in any order do no harm; of a line that a
+    rank prints again the last counts.
+    """
+    lines = list(_lines(text[:MOST_CHARACTERS]))
+    found = {engine: _sizes_by_rank(engine, lines) for engine in SIZES}
+    engine = max(found, key=lambda one: sum(map(len, found[one].values())))
+    if not found[engine]:
+        raise InputError(
+            "no start-up line of vLLM, SGLang or llama.cpp in this log; expected lines such as 'Model loading took 14.99 "
+            "GiB' and 'GPU KV cache size: 476,016 tokens': paste the log from the start of the server on, all of it"
+        )
+    ranks = {rank for by_rank in found[engine].values() for rank in by_rank}
+    return StartupLog(
+        engine=engine,
+        stated=_stated(engine, lines),
+        sizes=_joined(engine, found[engine]),
+        ranks=len(ranks),
+        faults=tuple(dict.fromkeys(line.strip()[:300] for line in lines if _is_fault(line)))[:3],
+    )
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in re.split(r"[\r\n]+", text):
+        yield _CONTROLS.sub("", _ESCAPES.sub("", line[:_MOST_LINE_CHARACTERS]))
+
+
+def _sizes_by_rank(engine: str, lines: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Figure -> rank -> values in the order printed; of one figure only the first pattern that matches at all counts."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for size in SIZES[engine]:
+        values: dict[str, list[float]] = defaultdict(list)
+        for line in lines:
+            if (match := size.pattern.search(line)) and (value := _number(match[1])) is not None:
+                values[_rank(line)].append(value / size.unit)
+        if values:
+            found.setdefault(size.name, dict(values))
+    return found
+
+
+def _joined(engine: str, found: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
+    rules: dict[str, Size] = {}
+    for size in SIZES[engine]:
+        rules.setdefault(size.name, size)
+    sizes = {}
+    for name, by_rank in found.items():
+        last = [sum(values) if rules[name].ranks == "sum" else values[-1] for values in by_rank.values()]
+        sizes[name] = min(last) if rules[name].ranks == "least" else max(last)
+    if engine == "sglang" and "kv_cache_gib" not in sizes and {"k_size_gib", "v_size_gib"} <= sizes.keys():
+        sizes["kv_cache_gib"] = sizes["k_size_gib"] + sizes["v_size_gib"]
+    return sizes
+
+
+def _stated(engine: str, lines: list[str]) -> dict[str, str]:
+    stated: dict[str, str] = {}
+    for flag in FLAGS[engine]:
+        if flag.name in stated:
+            continue
+        matches = (match for line in lines if (match := flag.pattern.search(line)))
+        if (first := next(matches, None)) and first[1] not in ("None", "null"):
+            stated[flag.name] = first[1]
+    return stated
+
+
+def _rank(line: str) -> str:
+    match = _RANK.search(line[:200])
+    return (match[1] or match[2] or "") if match else ""
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.replace(",", ""))
+    except ValueError:
+        return None
+
+
+def _is_fault(line: str) -> bool:
+    return bool(
+        re.search(
+            r"out of memory|No available memory|KV cache is needed|exceeds available Mamba|Not enough memory", line
+        )
+    )

@@ -1,0 +1,46 @@
+"""Start-up logs in the engines' own words, with the figures of public logs."""
+
+from __future__ import annotations
+
+# The figures of https://github.com/llm-d-incubation/llm-d-planner/pull/205, Llama-3.3-70B in FP8 on 4 H100, v0.19.0
+VLLM = """\
+(APIServer pid=1) INFO 04-02 12:00:00 [utils.py:328] vLLM API server version 0.19.0
+(APIServer pid=1) INFO 04-02 12:00:00 [utils.py:233] non-default args: {'model': 'RedHatAI/Llama-3.3-70B-Instruct-fp8-dynamic', \
+'max_model_len': 8192, 'tensor_parallel_size': 4, 'gpu_memory_utilization': 0.95}
+(Worker_TP1 pid=22) INFO 04-02 12:01:00 [gpu_model_runner.py:4590] Model loading took 16.9 GiB memory and 20.2 seconds
+(Worker_TP0 pid=21) INFO 04-02 12:01:00 [gpu_model_runner.py:4590] Model loading took 16.96 GiB memory and 20.1 seconds
+(Worker_TP0 pid=21) INFO 04-02 12:02:00 [gpu_worker.py:456] Available KV cache memory: 54.09 GiB
+(Worker_TP1 pid=22) INFO 04-02 12:02:00 [gpu_worker.py:456] Available KV cache memory: 54.11 GiB
+(EngineCore pid=9) INFO 04-02 12:02:00 [kv_cache_utils.py:1319] GPU KV cache size: 708,992 tokens
+(EngineCore pid=9) INFO 04-02 12:02:00 [kv_cache_utils.py:1324] Maximum concurrency for 8,192 tokens per request: 86.55x
+(Worker_TP0 pid=21) INFO 04-02 12:02:30 [gpu_model_runner.py:5746] Graph capturing finished in 12 secs, took 1.66 GiB
+"""
+# public log of vLLM 0.7 on a T4
+V0 = """\
+INFO 02-10 11:00:00 worker.py:267] the current vLLM instance can use total_gpu_memory (14.56GiB) x gpu_memory_utilization \
+(0.50) = 7.28GiB
+INFO 02-10 11:00:00 worker.py:267] model weights take 2.89GiB; non_torch_memory takes 0.01GiB; PyTorch activation peak \
+memory takes 2.02GiB; the rest of the memory reserved for KV Cache is 2.36GiB.
+INFO 02-10 11:00:00 executor_base.py:111] # cuda blocks: 5519, # CPU blocks: 9362
+INFO 02-10 11:00:00 executor_base.py:116] Maximum concurrency for 32768 tokens per request: 2.69x
+"""
+# public log of SGLang 0.4.3 on 4 L4
+SGLANG = """\
+[2025-03-07 10:00:00] server_args=ServerArgs(model_path='Qwen/QwQ-32B', tp_size=4, mem_fraction_static=0.85, quantization=None)
+[2025-03-07 10:01:00 TP2] Load weight end. type=Qwen2ForCausalLM, dtype=torch.bfloat16, avail mem=6.12 GB, mem usage=15.54 GB.
+[2025-03-07 10:01:00 TP0] KV Cache is allocated. #tokens: 46611, K size: 1.42 GB, V size: 1.42 GB
+[2025-03-07 10:01:00 TP3] KV Cache is allocated. #tokens: 46611, K size: 1.42 GB, V size: 1.42 GB
+"""
+# public log of llama.cpp, Phi-3-mini-4k in Q4_K_M
+LLAMACPP = """\
+  Device 0: NVIDIA GeForce RTX 3090, compute capability 8.6, VMM: yes
+llama_model_loader: - kv   2:                       general.name str              = Phi 3 Mini 4k Instruct
+print_info: file type   = Q4_K - Medium
+load_tensors:        CUDA0 model buffer size =  2228.82 MiB
+load_tensors:   CPU_Mapped model buffer size =    52.84 MiB
+llama_context: n_ctx         = 4096
+llama_context: n_ubatch      = 256
+llama_kv_cache:      CUDA0 KV buffer size =  1536.00 MiB
+llama_kv_cache: size = 1536.00 MiB (  4096 cells,  32 layers,  1/1 seqs), K (f16):  768.00 MiB, V (f16):  768.00 MiB
+llama_context:      CUDA0 compute buffer size =   150.00 MiB
+"""
