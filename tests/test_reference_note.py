@@ -157,7 +157,7 @@ def test_a_t4_computes_neither_in_bf16_nor_in_fp8(catalog: Catalog) -> None:
 def test_what_does_fit_two_t4_are_8_and_4_bit_weights(weight_dtype: str, weights_gib: float, catalog: Catalog) -> None:
     estimate = memory(catalog, "Qwen3-14B", "t4", weight_dtype, tp=2)
     assert estimate.fits
-    assert 2 * estimate.weights_gib == pytest.approx(weights_gib, abs=0.1)
+    assert 2 * estimate.weights_gib == pytest.approx(weights_gib, abs=0.2)  # the allocator rounds matrices up
     question = {"model": "Qwen/Qwen3-14B", "gpu": "t4", "weight_dtype": "fp16", "tp": 2, "max_model_len": 8192}
     ways = [change.flags for change in changes_that_fit(catalog, question)]
     narrower = [catalog.formats[str(flags["weight_dtype"])] for flags in ways if "weight_dtype" in flags]
@@ -363,7 +363,7 @@ def test_technique_mixed_precision_follows_the_format_and_the_card(catalog: Cata
 def test_technique_long_context_is_an_input_and_the_longest_that_fits_an_answer(catalog: Catalog) -> None:
     """| sliding window, truncation | native 32K; 24 GB cards manage 8K–16K |: the model's own limit is 40,960.
 
-    Qwen3-14B on one RTX 4090, weights INT8: (21.7 − 15.2 − 1.6) GiB ÷ 160 KiB = 32.6K tokens, twice the note's; in 4
+    Qwen3-14B on one RTX 4090, weights INT8: (21.7 − 15.4 − 1.5) GiB ÷ 160 KiB = 31.8K tokens, twice the note's; in 4
     bit all 40,960; in 16 bit none.
     """
     assert catalog.models["Qwen/Qwen3-14B"].max_context_tokens == 40_960
@@ -374,7 +374,7 @@ def test_technique_long_context_is_an_input_and_the_longest_that_fits_an_answer(
         for weights in ("bf16", "int8", "awq-int4")
     }
     assert longest["bf16"] is None
-    assert longest["int8"] == pytest.approx(32_600, rel=0.02)
+    assert longest["int8"] == pytest.approx(31_800, rel=0.02)
     assert longest["awq-int4"] == 40_960
     group = only_group(plan_of(chat("Qwen3-14B", RTX_4090, tp=[1], pp=[1], max_context="30k"), catalog))
     assert group.max_model_len is not None

@@ -1,7 +1,8 @@
 """Fits the constants of vLLM's memory rules on logs, so that what a log teaches can be left out before it is predicted.
 
 A constant holds from the version where its value starts to the one where it changes. It is the median over sources of
-each source's median, so that no sweep outvotes the rest; where no source is left it takes the neighbouring versions' value.
+each source's median, so that no sweep outvotes the rest; where no source is left it takes the neighbouring versions'
+value.
 """
 
 from __future__ import annotations

@@ -23,16 +23,19 @@ NAMES = {
 }
 INTRODUCTION = """# How exact memory predictions are
 
-Made by `python -m benchmarks.memory FOLDER`; do not edit. `FOLDER` holds `records.jsonl` (figures that engines printed when they
-started, read from public threads) and `fits.jsonl` (configurations that started or did not).
+Made by `python -m benchmarks.memory FOLDER`; do not edit. `FOLDER` holds `records.jsonl` (figures that engines
+printed when they started, read from public threads) and `fits.jsonl` (configurations that started or did not).
 
-Before a log is predicted, everything that its source says is left out of the fit of vLLM's constants (peak of the sampler by version,
-memory outside the allocator by version, degree and link); where nothing is left, the neighbouring versions' value holds. One sweep gives
-most logs and is reported beside the rest: with the model left out that is predicted, and with all of it left out.
+Before a log is predicted, everything that its source says is left out of the fit of vLLM's constants (peak of the
+sampler by version, memory outside the allocator by version, degree and link); where nothing is left, the neighbouring
+versions' value holds. One sweep gives most logs and is reported beside the rest: with the model left out that is
+predicted, and with all of it left out.
 
-**Strict**: model, weight format, card, version and fraction are stated and nothing in the log's own words speaks against comparing it.
-**Tuned**: sizes of tensors, cache layouts, graphs and defaults follow from engine sources and were checked on these logs, so that what is
-held out are the fitted constants, not the arithmetic. Weights within 0.1 GiB count as right at every level.
+**Strict**: model, weight format, card, version and fraction are stated and nothing in the log's own words speaks
+against comparing it.
+**Tuned**: sizes of tensors, cache layouts, graphs and defaults follow from engine sources and were checked on these
+logs, so that what is held out are the fitted constants, not the arithmetic. Weights within 0.1 GiB count as right at
+every level.
 """
 
 

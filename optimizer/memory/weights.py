@@ -92,7 +92,7 @@ def _bits(model: Model, weight_format: WeightFormat, stage: Stage) -> list[float
 
 
 def bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
-    """Bits per weight, scales included; a published checkpoint keeps some roles whole and may have experts of its own."""
+    """Bits per weight, scales included; a published checkpoint keeps some roles whole, or has experts of its own."""
     checkpoint = model.checkpoint
     if effective_format(model, weight_format) == checkpoint.weight_format:
         if role in checkpoint.kept_16bit:

@@ -42,6 +42,7 @@ def _p(text: str) -> re.Pattern[str]:
     return re.compile(text)
 
 
+DEVICE = r"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d*"
 NUMBER = r"(-?\d[\d,]*(?:\.\d+)?)"
 _QUOTED = r"['\"]?([^'\",)\s]+)"
 
@@ -77,9 +78,9 @@ SIZES: Mapping[str, tuple[Size, ...]] = {
         Size("free_before_gib", _p(rf"Load weight begin\. avail mem={NUMBER} GB"), ranks="least"),
     ),
     "llamacpp": (
-        Size("weights_gib", _p(rf"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d* model buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
-        Size("kv_cache_gib", _p(rf"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d* KV buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
-        Size("activation_gib", _p(rf"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d* compute buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
+        Size("weights_gib", _p(rf"{DEVICE} model buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
+        Size("kv_cache_gib", _p(rf"{DEVICE} KV buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
+        Size("activation_gib", _p(rf"{DEVICE} compute buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
     ),
 }  # fmt: skip
 
@@ -122,7 +123,7 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
     "llamacpp": (
         Flag("model", _p(r"general\.name +(?:str)? *= (.{1,100}?) *$")),
         Flag("file_type", _p(r"file type += (.{1,40}?) *$")),
-        Flag("max_model_len", _p(r"(?:llama_context|llama_init_from_model|llama_new_context_with_model): n_ctx += (\d+)")),
+        Flag("max_model_len", _p(r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)")),
         Flag("max_num_seqs", _p(r"n_seq_max += (\d+)")),
         Flag("max_num_batched_tokens", _p(r"n_ubatch += (\d+)")),
         Flag("kv_cache_dtype", _p(r"\bK \((\w+)\):")),

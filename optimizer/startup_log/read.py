@@ -15,7 +15,8 @@ MOST_CHARACTERS = 20_000_000
 _MOST_LINE_CHARACTERS = 20_000
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?((?:_?(?:DP|PP|TP|EP)\d+)+|rank=\d+)?[^()]{0,40}\)"
+_RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?"
+                   r"((?:_?(?:DP|PP|TP|EP)\d+)+|rank=\d+)?[^()]{0,40}\)"
                    r"|\[[^\[\]]{0,40}?((?: ?(?:DP|PP|TP)\d+)+)[^\[\]]{0,20}\]")  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def read_log(text: str) -> StartupLog:
     engine = max(found, key=lambda one: sum(map(len, found[one].values())))
     if not found[engine]:
         raise InputError(
-            "no start-up line of vLLM, SGLang or llama.cpp in this log; expected lines such as 'Model loading took 14.99 "
-            "GiB' and 'GPU KV cache size: 476,016 tokens': paste the log from the start of the server on, all of it"
+            "no start-up line of vLLM, SGLang or llama.cpp in this log; expected lines such as 'Model loading took "
+            "14.99 GiB' and 'GPU KV cache size: 476,016 tokens': paste the log from the start of the server on"
         )
     ranks = {rank for by_rank in found[engine].values() for rank in by_rank}
     return StartupLog(
@@ -65,7 +66,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _sizes_by_rank(engine: str, lines: list[str]) -> dict[str, dict[str, list[float]]]:
-    """Figure -> rank -> values in the order printed; of one figure only the first pattern that matches at all counts."""
+    """Figure -> rank -> values in the order printed; of one figure only the first pattern that matches counts."""
     found: dict[str, dict[str, list[float]]] = {}
     for size in SIZES[engine]:
         values: dict[str, list[float]] = defaultdict(list)

@@ -102,8 +102,8 @@ def test_a_vision_tower_is_loaded_with_the_first_stage(catalog: Catalog) -> None
 
 
 def test_large_matrices_take_whole_segments_of_the_allocator(catalog: Catalog) -> None:
-    # Qwen2.5-7B: qkv 31.5 MiB in 32, gate and up 259 in 260, down 129.5 in 130; the output's 24.5 leave 1.5 of 26, which
-    # is split off. 2 MiB a layer, 28 layers. Every log says 14.25 GiB: 7,615,616,512 × 2 B + 8 MiB rope + 56 MiB
+    # Qwen2.5-7B: qkv 31.5 MiB in 32, gate and up 259 in 260, down 129.5 in 130; the output's 24.5 leave 1.5 of 26,
+    # which is split off. 2 MiB a layer, 28 layers. Every log says 14.25 GiB: 7,615,616,512 × 2 B + 8 MiB rope + 56 MiB
     segments = estimate_memory(
         catalog, model="Qwen/Qwen2.5-7B-Instruct", gpu="h100-sxm", weight_dtype="bf16", max_model_len=8192
     ).weights_gib

@@ -24,7 +24,7 @@ def test_a_flag_that_the_log_does_not_state_is_named(catalog: Catalog) -> None:
     # Qwen2.5-7B of the same sweep at 95 %, its arguments cut off: 5 % of 79.19 GiB are missing from the pool
     cut = """\
 vLLM API server version 0.19.0
-Initializing a V1 LLM engine (v0.19.0) with config: model='Qwen/Qwen2.5-7B-Instruct', dtype=torch.bfloat16, max_seq_len=8192
+Initializing a V1 LLM engine (v0.19.0) with config: model='Qwen/Qwen2.5-7B-Instruct', max_seq_len=8192
 Model loading took 14.25 GiB memory and 4.2 seconds
 Available KV cache memory: 58.53 GiB
 GPU KV cache size: 1,096,000 tokens
@@ -42,8 +42,8 @@ def test_a_flag_that_is_stated_explains_nothing(catalog: Catalog) -> None:
 
 
 def test_the_card_and_its_size_may_come_from_the_log(catalog: Catalog) -> None:
-    compared = compare(read_log(V0), catalog, {"model": "Qwen/Qwen2.5-1.5B-Instruct", "gpu": "t4", "weight_dtype": "fp16",
-                                              "engine_version": "0.7"})  # fmt: skip
+    asked = {"model": "Qwen/Qwen2.5-1.5B-Instruct", "gpu": "t4", "weight_dtype": "fp16", "engine_version": "0.7"}
+    compared = compare(read_log(V0), catalog, asked)
     assert compared.question["gpu_memory_gib"] == 14.56
     by_name = {line.name: line for line in compared.lines}
     assert by_name["kv_cache_gib"].predicted == pytest.approx(2.36, abs=0.05)
