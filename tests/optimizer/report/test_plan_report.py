@@ -42,7 +42,8 @@ def layout(**changes: Any) -> Layout:
     """One server of 8 H100 at $19.20/h that runs two replicas of one GPU."""
     memory = GroupMemory(
         budget_gib=72.8, weights_gib=15.4, activation_gib=2.2, non_torch_gib=0.3, cuda_graph_gib=0.9, kv_cache_gib=54.0,
-        margin_gib=0.4, kv_cache_tokens=353_000, kv_bytes_per_token=163_840.0, max_concurrency=86.2, typical_concurrency=321.0,
+        margin_gib=0.4, kv_cache_tokens=353_000, kv_bytes_per_token=163_840.0, max_concurrency=86.2,
+        typical_concurrency=321.0,
     )  # fmt: skip
     group = ReplicaGroup(
         offer="h100", gpu="h100-sxm", gpus_per_replica=1, replicas=2, model="Qwen/Qwen3-14B", weight_dtype="fp8",
