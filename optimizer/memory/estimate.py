@@ -17,6 +17,7 @@ from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
 from optimizer.memory.stages import parts_of, stages_of
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
+from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 
@@ -50,6 +51,7 @@ def replica_memory(
         parts=parts_of(configurations.model),
         weight_formats=configurations.weight_formats,
         kv_formats=configurations.kv_formats,
+        bits=bits_by_role(configurations.model, configurations.weight_formats),
         weight_format=configurations.weight_format,
         kv_format=configurations.kv_format,
         tp=configurations.tp,

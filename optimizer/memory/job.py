@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import Gpu, KvFormat, Model, WeightFormat
+from catalog.schema import Gpu, KvFormat, Model, TensorRole, WeightFormat
 from catalog.schema.engine import BatchDefaults, EngineRules
 from optimizer.memory.stages import ModelParts, Stage
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -44,6 +45,8 @@ class Job:
     parts: ModelParts
     weight_formats: tuple[WeightFormat, ...]
     kv_formats: tuple[KvFormat, ...]
+    bits: Mapping[TensorRole, FloatArray]
+    """Role -> bits per weight, scales included, in each of the weight formats."""
     weight_format: IntArray
     kv_format: IntArray
     tp: IntArray

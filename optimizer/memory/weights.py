@@ -33,7 +33,7 @@ def weight_bytes(
     `embedding_on_host` leaves out an embedding that is not also the output matrix; `separate_lm_head` stores tied ones
     twice.
     """
-    bits = np.array([_bits(job.model, fmt, stage) for fmt in job.weight_formats])[job.weight_format]  # [n, kinds]
+    bits = np.stack([job.bits[kind.role] for kind in stage.kinds], axis=1)[job.weight_format]  # [n, kinds]
     per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
     if embedding_on_host and not job.model.tied_embeddings:
         per_rank = per_rank * np.array([kind.role is not TensorRole.EMBEDDING for kind in stage.kinds])
@@ -65,7 +65,7 @@ def _segment_rests(job: Job, stage: Stage) -> FloatArray:
     """[n] unused ends of the segments that hold the layers' large matrices."""
     total = np.zeros(len(job.tp))
     for matrix, times in stage.matrices:
-        by_format = np.array([_packed_bits(job.model, fmt, matrix.role) for fmt in job.weight_formats])
+        by_format = _packed_bits(job.bits[matrix.role])
         ranks = job.tp * job.dp if matrix.split is Split.EXPERTS else job.tp
         parameters = matrix.parameters / (1 if matrix.split is Split.REPLICATED else ranks)
         if matrix.kv_heads:
@@ -74,10 +74,9 @@ def _segment_rests(job: Job, stage: Stage) -> FloatArray:
     return total
 
 
-def _packed_bits(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
+def _packed_bits(bits: FloatArray) -> FloatArray:
     """Bits per weight without scales, which lie in tensors of their own: 16, 8 or 4."""
-    bits = bits_of(model, weight_format, role)
-    return max(bits // _PACKED_STEP_BITS * _PACKED_STEP_BITS, _PACKED_STEP_BITS)
+    return np.maximum(bits // _PACKED_STEP_BITS * _PACKED_STEP_BITS, _PACKED_STEP_BITS)
 
 
 def effective_format(model: Model, weight_format: WeightFormat) -> str:
@@ -86,12 +85,12 @@ def effective_format(model: Model, weight_format: WeightFormat) -> str:
     return published if published and published == _MEANS_CHECKPOINT.get(weight_format.id) else weight_format.id
 
 
-def _bits(model: Model, weight_format: WeightFormat, stage: Stage) -> list[float]:
-    """Bits per weight of every kind in the stage."""
-    return [bits_of(model, weight_format, kind.role) for kind in stage.kinds]
+def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict[TensorRole, FloatArray]:
+    """Role -> [formats] bits per weight, scales included."""
+    return {role: np.array([_bits_of(model, fmt, role) for fmt in weight_formats]) for role in TensorRole}
 
 
-def bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
+def _bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
     """Bits per weight, scales included; a published checkpoint keeps some roles whole, or has experts of its own."""
     checkpoint = model.checkpoint
     if effective_format(model, weight_format) == checkpoint.weight_format:
