@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Engine, Gpu, KvFormat, Model, WeightFormat
+from catalog.units import BITS_PER_BYTE
+from optimizer.scenario import Offer
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 StringArray = NDArray[np.str_]
+
+
+class Links(NamedTuple):
+    """What an offer says of the links among a replica's cards."""
+
+    domain_gpus: int | None
+    """GPUs that the fast link joins; None = as the card has it."""
+    between_servers: bool
+    """Pipeline stages hand over from server to server."""
+    network_gb_per_s: float | None
+    """Between servers; None = as the calibration takes it, or not used."""
+
+
+def links_on(offer: Offer, *, between_servers: bool) -> Links:
+    """The links among the cards of a replica on that offer, inside a server or over several."""
+    network = offer.network_gbit_per_s if between_servers else None
+    return Links(offer.link_domain_gpus, between_servers, None if network is None else network / BITS_PER_BYTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,8 @@ class Configurations:
     pp: IntArray  # [n]
     dp: IntArray  # [n] attention data parallelism inside the replica
     ep: IntArray  # [n] 1 = experts are tensor-sharded
+    links: tuple[Links | None, ...] = field(default=(), kw_only=True)
+    """Of each of `gpus` on its offer; None, or no links at all = judged by the card alone."""
 
     def __len__(self) -> int:
         return len(self.gpu)
@@ -50,12 +72,30 @@ class Configurations:
         """[n] GPUs of one pipeline stage, which never leave a server: tp · dp."""
         return self.tp * self.dp
 
+    @property
+    def links_of_cards(self) -> tuple[Links | None, ...]:
+        """For each of `gpus`."""
+        return self.links or (None,) * len(self.gpus)
+
+    @property
+    def fast_link_gpus(self) -> IntArray:
+        """[n] GPUs that the card's fast link joins; 0 where it has none."""
+        joined = [
+            0
+            if gpu.link_gb_per_s is None
+            else links.domain_gpus
+            if links and links.domain_gpus
+            else gpu.link_domain_gpus
+            for gpu, links in zip(self.gpus, self.links_of_cards, strict=True)
+        ]
+        return np.array(joined, np.int64)[self.gpu]
+
     def take(self, rows: IntArray | BoolArray) -> Configurations:
         """The chosen rows, in that order."""
         columns = (self.gpu, self.weight_format, self.kv_format, self.tp, self.pp, self.dp, self.ep)
         return Configurations(
             self.model, self.engine, self.engine_version, self.gpus, self.weight_formats, self.kv_formats,
-            *(column[rows] for column in columns),
+            *(column[rows] for column in columns), links=self.links,
         )  # fmt: skip
 
 
@@ -71,10 +111,21 @@ def one_configuration(
     pp: int = 1,
     dp: int = 1,
     ep: int = 1,
+    links: Links | None = None,
 ) -> Configurations:
     """A single configuration, for the questions that are asked one at a time."""
     zero = np.zeros(1, np.int64)
     degrees = (np.array([degree], np.int64) for degree in (tp, pp, dp, ep))
     return Configurations(
-        model, engine, engine_version, (gpu,), (weight_format,), (kv_format,), zero, zero, zero, *degrees
+        model,
+        engine,
+        engine_version,
+        (gpu,),
+        (weight_format,),
+        (kv_format,),
+        zero,
+        zero,
+        zero,
+        *degrees,
+        links=(links,),
     )

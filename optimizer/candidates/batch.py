@@ -18,7 +18,7 @@ from optimizer.candidates.spec import ReplicaSpec
 from optimizer.memory import REASONS, replica_memory
 from optimizer.performance import TokenMix, replica_performance
 from optimizer.scenario import Target, Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, StringArray
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, StringArray
 
 CONTEXT_BLOCK_TOKENS = 16
 """max_model_len is rounded up to whole KV blocks of this size (vLLM's default block)."""
@@ -38,6 +38,12 @@ class Rated:
     def card(self) -> StringArray:
         """[n] id of the GPU."""
         return np.array([gpu.id for gpu in self.configurations.gpus])[self.configurations.gpu]
+
+    @property
+    def places(self) -> tuple[tuple[str, Links | None], ...]:
+        """For each of the configurations' cards its id and what joins it to others."""
+        c = self.configurations
+        return tuple((gpu.id, links) for gpu, links in zip(c.gpus, c.links_of_cards, strict=True))
 
     @property
     def choice(self) -> StringArray:
@@ -61,6 +67,7 @@ class Rated:
             ep=int(c.ep[row]),
             max_batch_size=int(self.max_batch_size[row]),
             max_model_len=self.max_model_len,
+            links=c.links_of_cards[c.gpu[row]],
             limit=self.limit[row],
         )
 

@@ -14,7 +14,7 @@ from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
 from optimizer.candidates.prune import Rows, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
-from optimizer.serving_config import FloatArray, IntArray, StringArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
 
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
@@ -73,9 +73,7 @@ def _predicted(
     gpus = np.concatenate([rated.configurations.gpus_per_replica for rated in found])
     card = np.concatenate([rated.card for rated in found])
     stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
-    holds = np.stack(
-        [(card == offer.gpu) & server_holds(offer.gpus_per_server, stage, gpus) for offer in offers], axis=1
-    )
+    holds = _holds(found, offers, stage, gpus)
     if prune:
         choice = np.concatenate([rated.choice for rated in found])
         alone = _alone(workload, rate_rps, max_utilization)
@@ -94,6 +92,20 @@ def _predicted(
         rejected=dict(+rejected),
         nearest_ms=nearest_ms,
     )
+
+
+def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpus: IntArray) -> BoolArray:
+    """[n, S] whether an offer has a place for the replica, joined as the replica was rated."""
+    number = {place: i for i, place in enumerate(dict.fromkeys(place for rated in found for place in rated.places))}
+    place = np.concatenate(
+        [np.array([number[p] for p in rated.places], np.int64)[rated.configurations.gpu] for rated in found]
+    )
+    columns = []
+    for offer in offers:
+        inside, across = (number[offer.gpu, links_on(offer, between_servers=many)] for many in (False, True))
+        joined = place == np.where(gpus > offer.gpus_per_server, across, inside)
+        columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
+    return np.stack(columns, axis=1)
 
 
 def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from catalog import Catalog
 from catalog.architecture import Architecture, architecture_of
-from catalog.schema import Gpu, KvFormat, Model, WeightFormat
+from catalog.schema import KvFormat, Model, WeightFormat
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Workload
-from optimizer.serving_config import BoolArray, Configurations, IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray, Links, links_on
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
@@ -30,11 +30,12 @@ def enumerate_configurations(
     """
     model, engine = catalog.models[model_id], catalog.engines[engine_id]
     architecture = architecture_of(model)
-    gpus = tuple(catalog.gpus[gpu] for gpu in dict.fromkeys(offer.gpu for offer in offers))
+    places = _places(offers)
+    gpus = tuple(catalog.gpus[gpu] for gpu, _ in places)
     weights = _weight_formats(workload, catalog, model)
     kv = _kv_formats(workload, catalog)
     degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
-    holds = _held(offers, gpus, degrees)
+    holds = _held(offers, places, degrees)
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
@@ -48,7 +49,9 @@ def enumerate_configurations(
     keep = accepted & supported
     g, w, k, d = g[keep], w[keep], k[keep], d[keep]
     tp, pp, dp, ep = degrees[d].T
-    return Configurations(model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep)
+    return Configurations(
+        model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep, links=tuple(links for _, links in places)
+    )
 
 
 def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus: ArrayLike) -> BoolArray:
@@ -61,13 +64,21 @@ def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus
     return result
 
 
-def _held(offers: Sequence[Offer], gpus: Sequence[Gpu], degrees: IntArray) -> BoolArray:
-    """[cards, degrees] whether some offer of the card has a place."""
+def _places(offers: Sequence[Offer]) -> tuple[tuple[str, Links], ...]:
+    """Cards as the offers join them, each once: on one server, and over several where a pipeline may need these."""
+    return tuple(dict.fromkeys((o.gpu, links_on(o, between_servers=many)) for o in offers for many in (False, True)))
+
+
+def _held(offers: Sequence[Offer], places: Sequence[tuple[str, Links]], degrees: IntArray) -> BoolArray:
+    """[places, degrees] whether some offer of the card, joined so, has room."""
     tp, pp, dp, _ = degrees.T
-    held = np.zeros((len(gpus), len(degrees)), bool)
-    for g, gpu in enumerate(gpus):
-        for size in {offer.gpus_per_server for offer in offers if offer.gpu == gpu.id}:
-            held[g] |= server_holds(size, tp * dp, tp * dp * pp)
+    stage, replica = tp * dp, tp * dp * pp
+    held = np.zeros((len(places), len(degrees)), bool)
+    for offer in offers:
+        room = server_holds(offer.gpus_per_server, stage, replica)
+        over_several = replica > offer.gpus_per_server
+        for many, rows in ((False, room & ~over_several), (True, room & over_several)):
+            held[places.index((offer.gpu, links_on(offer, between_servers=many)))] |= rows
     return held
 
 

@@ -44,7 +44,7 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
     model, engine = catalog.models[str(spec.model)], catalog.engines[str(spec.engine)]
     weights, kv = catalog.formats[str(spec.weight_dtype)], catalog.kv_formats[str(spec.kv_cache_dtype)]
     degrees = {name: int(getattr(spec, name)) for name in ("tp", "pp", "dp", "ep")}
-    one = one_configuration(model, engine, None, catalog.gpus[spec.gpu], weights, kv, **degrees)
+    one = one_configuration(model, engine, None, catalog.gpus[spec.gpu], weights, kv, **degrees, links=spec.links)
     mix = token_mix(workload)
     memory = replica_memory(
         one,

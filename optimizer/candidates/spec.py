@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import FloatArray, IntArray, Links
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class ReplicaSpec:
     ep: int | None = None
     max_batch_size: int | None = None
     max_model_len: int | None = None
+    links: Links | None = None
     limit: str | None = None
     """What keeps the batch from growing: a latency target, `memory` or `max_batch_size`."""
 

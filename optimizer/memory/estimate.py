@@ -161,8 +161,7 @@ def _answer(
 
 def _fast_link(configurations: Configurations) -> BoolArray:
     """[n] the card has a link of its own, and it joins all tensor-parallel ranks."""
-    joined = [gpu.link_domain_gpus if gpu.link_gb_per_s is not None else 0 for gpu in configurations.gpus]
-    linked: BoolArray = configurations.tp <= np.array(joined)[configurations.gpu]
+    linked: BoolArray = configurations.tp <= configurations.fast_link_gpus
     return linked
 
 

@@ -125,16 +125,22 @@ def output_held_fraction(configurations: Configurations, calibration: Calibratio
 
 
 def links_of(configurations: Configurations, calibration: Calibration) -> tuple[IntArray, IntArray]:
-    """[n] indices into LINKS, as far as the card alone can tell: among the ranks of a stage, and between stages."""
-    gpus = configurations.gpus
-    fast = np.array([g.link_domain_gpus if g.link_gb_per_s is not None else 1 for g in gpus])[configurations.gpu]
+    """[n] indices into LINKS: among the ranks of a stage, which never leave a server, and between stages.
+
+    Without an offer the size of a server is taken from card and calibration.
+    """
+    fast = np.maximum(configurations.fast_link_gpus, 1)
     server = np.maximum(fast, calibration.server_gpus)
+    links = configurations.links_of_cards
+    widest = np.array([PCIE if one and not one.between_servers else NETWORK for one in links])[configurations.gpu]
+    least = np.array([NETWORK if one and one.between_servers else FAST for one in links])[configurations.gpu]
+    of_stage = np.array([PCIE if one else NETWORK for one in links])[configurations.gpu]
     replica = configurations.gpus_per_replica
     within_stage, within_replica = (
         np.where(ranks <= fast, FAST, np.where(ranks <= server, PCIE, NETWORK))
         for ranks in (replica // configurations.pp, replica)
     )
-    return within_stage, within_replica
+    return np.minimum(within_stage, of_stage), np.clip(within_replica, least, widest)
 
 
 class _Rank:
@@ -146,7 +152,7 @@ class _Rank:
             degree.astype(np.float64) for degree in (configurations.tp, configurations.pp, configurations.dp)
         )
         self.of_format, self.of_gpu = configurations.weight_format, configurations.gpu
-        self.gpus = configurations.gpus
+        self.gpus, self.links = configurations.gpus, configurations.links_of_cards
         self.head_share = np.maximum(1.0 / self.tp, 1.0 / tables.kv_heads)
         self.bandwidth_gb_per_s = self._of_cards([gpu.memory_bandwidth_gb_per_s for gpu in self.gpus])
         quantized, plain = compute_rates(configurations)
@@ -196,7 +202,8 @@ class _Rank:
     def link_gb_per_s(self, links: IntArray, calibration: Calibration) -> FloatArray:
         pcie = self._of_cards([gpu.pcie_gb_per_s for gpu in self.gpus])
         fast = self._of_cards([gpu.link_gb_per_s or gpu.pcie_gb_per_s for gpu in self.gpus])
-        return np.choose(links, [fast, pcie, np.full_like(pcie, calibration.network_gb_per_s)])
+        network = self._of_cards([(one and one.network_gb_per_s) or calibration.network_gb_per_s for one in self.links])
+        return np.choose(links, [fast, pcie, network])
 
 
 def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArray]:

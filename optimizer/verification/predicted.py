@@ -12,7 +12,7 @@ from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, replica_memory
 from optimizer.performance import ReplicaPerformance, TokenMix, replica_performance
 from optimizer.scenario import Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
-from optimizer.serving_config import Configurations
+from optimizer.serving_config import Configurations, Links, links_on
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
@@ -89,11 +89,12 @@ def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
 
 def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configurations:
     catalog, first = claims.catalog, groups[0]
-    gpus = list(dict.fromkeys(group.gpu for group in groups))
+    places = [(group.gpu, _links(group, claims)) for group in groups]
+    gpus = list(dict.fromkeys(places))
     weights = list(dict.fromkeys(str(group.weight_dtype) for group in groups))
     caches = list(dict.fromkeys(str(group.kv_cache_dtype) for group in groups))
     columns = (
-        [gpus.index(group.gpu) for group in groups],
+        [gpus.index(place) for place in places],
         [weights.index(str(group.weight_dtype)) for group in groups],
         [caches.index(str(group.kv_cache_dtype)) for group in groups],
         *([getattr(group, degree) for group in groups] for degree in ("tp", "pp", "dp", "ep")),
@@ -102,11 +103,20 @@ def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configuration
         catalog.models[str(first.model)],
         catalog.engines[str(first.engine)],
         first.engine_version,
-        tuple(catalog.gpus[gpu] for gpu in gpus),
+        tuple(catalog.gpus[gpu] for gpu, _ in gpus),
         tuple(catalog.formats[name] for name in weights),
         tuple(catalog.kv_formats[name] for name in caches),
         *(np.array(column, np.int64) for column in columns),
+        links=tuple(links for _, links in gpus),
     )
+
+
+def _links(group: ReplicaGroup, claims: Claims) -> Links | None:
+    """What joins the group's cards; an offer that is not there is reported elsewhere."""
+    offer = claims.scenario.inventory.get(group.offer)
+    if offer is None:
+        return None
+    return links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server)
 
 
 def _mix(workload: Workload) -> TokenMix:
