@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
@@ -167,11 +166,3 @@ def test_two_t4_do_not_serve_qwen3_14b_in_sixteen_bit_but_do_in_eight_and_four(c
     assert estimate(catalog, **t4, weight_dtype="int8").fits
     assert estimate(catalog, **t4, weight_dtype="awq-int4").fits
     assert estimate(catalog, gpu="t4", weight_dtype="awq-int4").fits  # one is enough
-
-
-def test_a_hundred_thousand_configurations_take_well_under_a_second(catalog: Catalog) -> None:
-    ways = all_ways(catalog, "google/gemma-3-27b-it", "vllm", 100_000)
-    replica_memory(ways, max_model_len=8192)
-    start = time.perf_counter()
-    replica_memory(ways, max_model_len=8192)
-    assert time.perf_counter() - start < 1.0  # 0.15 s alone on one core; the bound allows for a busy machine
