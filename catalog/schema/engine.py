@@ -119,6 +119,8 @@ class EngineRules(Entry):
     """CUDA context and libraries of one GPU, taken before the engine measures anything."""
     context_fast_link_gib: NonNegative
     """The same with communication over the cards' own link set up."""
+    unified_host_gib: NonNegative = 0.0
+    """What host and operating system hold of a memory that they share with the GPU."""
 
 
 class NonTorch(Entry):
@@ -147,7 +149,8 @@ class VllmActivation(Entry):
     tokens · top-k · (max(width, hidden) + max(2 · width, hidden)) · 2 B."""
     moe_workspace_not_formats: tuple[str, ...] = ()
     vision_gib: NonNegative
-    """Of a model with a vision tower: encoder cache and dummy images."""
+    """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
+    tokens · hidden · 2 B that holds them."""
 
 
 class VllmGraphs(Entry):

@@ -11,6 +11,7 @@ from catalog.schema import Model, TensorRole, WeightFormat
 from catalog.schema.engine import EngineRules, ExpertPadding
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
+from optimizer.memory.extras import adapter_bytes
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
 from optimizer.serving_config import FloatArray
@@ -45,7 +46,7 @@ def weight_bytes(
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
     if separate_lm_head and job.model.tied_embeddings and stage.last:
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
-    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes
+    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes + adapter_bytes(job, stage)
     if rules.keeps_latent_projections:
         held = held + _latent_projection_bytes(job, stage)
     return held + _segment_rests(job, stage) if rules.counts_segments else held

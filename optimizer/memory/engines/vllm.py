@@ -92,8 +92,9 @@ class Vllm:
             logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
             sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
             peak = np.maximum(layer, np.where(self._skips_sampler(job), 0.0, sampler))
-        vision = rules.vision_gib if job.model.vision_parameters and stage.first else 0.0
-        return (peak + workspace) / GIB + rules.constant_gib + vision
+        if job.model.vision_parameters and stage.first and rules.vision_gib:
+            return (peak + workspace + hidden) / GIB + rules.constant_gib + rules.vision_gib  # the encoder cache
+        return (peak + workspace) / GIB + rules.constant_gib
 
     def _skips_sampler(self, job: Job) -> BoolArray:
         if self.rules.sampler_profiled_when_chunked:
