@@ -111,8 +111,9 @@ class EngineRules(Entry):
     law: LawRules
     expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
     """By weight format."""
-    counts_segments: bool = False
-    """Weights are what PyTorch's allocator hands out: large tensors take whole segments."""
+    counts_segments: Literal["no", "allocated", "reserved"] = "no"
+    """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
+    (ends that it does not split off), or as the card misses it (every end)."""
     keeps_latent_projections: bool = False
     """Latent attention keeps the up-projections a second time, shaped for decoding."""
     context_gib: NonNegative
@@ -243,7 +244,6 @@ class SglangRules(EngineRules):
     max_num_seqs: PositiveInt
     load_overhead_gib: NonNegative
     """Counted into the weights by `mem usage`, workspaces of libraries that load with them."""
-    load_overhead_parallel_gib: NonNegative
 
 
 class TrtllmRules(EngineRules):

@@ -50,10 +50,11 @@ def matrices_of(model: Model, layers: Iterable[Layer]) -> Counter[Matrix]:
     return counted
 
 
-def segment_rest_bytes(size_bytes: FloatArray) -> FloatArray:
-    """Unused bytes that stay with tensors of these sizes."""
+def segment_rest_bytes(size_bytes: FloatArray, reserved: bool) -> FloatArray:
+    """Bytes of their segments that tensors of these sizes leave unused: all that is reserved, or what stays theirs."""
     rest = np.ceil(size_bytes / _SEGMENT_BYTES) * _SEGMENT_BYTES - size_bytes
-    return np.where((size_bytes >= _SMALLEST_BYTES) & (rest <= _KEPT_BYTES), rest, 0.0)
+    kept = rest <= (_SEGMENT_BYTES if reserved else _KEPT_BYTES)
+    return np.where((size_bytes >= _SMALLEST_BYTES) & kept, rest, 0.0)
 
 
 def _layer_matrices(model: Model, layer: Layer) -> Iterator[Matrix]:
