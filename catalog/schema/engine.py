@@ -183,6 +183,8 @@ class VllmRules(EngineRules):
     """Ascending by tp."""
     non_torch_pipeline_gib: NonNegative
     """With tp 1 and several stages."""
+    non_torch_rocm_gib: NonNegative = 0.0
+    """More of it on AMD cards."""
     graphs: VllmGraphs
     checks_free_memory: bool
     """Refuses to start when less than the budget is free."""

@@ -68,6 +68,7 @@ def replica_memory(
         utilization_fraction=settings.utilization_fraction,
         enforce_eager=enforce_eager,
         unified=np.array([gpu.unified_memory for gpu in configurations.gpus])[configurations.gpu],
+        rocm=np.array([gpu.vendor == "AMD" for gpu in configurations.gpus])[configurations.gpu],
         max_loras=max_loras,
         lora_rank=lora_rank,
     )

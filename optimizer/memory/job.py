@@ -63,6 +63,8 @@ class Job:
     enforce_eager: bool
     unified: BoolArray
     """Host and GPU share one memory."""
+    rocm: BoolArray
+    """An AMD card."""
     max_loras: int = 0
     """Adapters held at once."""
     lora_rank: int = 0

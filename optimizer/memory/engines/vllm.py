@@ -118,7 +118,8 @@ class Vllm:
         for row in rules.non_torch:
             gib = np.where(job.fast_link, row.fast_link_gib, row.pcie_gib)
             non_torch = np.where(job.tp * job.dp >= row.from_tp, gib, non_torch)
-        return np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
+        non_torch = np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
+        return non_torch + np.where(job.rocm, rules.non_torch_rocm_gib, 0.0)
 
     def _graphs_gib(self, job: Job, stage: Stage) -> FloatArray:
         rules = self.rules.graphs

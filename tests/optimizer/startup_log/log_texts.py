@@ -1,4 +1,4 @@
-# ruff: noqa: E501  # lines as engines print them
+# lines as engines print them
 """Start-up logs in the engines' own words, with the figures of public logs."""
 
 from __future__ import annotations
