@@ -99,7 +99,14 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/formulation.md", "docs/glossary.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/formulation.md",
+    "docs/glossary.md",
+    "docs/memory.md",
+)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -107,3 +114,12 @@ def test_links_between_documents_lead_somewhere(name: str) -> None:
     document = ROOT / name
     links = LINK.findall(document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_list_of_what_logs_show_names_tests_that_exist() -> None:
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "memory.md").read_text(encoding="utf-8"))
+    sources = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "optimizer" / "memory").glob("*.py")
+    )
+    assert len(named) >= 15
+    assert [name for name in named if f"def {name}(" not in sources] == []

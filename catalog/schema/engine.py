@@ -111,14 +111,17 @@ class EngineRules(Entry):
     law: LawRules
     expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
     """By weight format."""
-    counts_segments: bool = False
-    """Weights are what PyTorch's allocator hands out: large tensors take whole segments."""
+    counts_segments: Literal["no", "allocated", "reserved"] = "no"
+    """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
+    (ends that it does not split off), or as the card misses it (every end)."""
     keeps_latent_projections: bool = False
     """Latent attention keeps the up-projections a second time, shaped for decoding."""
     context_gib: NonNegative
     """CUDA context and libraries of one GPU, taken before the engine measures anything."""
     context_fast_link_gib: NonNegative
     """The same with communication over the cards' own link set up."""
+    unified_host_gib: NonNegative = 0.0
+    """What host and operating system hold of a memory that they share with the GPU."""
 
 
 class NonTorch(Entry):
@@ -147,7 +150,8 @@ class VllmActivation(Entry):
     tokens · top-k · (max(width, hidden) + max(2 · width, hidden)) · 2 B."""
     moe_workspace_not_formats: tuple[str, ...] = ()
     vision_gib: NonNegative
-    """Of a model with a vision tower: encoder cache and dummy images."""
+    """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
+    tokens · hidden · 2 B that holds them."""
 
 
 class VllmGraphs(Entry):
@@ -179,6 +183,8 @@ class VllmRules(EngineRules):
     """Ascending by tp."""
     non_torch_pipeline_gib: NonNegative
     """With tp 1 and several stages."""
+    non_torch_rocm_gib: NonNegative = 0.0
+    """More of it on AMD cards."""
     graphs: VllmGraphs
     checks_free_memory: bool
     """Refuses to start when less than the budget is free."""
@@ -240,7 +246,6 @@ class SglangRules(EngineRules):
     max_num_seqs: PositiveInt
     load_overhead_gib: NonNegative
     """Counted into the weights by `mem usage`, workspaces of libraries that load with them."""
-    load_overhead_parallel_gib: NonNegative
 
 
 class TrtllmRules(EngineRules):

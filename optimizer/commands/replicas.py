@@ -42,6 +42,9 @@ def replica(function: Function) -> Function:
 @click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="[default: the engine's]")
 @click.option("--gpu-memory", "gpu_memory_gib", type=Amount("size", "MEMORY_GIB"), help="Override the card's: 22GiB.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
+@click.option("--speculative", type=click.Choice(("mtp", "eagle")), help="Load a head that drafts tokens.")
+@click.option("--max-loras", type=click.IntRange(0), default=0, show_default=True, help="Adapters held at once.")
+@click.option("--lora-rank", type=click.IntRange(1), default=16, show_default=True, help="Rank of the adapters.")
 def memory(model: str | None, gpu: str | None, gpus: str | None, fits: bool, log: str | None, **question: Any) -> None:
     """Say what fills each GPU and what would fit.
 

@@ -35,6 +35,10 @@ class Matrix(NamedTuple):
     kv_parameters: int = 0
     """Further ones, divided by key/value head."""
     kv_heads: int = 0
+    by_rows: bool = False
+    """Divided by its inputs: the output of attention, the way down of a dense feed-forward part."""
+    slices: int = 0
+    """Matrices that are one here and have adapters of their own; 0 = takes none."""
 
 
 def matrices_of(model: Model, layers: Iterable[Layer]) -> Counter[Matrix]:
@@ -46,10 +50,11 @@ def matrices_of(model: Model, layers: Iterable[Layer]) -> Counter[Matrix]:
     return counted
 
 
-def segment_rest_bytes(size_bytes: FloatArray) -> FloatArray:
-    """Unused bytes that stay with tensors of these sizes."""
+def segment_rest_bytes(size_bytes: FloatArray, reserved: bool) -> FloatArray:
+    """Bytes of their segments that tensors of these sizes leave unused: all that is reserved, or what stays theirs."""
     rest = np.ceil(size_bytes / _SEGMENT_BYTES) * _SEGMENT_BYTES - size_bytes
-    return np.where((size_bytes >= _SMALLEST_BYTES) & (rest <= _KEPT_BYTES), rest, 0.0)
+    kept = rest <= (_SEGMENT_BYTES if reserved else _KEPT_BYTES)
+    return np.where((size_bytes >= _SMALLEST_BYTES) & kept, rest, 0.0)
 
 
 def _layer_matrices(model: Model, layer: Layer) -> Iterator[Matrix]:
@@ -69,8 +74,8 @@ def _fused_attention(tensors: list[Tensor], kv_heads: int) -> Iterator[Matrix]:
     """Query (with its gate), key and value in one matrix, the output in another."""
     query, key_value, output, *others = tensors
     gate = sum(tensor.parameters for tensor in others if tensor.split is Split.TP)
-    yield Matrix(query.role, Split.TP, query.parameters + gate, key_value.parameters, kv_heads)
-    yield Matrix(output.role, Split.TP, output.parameters)
+    yield Matrix(query.role, Split.TP, query.parameters + gate, key_value.parameters, kv_heads, slices=3)
+    yield Matrix(output.role, Split.TP, output.parameters, by_rows=True)
 
 
 def _up_and_down(model: Model, tensor: Tensor) -> Iterator[Matrix]:
@@ -78,5 +83,6 @@ def _up_and_down(model: Model, tensor: Tensor) -> Iterator[Matrix]:
     part = model.mlp if tensor.role is TensorRole.MLP and model.mlp is not None else model.moe
     gated = part is None or part.gated
     down = tensor.parameters // (3 if gated else 2)
-    yield Matrix(tensor.role, tensor.split, tensor.parameters - down)
-    yield Matrix(tensor.role, tensor.split, down)
+    adapted = tensor.role is TensorRole.MLP and tensor.split is Split.TP
+    yield Matrix(tensor.role, tensor.split, tensor.parameters - down, slices=(2 if gated else 1) if adapted else 0)
+    yield Matrix(tensor.role, tensor.split, down, by_rows=adapted)

@@ -30,14 +30,16 @@ def replica_memory(
     gpu_memory_utilization: float | None = None,
     gpu_memory_gib: float | None = None,
     enforce_eager: bool = False,
+    max_loras: int = 0,
+    lora_rank: int = 16,
     with_margin: bool = False,
 ) -> ReplicaMemory:
     """Memory of n replicas of one model on one engine; None = the engine version's own default.
 
     `max_model_len` None is the model's maximum. `gpu_memory_utilization` is the engine's own fraction whatever it calls
     it (mem_fraction_static, free_gpu_memory_fraction) and never carries over between engines. `gpu_memory_gib`
-    overrides the visible memory of every card. `with_margin` lets only that fit which fits even where the prediction
-    is off by its margin, as a plan must; the reason is then "margin".
+    overrides the visible memory of every card. `max_loras` adapters of `lora_rank` are held at once. `with_margin` lets
+    only that fit which fits even where the prediction is off by its margin, as a plan must; the reason: "margin".
     """
     n = len(configurations)
     rules = _rules(configurations)
@@ -65,6 +67,10 @@ def replica_memory(
         max_num_batched_tokens=settings.max_num_batched_tokens,
         utilization_fraction=settings.utilization_fraction,
         enforce_eager=enforce_eager,
+        unified=np.array([gpu.unified_memory for gpu in configurations.gpus])[configurations.gpu],
+        rocm=np.array([gpu.vendor == "AMD" for gpu in configurations.gpus])[configurations.gpu],
+        max_loras=max_loras,
+        lora_rank=lora_rank,
     )
     sized = _limiting_rank(job, engine)
     of_parts = plus_minus_gib(rules, sized)

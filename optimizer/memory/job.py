@@ -61,6 +61,13 @@ class Job:
     max_num_batched_tokens: IntArray
     utilization_fraction: FloatArray
     enforce_eager: bool
+    unified: BoolArray
+    """Host and GPU share one memory."""
+    rocm: BoolArray
+    """An AMD card."""
+    max_loras: int = 0
+    """Adapters held at once."""
+    lora_rank: int = 0
 
     def take(self, rows: IntArray) -> Job:
         """The chosen rows, in that order."""
@@ -143,7 +150,8 @@ class EngineMemory(Protocol):
 def context_gib(job: Job, rules: EngineRules) -> FloatArray:
     """[n] memory that is taken before the engine measures anything."""
     several = job.tp * job.dp * job.pp > 1
-    return np.where(several & job.fast_link, rules.context_fast_link_gib, rules.context_gib)
+    context = np.where(several & job.fast_link, rules.context_fast_link_gib, rules.context_gib)
+    return context + np.where(job.unified, rules.unified_host_gib, 0.0)
 
 
 def by_card(configurations: Configurations, values: list[Any]) -> NDArray[Any]:

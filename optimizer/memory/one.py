@@ -5,6 +5,7 @@ from __future__ import annotations
 from catalog.errors import InputError
 from catalog.loader import Catalog
 from optimizer.memory.estimate import replica_memory
+from optimizer.memory.extras import Speculative, with_draft
 from optimizer.memory.reasons import REASONS, SENTENCES
 from optimizer.memory.result import MemoryEstimate, ReplicaMemory
 from optimizer.serving_config import Configurations, one_configuration
@@ -29,19 +30,25 @@ def estimate_memory(
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
     enforce_eager: bool = False,
+    speculative: Speculative | None = None,
+    max_loras: int = 0,
+    lora_rank: int = 16,
 ) -> MemoryEstimate:
     """Memory of one replica as the engine would count it, per GPU, of the rank that limits.
 
     None = the engine version's own default (max_model_len: the model's maximum). InputError for an unknown id and for a
-    number that cannot be; an unlawful configuration is an answer, `fits=False` with its reason.
+    number that cannot be; an unlawful configuration is an answer, `fits=False` with its reason. `speculative` loads a
+    head that drafts tokens, `max_loras` keeps slots for adapters of `lora_rank`.
     """
     _check_numbers(
         positive={"tp": tp, "pp": pp, "dp": dp, "ep": ep, "max_model_len": max_model_len, "max_num_seqs": max_num_seqs,
-                  "max_num_batched_tokens": max_num_batched_tokens, "gpu_memory_gib": gpu_memory_gib},
+                  "max_num_batched_tokens": max_num_batched_tokens, "gpu_memory_gib": gpu_memory_gib,
+                  "max_loras": max_loras or None, "lora_rank": lora_rank},
         fractions={"gpu_memory_utilization": gpu_memory_utilization},
     )  # fmt: skip
+    network = catalog.find("model", model)
     configuration = one_configuration(
-        catalog.find("model", model),
+        network if speculative is None else with_draft(network, speculative),
         catalog.find("engine", engine),
         engine_version,
         catalog.find("gpu", gpu),
@@ -60,6 +67,8 @@ def estimate_memory(
         gpu_memory_utilization=gpu_memory_utilization,
         gpu_memory_gib=gpu_memory_gib,
         enforce_eager=enforce_eager,
+        max_loras=max_loras,
+        lora_rank=lora_rank,
     )
     length = configuration.model.max_context_tokens if max_model_len is None else max_model_len
     return MemoryEstimate.of(memory, 0, max_model_len=length, reason=reason_text(configuration, memory, 0, length))

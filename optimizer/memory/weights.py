@@ -11,6 +11,7 @@ from catalog.schema import Model, TensorRole, WeightFormat
 from catalog.schema.engine import EngineRules, ExpertPadding
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
+from optimizer.memory.extras import adapter_bytes
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
 from optimizer.serving_config import FloatArray
@@ -45,10 +46,12 @@ def weight_bytes(
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
     if separate_lm_head and job.model.tied_embeddings and stage.last:
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
-    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes
+    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes + adapter_bytes(job, stage)
     if rules.keeps_latent_projections:
         held = held + _latent_projection_bytes(job, stage)
-    return held + _segment_rests(job, stage) if rules.counts_segments else held
+    if rules.counts_segments != "no":
+        held = held + _segment_rests(job, stage, reserved=rules.counts_segments == "reserved")
+    return held
 
 
 def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
@@ -61,7 +64,7 @@ def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
     return copied
 
 
-def _segment_rests(job: Job, stage: Stage) -> FloatArray:
+def _segment_rests(job: Job, stage: Stage, *, reserved: bool) -> FloatArray:
     """[n] unused ends of the segments that hold the layers' large matrices."""
     total = np.zeros(len(job.tp))
     for matrix, times in stage.matrices:
@@ -70,7 +73,7 @@ def _segment_rests(job: Job, stage: Stage) -> FloatArray:
         parameters = matrix.parameters / (1 if matrix.split is Split.REPLICATED else ranks)
         if matrix.kv_heads:
             parameters = parameters + matrix.kv_parameters / np.minimum(job.tp, matrix.kv_heads)
-        total += times * segment_rest_bytes(parameters * by_format[job.weight_format] / BITS_PER_BYTE)
+        total += times * segment_rest_bytes(parameters * by_format[job.weight_format] / BITS_PER_BYTE, reserved)
     return total
 
 

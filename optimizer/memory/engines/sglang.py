@@ -50,11 +50,9 @@ class Sglang:
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""
         rules, formula = self.rules, self.rules.reserve_formula
-        several = job.tp * job.dp * job.pp > 1
         context = context_gib(job, rules)
         free_before = job.visible_gib - context
-        overhead = np.where(several, rules.load_overhead_parallel_gib, rules.load_overhead_gib)
-        weights = weight_bytes(job, stage, rules) / GIB + overhead
+        weights = weight_bytes(job, stage, rules) / GIB + rules.load_overhead_gib
         budget = free_before * job.utilization_fraction
         rest = budget - weights
         if rules.cache.state_pool_fraction is not None and any(c.kind == "state" for c in job.parts.classes):

@@ -92,8 +92,9 @@ class Vllm:
             logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
             sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
             peak = np.maximum(layer, np.where(self._skips_sampler(job), 0.0, sampler))
-        vision = rules.vision_gib if job.model.vision_parameters and stage.first else 0.0
-        return (peak + workspace) / GIB + rules.constant_gib + vision
+        if job.model.vision_parameters and stage.first and rules.vision_gib:
+            return (peak + workspace + hidden) / GIB + rules.constant_gib + rules.vision_gib  # the encoder cache
+        return (peak + workspace) / GIB + rules.constant_gib
 
     def _skips_sampler(self, job: Job) -> BoolArray:
         if self.rules.sampler_profiled_when_chunked:
@@ -117,7 +118,8 @@ class Vllm:
         for row in rules.non_torch:
             gib = np.where(job.fast_link, row.fast_link_gib, row.pcie_gib)
             non_torch = np.where(job.tp * job.dp >= row.from_tp, gib, non_torch)
-        return np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
+        non_torch = np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
+        return non_torch + np.where(job.rocm, rules.non_torch_rocm_gib, 0.0)
 
     def _graphs_gib(self, job: Job, stage: Stage) -> FloatArray:
         rules = self.rules.graphs

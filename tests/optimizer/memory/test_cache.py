@@ -113,3 +113,13 @@ def test_sglang_sets_part_of_the_pool_aside_for_states(catalog: Catalog) -> None
     assert estimate_.kv_bytes_per_token == 12 * 1024
     slots = (rest - estimate_.kv_cache_gib) * 2**30 / estimate_.state_bytes_per_sequence
     assert estimate_.max_concurrency <= slots * 1.0001
+
+
+def test_data_parallel_attention_does_not_shard_the_cache(catalog: Catalog) -> None:
+    # public log of Qwen3-Coder-480B on 8 H20 with dp 8: 62 layers × 8 heads × 128 × 2 × 2 B = 253,952 B on every GPU,
+    # so that one request of 262,144 tokens needs 62.00 GiB there ("62.00 GiB KV needed > 48.66 GiB")
+    shared = {"gpu": "h200-sxm", "weight_dtype": "fp8", "max_model_len": 262144}
+    dp = estimate(catalog, "Qwen/Qwen3-Coder-480B-A35B-Instruct", **shared, dp=8, ep=8)
+    tp = estimate(catalog, "Qwen/Qwen3-Coder-480B-A35B-Instruct", **shared, tp=8, ep=8)
+    assert (dp.kv_bytes_per_token, tp.kv_bytes_per_token) == (253_952, 253_952 / 8)
+    assert dp.kv_bytes_per_token * 262144 / 2**30 == pytest.approx(62.0)

@@ -92,6 +92,15 @@ def test_vllm_start_up_logs_are_met_within_two_percent(
         assert getattr(estimate, name) == close, (name, log)
 
 
+def test_amd_cards_hold_more_outside_the_allocator(catalog: Catalog) -> None:
+    # public log of vLLM 0.9 on an RX 7900 XTX: 23.98 × .90; weights .24; non_torch .53; act .49; kv 20.33 GiB
+    estimate = estimate_memory(
+        catalog, model="facebook/opt-125m", gpu="radeon-rx-7900-xtx", gpu_memory_gib=23.98, weight_dtype="fp16",
+        engine_version="0.9", gpu_memory_utilization=0.9, max_model_len=2048,
+    )  # fmt: skip
+    assert estimate.kv_cache_gib == pytest.approx(20.33, rel=0.005)
+
+
 def test_a_configuration_that_vllm_started_fits(catalog: Catalog) -> None:
     assert all(estimate_memory(catalog, **arguments).fits for arguments, _, _ in POOLS)
 
@@ -194,3 +203,48 @@ def test_llamacpp_keeps_windowed_layers_at_their_window(catalog: Catalog) -> Non
         max_model_len=131072,
     )  # fmt: skip
     assert estimate.kv_bytes_per_token * 262144 / 2**30 == pytest.approx(9.088, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "tp", "logged_gb"),
+    [
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", 1, 14.39),
+        ("Qwen/QwQ-32B", 4, 15.54),
+        ("meta-llama/Llama-3.1-8B-Instruct", 1, 15.11),
+        ("Qwen/Qwen3-14B", 4, 7.08),
+        ("Qwen/Qwen3-0.6B", 1, 1.20),
+    ],
+)
+def test_sglang_counts_as_weights_what_the_card_misses(catalog: Catalog, model: str, tp: int, logged_gb: float) -> None:
+    # `mem usage` of public logs of SGLang 0.4.2 to 0.4.6; QwQ-32B over 4: 3.5 MiB of segment ends in each of 64 layers
+    estimate = estimate_memory(catalog, model=model, tp=tp, gpu="h100-sxm", weight_dtype="bf16", engine="sglang")
+    assert estimate.weights_gib == pytest.approx(logged_gb, abs=0.08)
+
+
+def test_sglang_reserves_what_its_rule_of_thumb_says(catalog: Catalog) -> None:
+    # server_args.py, from 0.5: 512 + 1.5 × 8192 + 2 × 256 + 128 = 13,440 MiB of 81,090.56 -> 0.834
+    estimate = estimate_memory(
+        catalog, model="Qwen/Qwen3-8B", gpu="h100-sxm", gpu_memory_gib=79.19, weight_dtype="bf16", engine="sglang"
+    )
+    assert estimate.utilization_fraction == round((79.19 * 1024 - 13_440) / (79.19 * 1024), 3)
+
+
+def test_trtllm_never_takes_the_fraction_of_the_card(catalog: Catalog) -> None:
+    # https://nvidia.github.io/TensorRT-LLM/reference/memory.html: free_gpu_memory_fraction is of what is free then
+    half = estimate_memory(
+        catalog, model="Qwen/Qwen3-8B", gpu="h100-sxm", weight_dtype="bf16", engine="trtllm", gpu_memory_utilization=0.5
+    )
+    whole = estimate_memory(
+        catalog, model="Qwen/Qwen3-8B", gpu="h100-sxm", weight_dtype="bf16", engine="trtllm", gpu_memory_utilization=1.0
+    )
+    assert half.kv_cache_gib == pytest.approx(whole.kv_cache_gib / 2)
+    assert half.budget_gib == whole.budget_gib
+
+
+def test_llamacpp_caches_whole_contexts_of_models_whose_windows_it_ignores(catalog: Catalog) -> None:
+    # public log, Phi-3-mini-4k: 1536 MiB of 4096 cells × 32 layers × 6144 values × 2 B; its window of 2047 is not used
+    estimate = estimate_memory(
+        catalog, model="microsoft/Phi-3-mini-4k-instruct", gpu="rtx-3090", weight_dtype="gguf-q4_k_m",
+        engine="llamacpp", max_model_len=4096,
+    )  # fmt: skip
+    assert estimate.kv_bytes_per_token * 4096 / 2**20 == pytest.approx(1536)

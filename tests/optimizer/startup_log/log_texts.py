@@ -1,4 +1,4 @@
-# ruff: noqa: E501  # lines as engines print them
+# lines as engines print them
 """Start-up logs in the engines' own words, with the figures of public logs."""
 
 from __future__ import annotations
@@ -6,7 +6,8 @@ from __future__ import annotations
 # The figures of https://github.com/llm-d-incubation/llm-d-planner/pull/205, Llama-3.3-70B in FP8 on 4 H100, v0.19.0
 VLLM = """\
 (APIServer pid=1) INFO 04-02 12:00:00 [utils.py:328] vLLM API server version 0.19.0
-(APIServer pid=1) INFO 04-02 12:00:00 [utils.py:233] non-default args: {'model': 'RedHatAI/Llama-3.3-70B-Instruct-fp8-dynamic', \
+(APIServer pid=1) INFO 04-02 12:00:00 [utils.py:233] non-default args: \
+{'model': 'RedHatAI/Llama-3.3-70B-Instruct-fp8-dynamic', \
 'max_model_len': 8192, 'tensor_parallel_size': 4, 'gpu_memory_utilization': 0.95}
 (Worker_TP1 pid=22) INFO 04-02 12:01:00 [gpu_model_runner.py:4590] Model loading took 16.9 GiB memory and 20.2 seconds
 (Worker_TP0 pid=21) INFO 04-02 12:01:00 [gpu_model_runner.py:4590] Model loading took 16.96 GiB memory and 20.1 seconds
@@ -18,8 +19,8 @@ VLLM = """\
 """
 # public log of vLLM 0.7 on a T4
 V0 = """\
-INFO 02-10 11:00:00 worker.py:267] the current vLLM instance can use total_gpu_memory (14.56GiB) x gpu_memory_utilization \
-(0.50) = 7.28GiB
+INFO 02-10 11:00:00 worker.py:267] the current vLLM instance can use total_gpu_memory (14.56GiB) x \
+gpu_memory_utilization (0.50) = 7.28GiB
 INFO 02-10 11:00:00 worker.py:267] model weights take 2.89GiB; non_torch_memory takes 0.01GiB; PyTorch activation peak \
 memory takes 2.02GiB; the rest of the memory reserved for KV Cache is 2.36GiB.
 INFO 02-10 11:00:00 executor_base.py:111] # cuda blocks: 5519, # CPU blocks: 9362
@@ -27,8 +28,10 @@ INFO 02-10 11:00:00 executor_base.py:116] Maximum concurrency for 32768 tokens p
 """
 # public log of SGLang 0.4.3 on 4 L4
 SGLANG = """\
-[2025-03-07 10:00:00] server_args=ServerArgs(model_path='Qwen/QwQ-32B', tp_size=4, mem_fraction_static=0.85, quantization=None)
-[2025-03-07 10:01:00 TP2] Load weight end. type=Qwen2ForCausalLM, dtype=torch.bfloat16, avail mem=6.12 GB, mem usage=15.54 GB.
+[2025-03-07 10:00:00] server_args=ServerArgs(model_path='Qwen/QwQ-32B', tp_size=4, \
+mem_fraction_static=0.85, quantization=None)
+[2025-03-07 10:01:00 TP2] Load weight end. type=Qwen2ForCausalLM, dtype=torch.bfloat16, \
+avail mem=6.12 GB, mem usage=15.54 GB.
 [2025-03-07 10:01:00 TP0] KV Cache is allocated. #tokens: 46611, K size: 1.42 GB, V size: 1.42 GB
 [2025-03-07 10:01:00 TP3] KV Cache is allocated. #tokens: 46611, K size: 1.42 GB, V size: 1.42 GB
 """

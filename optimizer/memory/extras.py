@@ -1,0 +1,69 @@
+"""What is loaded beside a model: a head that drafts tokens ahead, adapters that are swapped a request at a time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from catalog.errors import InputError
+from catalog.schema import Model, TensorRole
+from catalog.schema.layers import expand_layers, parse_word
+from catalog.schema.model import LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
+from optimizer.memory.job import Job
+from optimizer.memory.stages import Stage
+from optimizer.serving_config import FloatArray
+
+Speculative = Literal["mtp", "eagle"]
+SPECULATIVE: tuple[Speculative, ...] = ("mtp", "eagle")
+ADAPTER_BYTES = 2.0
+"""Of one weight of an adapter: they are kept in the activation type."""
+
+
+@lru_cache(maxsize=64)
+def with_draft(model: Model, speculative: Speculative) -> Model:
+    """The model with its drafting layers behind the last one; embedding and output matrix are shared.
+
+    `mtp` takes the multi-token-prediction layers that the checkpoint has; `eagle` one dense layer of the model's own
+    sizes. Each reads the last hidden state beside the embedding of the next token through one matrix of its own, and
+    caches keys and values like any other layer (EAGLE on Llama-3.1-8B: 135,168 bytes a token instead of 131,072).
+    InputError where the model has no such layers.
+    """
+    words = expand_layers(model.layers)
+    attended = [word for word in words if parse_word(word).mixer in (*SOFTMAX_MIXERS, *LATENT_MIXERS)]
+    if speculative == "mtp" and not model.mtp_layers:
+        raise InputError(f"{model.id} has no layers for multi-token prediction (mtp_layers); use eagle or none")
+    if not attended or (speculative == "eagle" and (model.mlp is None or model.attention is None)):
+        raise InputError(f"{model.id} has no layer that a {speculative} head could be made of; leave speculative out")
+    layer = attended[-1] if speculative == "mtp" else "full/dense"
+    count = model.mtp_layers if speculative == "mtp" else 1
+    fuse = OtherTensor(
+        what=f"{speculative}: next embedding and last hidden state into one",
+        parameters_once=count * 2 * model.hidden_size**2,
+        role=TensorRole.NORM,
+    )
+    layers = " ".join([model.layers, *[layer] * count])
+    return Model.model_validate({**model.model_dump(), "layers": layers, "other_tensors": (*model.other_tensors, fuse)})
+
+
+def adapter_bytes(job: Job, stage: Stage) -> FloatArray:
+    """[n] slots for low-rank adapters on attention and dense matrices, kept free for `max_loras` at once.
+
+    Of a matrix divided by columns the down-projection is whole on every rank and the up-projection divided; of one
+    divided by rows the other way round (vllm/lora/layers/column_parallel_linear.py, row_parallel_linear.py).
+    """
+    total = np.zeros(len(job.tp))
+    if not job.max_loras:
+        return total
+    hidden = job.model.hidden_size
+    for matrix, times in stage.matrices:
+        width = (matrix.parameters + matrix.kv_parameters) / hidden
+        if matrix.by_rows:
+            values = hidden + width / job.tp
+        elif matrix.slices:
+            values = matrix.slices * hidden + width / job.tp
+        else:
+            continue  # experts and latent projections take no adapters here
+        total += times * job.lora_rank * values
+    return total * job.max_loras * ADAPTER_BYTES

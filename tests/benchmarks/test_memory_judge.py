@@ -1,0 +1,68 @@
+"""The judge of memory predictions: what it reads of a log, and that a log never teaches what it is judged by."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.memory.judge import predictions, same_source, verdicts
+from benchmarks.memory.read import Logged, read
+from benchmarks.memory.refit import lessons, refitted
+from catalog import Catalog
+from catalog.schema.engine import VllmRules
+
+RECORD: dict[str, Any] = {
+    # https://github.com/llm-d-incubation/llm-d-planner/blob/main/docs/empirical-vllm-memory-results.md
+    "id": "a", "source_url": "https://example.org/a", "engine": "vllm", "engine_version": "<=0.16 (doc)",
+    "model": "Qwen/Qwen3-0.6B", "quantization": "bf16", "gpu": "H100-80GB", "total_gpu_memory_gib": 79.18,
+    "tp": 1, "pp": 1, "gpu_memory_utilization": 0.9, "max_model_len": 16000, "weights_gib_per_gpu": 1.12,
+    "activation_peak_gib": 5.56, "non_torch_gib": 0.13, "kv_cache_gib_per_gpu": 64.45, "notes": "", "excerpt": "",
+}  # fmt: skip
+
+
+def logs(tmp_path: Path, catalog: Catalog, *records: dict[str, Any]) -> list[Logged]:
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return read(path, catalog)[0]
+
+
+def sampler_copies(catalog: Catalog) -> float:
+    rules = catalog.engines["vllm"].at("0.16").memory
+    assert isinstance(rules, VllmRules)
+    return rules.activation.sampler_copies
+
+
+def test_a_log_teaches_the_constants_it_shows(tmp_path: Path, catalog: Catalog) -> None:
+    taught = {lesson.key[0]: lesson.value for lesson in lessons(logs(tmp_path, catalog, RECORD), catalog)}
+    assert taught["non_torch fast 1"] == 0.13
+    assert taught["sampler"] == pytest.approx(9.57, abs=0.05)
+
+
+def test_what_is_fitted_is_what_the_lessons_say(tmp_path: Path, catalog: Catalog) -> None:
+    larger = {**RECORD, "activation_peak_gib": 1.1 * RECORD["activation_peak_gib"]}
+    taught = lessons(logs(tmp_path, catalog, larger), catalog)
+    assert sampler_copies(refitted(catalog, taught)) == pytest.approx(1.1 * sampler_copies(catalog), rel=0.01)
+    assert sampler_copies(refitted(catalog, [])) == sampler_copies(catalog)
+
+
+def test_no_log_is_predicted_by_what_its_own_source_said(tmp_path: Path, catalog: Catalog) -> None:
+    wrong = {**RECORD, "activation_peak_gib": 6.12}
+    other = {**RECORD, "id": "b", "source_url": "https://example.org/b"}
+    read_logs = logs(tmp_path, catalog, wrong, other)
+    known = lessons(read_logs, catalog)
+    by_id = {p.log.id: p for p in predictions(read_logs, catalog, known, same_source) if p.metric == "activation_gib"}
+    assert by_id["a"].predicted == pytest.approx(5.56, abs=0.05)  # taught by b alone
+    assert by_id["b"].predicted == pytest.approx(6.12, abs=0.05)  # taught by a alone
+
+
+def test_what_the_log_s_own_words_doubt_is_not_strict(tmp_path: Path, catalog: Catalog) -> None:
+    branch, silent = {**RECORD, "engine_version": "0.16.dev1"}, {**RECORD, "gpu_memory_utilization": None}
+    assert [bool(log.doubts) for log in logs(tmp_path, catalog, RECORD, branch, silent)] == [False, True, True]
+
+
+def test_facts_are_judged_by_what_was_said_of_them(tmp_path: Path, catalog: Catalog) -> None:
+    facts = logs(tmp_path, catalog, {**RECORD, "fits": True}, {**RECORD, "id": "b", "fits": False})
+    assert [verdict.right for verdict in verdicts(facts, catalog)] == [True, False]

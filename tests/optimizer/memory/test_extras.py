@@ -1,0 +1,74 @@
+"""What is loaded beside a model: drafting heads, adapters, vision towers, and a host that shares the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog import Catalog
+from catalog.errors import InputError
+from optimizer.memory import MemoryEstimate, estimate_memory
+
+GIB = 2**30
+
+
+def estimate(catalog: Catalog, **arguments: Any) -> MemoryEstimate:
+    defaults = {"model": "meta-llama/Llama-3.1-8B-Instruct", "gpu": "h100-sxm", "weight_dtype": "bf16",
+                "engine_version": "0.19.0", "max_model_len": 8192}  # fmt: skip
+    return estimate_memory(catalog, **(defaults | arguments))
+
+
+def test_an_eagle_head_adds_a_layer_to_weights_and_cache(catalog: Catalog) -> None:
+    # public log of vLLM 0.9.1 with EAGLE on Llama-3.1-8B: 51.63 GiB ÷ 410,128 tokens = 135,168 B = 33 layers × 4096
+    plain, drafted = estimate(catalog), estimate(catalog, speculative="eagle")
+    assert drafted.kv_bytes_per_token == 33 * 4096 == pytest.approx(51.63 * GIB / 410_128, rel=0.0002)
+    # One layer of 218,112,000 weights and 2 × 4096 × 4096 that join embedding and hidden state
+    added = drafted.weights_gib - plain.weights_gib
+    assert added == pytest.approx((218_112_000 + 2 * 4096**2) * 2 / GIB, rel=0.01)
+
+
+def test_multi_token_prediction_takes_the_layers_of_the_checkpoint(catalog: Catalog) -> None:
+    # Qwen3.8-27B: 16 full layers of 64 hold keys and values; with its MTP layer one more, 17 × 4 heads × 512 × 2 B
+    plain = estimate(
+        catalog, model="Qwen/Qwen3.8-27B", engine="llamacpp", weight_dtype="gguf-q4_k_m", engine_version=None
+    )
+    drafted = estimate(
+        catalog, model="Qwen/Qwen3.8-27B", engine="llamacpp", weight_dtype="gguf-q4_k_m", engine_version=None,
+        speculative="mtp",
+    )  # fmt: skip
+    assert (plain.kv_bytes_per_token, drafted.kv_bytes_per_token) == (16 * 4096, 17 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("model", "speculative"), [("Qwen/Qwen3-8B", "mtp"), ("deepseek-ai/DeepSeek-V2-Lite-Chat", "eagle")]
+)
+def test_a_model_without_such_layers_says_so(catalog: Catalog, model: str, speculative: str) -> None:
+    with pytest.raises(InputError, match="has no layer"):
+        estimate(catalog, model=model, speculative=speculative)
+
+
+def test_adapters_keep_their_slots_free(catalog: Catalog) -> None:
+    # Rank 16 on Llama-3.1-8B: a layer has qkv 3 × 4096 + 6144, output 4096 + 4096, gate and up 2 × 4096 + 28672, down
+    # 14336 + 4096: 81,920 values × 16 × 2 B × 32 layers = 80 MiB a slot
+    plain, adapted = estimate(catalog), estimate(catalog, max_loras=4, lora_rank=16)
+    assert adapted.weights_gib - plain.weights_gib == pytest.approx(4 * 81_920 * 16 * 2 * 32 / GIB)
+    # Over two ranks the halves on the divided side shrink: 12,288 + 3072, 4096 + 2048, 8192 + 14336, 4096 + 7168
+    split = estimate(catalog, tp=2, max_loras=4).weights_gib - estimate(catalog, tp=2).weights_gib
+    assert split == pytest.approx(4 * 55_296 * 16 * 2 * 32 / GIB)
+
+
+def test_a_vision_tower_keeps_a_cache_of_what_it_encoded(catalog: Catalog) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: Kimi-VL-A3B peaks at 2.92 GiB, 41.32 GiB are left
+    logged = estimate(catalog, model="moonshotai/Kimi-VL-A3B-Instruct", gpu_memory_utilization=0.95)
+    assert logged.activation_gib == pytest.approx(2.92, abs=0.05)
+    assert logged.kv_cache_gib == pytest.approx(41.32, rel=0.005)
+
+
+def test_a_host_that_shares_the_memory_leaves_less_free_at_start(catalog: Catalog) -> None:
+    spark = {"gpu": "dgx-spark-gb10", "model": "Qwen/Qwen3-8B", "engine_version": "0.25"}
+    # 119.7 GiB × 0.95 = 113.7 are asked for; 119.7 − 0.51 − 4 = 115.2 are free, 119.7 × 0.97 = 116.1 are not
+    assert estimate(catalog, **spark, gpu_memory_utilization=0.95).fits
+    assert estimate(catalog, **spark, gpu_memory_utilization=0.97).reason_key == "utilization"
+    discrete = {**spark, "gpu": "h200-sxm"}
+    assert estimate(catalog, **discrete, gpu_memory_utilization=0.97).fits
