@@ -54,7 +54,7 @@ def main(names: list[str]) -> int:
         peak_mb = statistics.median(run["peak_mb"] for run in runs)
         too_much = seconds > measurement.limit_s or peak_mb > LIMIT_MB
         over |= too_much
-        print(f"{name:11}{measurement.what:52}{seconds:7.3f} s{measurement.limit_s:7.1f} s{peak_mb:6.0f} MB"
+        print(f"{name:11}{measurement.what:52}{seconds:7.3f} s{measurement.limit_s:7.2f} s{peak_mb:6.0f} MB"
               f"{'   over' if too_much else ''}")  # fmt: skip
     print(f"Medians of {PROCESSES} fresh processes; limit of peak memory {LIMIT_MB} MB.")
     return int(over)
@@ -159,12 +159,38 @@ def evaluate_candidates() -> float:
     return time.perf_counter() - started
 
 
+def simulate_a_minute() -> float:
+    """CPU seconds of a simulated minute of one replica with 64 requests always in flight."""
+    import numpy as np
+
+    from catalog import load_catalog
+    from optimizer.memory import replica_memory
+    from optimizer.performance import TokenMix
+    from optimizer.serving_config import one_configuration
+    from optimizer.simulation import Requests, TokenSizes, closed_loop, simulated_replica
+
+    catalog = load_catalog()
+    one = one_configuration(
+        catalog.models["Qwen/Qwen3-14B"], catalog.engines["vllm"], None, catalog.gpus["h100-sxm"],
+        catalog.formats["bf16"], catalog.kv_formats["auto"],
+    )  # fmt: skip
+    mix = TokenMix(("all",), np.ones(1), np.array([1000.0]), np.array([250.0]), 0.0)
+    memory = replica_memory(one, max_model_len=8192, max_num_seqs=np.array([64]))
+    replica = simulated_replica(one, memory, mix, catalog.calibration, max_model_len=8192)
+    sizes = [TokenSizes(1000, 0.3, 250, 0.3)]
+    requests = Requests.drawn(np.zeros(2000), np.ones(1), sizes, 8192, np.random.default_rng(0))
+    started = time.process_time()
+    outcome = closed_loop(replica, requests, 64)
+    return (time.process_time() - started) / (outcome.elapsed_ms / 60_000)
+
+
 MEASUREMENTS = {
     "help": Measurement("gpuplan --help", 0.3, lambda: wall("--help")),
     "catalog": Measurement("load_catalog()", 0.3, load_the_catalog),
     "quickstart": Measurement("gpuplan solve scenarios/quickstart.yaml", 2.0, lambda: wall("solve", str(QUICKSTART))),
     "one": Measurement("load and optimize one workload, after import", 0.1, one_workload),
     "evaluate": Measurement("memory and performance of 100,000 candidates", 0.5, evaluate_candidates),
+    "simulate": Measurement("a simulated minute of a replica, 64 in flight", 0.05, simulate_a_minute),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
 }
 

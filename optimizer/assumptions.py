@@ -24,8 +24,8 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
     sources = ", ".join(sorted({group.source for group in groups}))
     share = f"{scenario.max_utilization_fraction:.0%}"
     yield (
-        f"rates and latencies are predicted ({sources}) for a replica at its full batch, which is later than at the "
-        f"{share} that is planned on; requests arrive at random (Poisson)"
+        f"rates and latencies are predicted ({sources}): the largest rate at which one replica holds its targets when "
+        f"requests arrive at random (Poisson), of which {share} is planned on; latencies are those at that rate"
     )
     converted = sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1})
     if converted:

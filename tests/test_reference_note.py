@@ -319,10 +319,12 @@ def test_technique_pipeline_parallelism_is_chosen_and_its_ends_weigh_more(catalo
 
 def test_technique_three_dimensions_and_experts_are_chosen_together(catalog: Catalog) -> None:
     """| data parallelism / 3D | 235B on 8–16 H100 |: replicas × tp × pp from one program, and ep beside them."""
-    free = only_group(plan_of(chat("Qwen3-235B-A22B", H100, weight_dtypes=["fp8"], requests="60/s"), catalog))
-    assert free.gpus_per_replica == (free.tp or 0) * (free.pp or 0) * (free.dp or 0)
-    assert free.replicas * free.gpus_per_replica > 8  # more than one server of eight
-    assert free.gpus_per_replica >= 4  # 220 GiB in FP8
+    free = plan_of(chat("Qwen3-235B-A22B", H100, weight_dtypes=["fp8"], requests="60/s"), catalog)
+    groups = free.workloads[0].replica_groups
+    assert sum(group.replicas * group.gpus_per_replica for group in groups) > 8  # more than one server of eight
+    for group in groups:
+        assert group.gpus_per_replica == (group.tp or 0) * (group.pp or 0) * (group.dp or 0)
+        assert group.gpus_per_replica >= 4  # 220 GiB in FP8
     held = chat("Qwen3-235B-A22B", H100, weight_dtypes=["fp8"], tp=[4], pp=[2], requests="12/s", max_batch_size=[128])
     group = only_group(plan_of(held, catalog))
     assert (group.tp, group.pp, group.gpus_per_replica) == (4, 2, 8)

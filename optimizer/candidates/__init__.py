@@ -1,7 +1,8 @@
 """Every lawful way to run one replica of each workload, with its figures, as arrays."""
 
+from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 
-__all__ = ["Candidates", "ReplicaFigures", "ReplicaSpec", "build_candidates", "replica_figures"]
+__all__ = ["Candidates", "ReplicaFigures", "ReplicaSpec", "build_candidates", "replica_figures", "token_mix"]

@@ -14,7 +14,7 @@ from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import Latency, ReplicaPerformance, Statistic, replica_performance
+from optimizer.performance import Latency, RatedReplicas, Statistic, bands_at, rated_replicas
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, FloatArray, one_configuration
 
@@ -23,7 +23,7 @@ STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
 
 @dataclass(frozen=True, slots=True)
 class ReplicaFigures:
-    """Predicted figures of one replica at full load; latencies are those of the worst class it serves."""
+    """Predicted figures of one replica at its capacity; latencies are those of the worst class it serves."""
 
     ttft_ms: dict[str, float]
     tpot_ms: dict[str, float]
@@ -52,23 +52,26 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
         max_num_seqs=np.array([spec.max_batch_size], np.int64),
         with_margin=True,
     )
-    concurrency = np.array([spec.max_batch_size], float)
-    performance = replica_performance(one, memory, mix, concurrency, catalog.calibration)
-    served = _served(performance, workload)
+    batch = np.array([spec.max_batch_size], float)
+    served = np.array([not spec.serves or name in spec.serves for name in mix.names])
+    performance = rated_replicas(
+        one, memory, mix, batch, workload.planned_targets, served[None, :], catalog.calibration
+    )
+    bands = bands_at(one, batch, catalog.calibration)
     mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))
     return ReplicaFigures(
         ttft_ms=_worst(performance, "ttft", served),
         tpot_ms=_worst(performance, "tpot", served),
         e2e_ms=_worst(performance, "e2e", served),
-        ttft_interval_ms=_interval(performance.ttft_interval_ms, served),
-        tpot_interval_ms=_interval(performance.tpot_interval_ms, served),
+        ttft_interval_ms=_interval(bands.ttft, performance.statistic("ttft", "mean"), served),
+        tpot_interval_ms=_interval(bands.tpot, performance.statistic("tpot", "mean"), served),
         quality_fraction=quality_fraction(weights, kv, model),
         memory=_group_memory(memory, mean_tokens),
         max_num_batched_tokens=int(memory.max_num_batched_tokens[0]),
         gpu_memory_utilization=float(memory.utilization_fraction[0]),
         engine_version=_version(engine, catalog.calibration),
         source=catalog.calibration.id,
-        extrapolated=bool(performance.extrapolated[0]),
+        extrapolated=bool(bands.extrapolated[0]),
     )
 
 
@@ -78,23 +81,15 @@ def _version(engine: Engine, calibration: Calibration) -> str:
     return max((engine.versions[-1].since, *changes), key=version_key)
 
 
-def _served(performance: ReplicaPerformance, workload: Workload) -> BoolArray:
-    """[R] classes that the replica serves within every target."""
-    served: BoolArray = performance.rate_rps[0] > 0
-    for target in workload.targets:
-        served = served & (performance.statistic(target.metric, target.statistic)[0] <= target.limit_ms)
-    return served
-
-
-def _worst(performance: ReplicaPerformance, metric: Latency, served: BoolArray) -> dict[str, float]:
+def _worst(performance: RatedReplicas, metric: Latency, served: BoolArray) -> dict[str, float]:
     """Every statistic of a latency in ms, of the class that fares worst among those served."""
     return {name: float(performance.statistic(metric, name)[0, served].max()) for name in STATISTICS}
 
 
-def _interval(bounds: FloatArray, served: BoolArray) -> tuple[float, float]:
-    """The 80 % interval of the mean, from bounds [2, 1, R], of the class that fares worst."""
-    low, high = bounds
-    return float(low[0, served].max()), float(high[0, served].max())
+def _interval(band: FloatArray, mean_ms: FloatArray, served: BoolArray) -> tuple[float, float]:
+    """The 80 % interval of the mean [1, R], from a band [2, 1], of the class that fares worst."""
+    low, high = (band[:, 0] * mean_ms[0, served].max()).tolist()
+    return low, high
 
 
 def _group_memory(memory: ReplicaMemory, mean_tokens: float) -> GroupMemory:

@@ -26,7 +26,9 @@ class ReplicaSpec:
     max_model_len: int | None = None
     links: Links | None = None
     limit: str | None = None
-    """What keeps the batch from growing: a latency target, `memory` or `max_batch_size`."""
+    """What keeps batch and load from growing: a latency target, `memory` or `max_batch_size`."""
+    serves: tuple[str, ...] = ()
+    """The request classes that hold their targets there, where some do not; () = all do."""
 
     @property
     def choice(self) -> str:
@@ -41,7 +43,9 @@ class ReplicaSpec:
         degrees = [
             f"{name}{n}" for name, n in (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep)) if n != 1
         ]
-        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *degrees, f"b{self.max_batch_size}"])
+        served = (f"for {','.join(self.serves)}",) if self.serves else ()
+        batch = f"b{self.max_batch_size}"
+        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *degrees, batch, *served])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,39 @@
 """Latency and throughput of replicas: a calibrated analytical model, vectorised over configurations."""
 
+from optimizer.performance.capacity import (
+    LOAD_STEPS,
+    RatedReplicas,
+    bands_at,
+    largest_load,
+    open_replicas,
+    rated_replicas,
+)
 from optimizer.performance.estimate import PerformanceEstimate, estimate_performance
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.replica import (
     LIMITS,
-    Latency,
     PerformanceModel,
     ReplicaPerformance,
-    Statistic,
+    capacity_of,
     replica_performance,
 )
+from optimizer.performance.words import Latency, Statistic
 
 __all__ = [
     "LIMITS",
+    "LOAD_STEPS",
     "Latency",
     "PerformanceEstimate",
     "PerformanceModel",
+    "RatedReplicas",
     "ReplicaPerformance",
     "Statistic",
     "TokenMix",
+    "bands_at",
+    "capacity_of",
     "estimate_performance",
+    "largest_load",
+    "open_replicas",
+    "rated_replicas",
     "replica_performance",
 ]

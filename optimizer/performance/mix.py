@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,10 @@ class TokenMix:
     output_tokens: FloatArray  # [R]
     prefix_hit_fraction: float
     """Of the input, found in the prefix cache and not computed again."""
+    input_sigma: FloatArray = field(default_factory=lambda: np.zeros(1))
+    """[R] or [1] standard deviation of the logarithm of the input within a class; 0 = all alike."""
+    output_sigma: FloatArray = field(default_factory=lambda: np.zeros(1))
+    """[R] or [1] of the output."""
 
     @property
     def resident_share(self) -> FloatArray:
@@ -28,19 +32,25 @@ class TokenMix:
         return resident
 
     @property
+    def resident_output_tokens(self) -> FloatArray:
+        """[R] mean output of the sequences decoding at any moment: by length, so that long ones count more."""
+        weighted: FloatArray = self.output_tokens * np.exp(self.output_sigma**2)
+        return weighted
+
+    @property
     def decode_steps(self) -> float:
         """Steps after the first token, of the mean request; at least one."""
         return max(float(self.share @ (self.output_tokens - 1.0)), 1.0)
 
     def resident_tokens(self, output_held_fraction: float) -> float:
         """Tokens that a running sequence holds on average, when that part of its output counts."""
-        return float(self.resident_share @ (self.input_tokens + output_held_fraction * self.output_tokens))
+        return float(self.resident_share @ (self.input_tokens + output_held_fraction * self.resident_output_tokens))
 
     def attended_tokens(self, limit: float) -> float:
         """Context tokens that a decoding sequence attends to on average, at most `limit` of them."""
-        first, last = self.input_tokens, self.input_tokens + self.output_tokens
+        first, last = self.input_tokens, self.input_tokens + self.resident_output_tokens
         grown = _sum_of_minimum(last, limit) - _sum_of_minimum(first, limit)
-        return float(self.resident_share @ (grown / self.output_tokens))
+        return float(self.resident_share @ (grown / self.resident_output_tokens))
 
     @property
     def computed_tokens(self) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from optimizer.serving_config import BoolArray, Configurations, FloatArray
 
 LIMITS = ("concurrency", "memory", "max_num_seqs")
 """What keeps the batch from growing: the requests there are, the KV cache, the engine's flag."""
-
-Latency = Literal["ttft", "tpot", "e2e"]
-Statistic = Literal["mean", "p50", "p90", "p95", "p99"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,6 @@ class ReplicaPerformance:
     def extrapolated(self) -> BoolArray:
         """[n] outside what the calibration was fitted on."""
         return self.bands.extrapolated
-
-    def statistic(self, metric: Latency, statistic: Statistic) -> FloatArray:
-        """[n, R] ms: the mean, or a percentile over requests as its usual multiple."""
-        mean: FloatArray = {"ttft": self.ttft_ms, "tpot": self.tpot_ms, "e2e": self.e2e_ms}[metric]
-        if statistic == "mean":
-            return mean
-        multiple: float = getattr(self.calibration.percentiles[metric], statistic)
-        return mean * multiple
 
 
 class PerformanceModel(Protocol):

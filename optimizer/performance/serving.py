@@ -66,7 +66,7 @@ def closed_loop(
     others = running - 1.0
     launch, own_tokens = prefill(work, c)
     mean_tokens = own_tokens @ work.share
-    delay = mean_tokens * c.prefill_interference * _share_of_ranks(work, c)
+    delay = mean_tokens * c.prefill_interference * share_of_ranks(work, c)
     waited = mean_tokens / work.pp * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
     sharing = others
     for _ in range(ROUNDS):
@@ -97,7 +97,7 @@ def closed_loop(
     )
 
 
-def _share_of_ranks(work: Work, constants: RowConstants) -> FloatArray:
+def share_of_ranks(work: Work, constants: RowConstants) -> FloatArray:
     """Part of the replica that one prefill occupies: a stage, and an attention rank that the others then wait for."""
     uneven = np.where(work.dp > 1.0, 1.0 + constants.data_parallel_imbalance, 1.0)
     share: FloatArray = uneven / (work.dp * work.pp)

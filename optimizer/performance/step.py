@@ -48,13 +48,9 @@ def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepP
         sequences * work.dense_compute_ms / c.compute_efficiency
         + microbatch * work.expert_compute_ms / c.expert_compute_efficiency
     )
-    kv = _either(
-        sequences * work.kv_read_ms / c.kv_read_efficiency,
-        sequences * work.attention_compute_ms / c.attention_efficiency,
-    )
     return StepParts(
         weights=weights,
-        kv=kv,
+        kv=sequences * attention_step(work, c),
         compute=_either(weights, products) - weights,
         all_reduce=work.all_reduce_hops * c.all_reduce_ms + sequences * work.all_reduce_link_ms / c.link_efficiency,
         all_to_all=work.all_to_alls * c.all_to_all_ms + microbatch * work.all_to_all_link_ms / c.link_efficiency,
@@ -65,6 +61,13 @@ def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepP
         + work.latent_layers * c.latent_layer_ms
         + work.recurrent_layers * c.recurrent_layer_ms,
         per_sequence=batch / work.dp * c.sequence_ms,
+    )
+
+
+def attention_step(work: Work, constants: RowConstants) -> FloatArray:
+    """[n] ms by which a sequence of an attention rank lengthens a step: its KV cache and states, or arithmetic."""
+    return _either(
+        work.kv_read_ms / constants.kv_read_efficiency, work.attention_compute_ms / constants.attention_efficiency
     )
 
 

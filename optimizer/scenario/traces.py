@@ -35,9 +35,7 @@ class TraceError(ValueError):
 
 def trace_statistics(path: Path) -> dict[str, object]:
     """Count, mean rate and token sizes of a trace, as they stand in a normalised scenario."""
-    if not path.is_file():
-        raise TraceError("this is not a file" if path.exists() else "no such file")
-    table = _table(_lines(path))
+    table = read_trace(path)
     arrived_at_s = table[:, 0]
     span_s = float(arrived_at_s.max() - arrived_at_s.min()) if len(table) else 0.0
     if span_s <= 0:
@@ -48,6 +46,13 @@ def trace_statistics(path: Path) -> dict[str, object]:
         "input_tokens": _sizes(table[:, 1]),
         "output_tokens": _sizes(table[:, 2]),
     }
+
+
+def read_trace(path: Path) -> NDArray[np.float64]:
+    """[n, 3]: arrived_at in seconds, input and output tokens of each request; TraceError for a wrong file."""
+    if not path.is_file():
+        raise TraceError("this is not a file" if path.exists() else "no such file")
+    return _table(_lines(path))
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -38,6 +38,10 @@ class RequestClass:
     """Mean."""
     output_tokens: float
     """Mean."""
+    input_sigma: float = 0.0
+    """Standard deviation of the logarithm of the input; 0 = all alike."""
+    output_sigma: float = 0.0
+    """Of the output."""
 
 
 class TokenSize(Part):
@@ -157,6 +161,11 @@ class ObservedTokens(Part):
     p50_tokens: TokenStatistic = Field(alias="p50")
     p95_tokens: TokenStatistic = Field(alias="p95")
     p99_tokens: TokenStatistic = Field(alias="p99")
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithm of the log-normal through the median and the 95th percentile."""
+        return math.log(self.p95_tokens / self.p50_tokens) / _Z95 if self.p95_tokens > self.p50_tokens > 0 else 0.0
 
 
 class Trace(Part):

@@ -26,7 +26,7 @@ from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import FACTOR, NUMBER, PER_PERIOD, RATE, RATIO
 from optimizer.scenario.targets import Target, Targets
-from optimizer.scenario.traffic import Percent, RequestClass, Requests, TokenSize, Trace, TrafficClass
+from optimizer.scenario.traffic import ObservedTokens, Percent, RequestClass, Requests, TokenSize, Trace, TrafficClass
 from optimizer.scenario.words import did_you_mean, shown
 
 SINGLE_CLASS = "all"
@@ -109,6 +109,8 @@ class WorkloadFields(Part):
     """Numbers of concurrent sequences to choose from; default: all."""
     max_gpus_per_replica: Annotated[int, Count(at_most=_MOST_GPUS)] = 16
     """Largest replica to consider; default 16."""
+    margin_fraction: Annotated[float, Measured(RATIO, at_least=0, at_most=0.95)] = Field(default=0.0, alias="margin")
+    """Part of every latency target that predictions must stay below it, such as `10%`; `solve --validate` raises it."""
     single_format: Annotated[bool, Flag()] = True
     """One weight format for the whole workload; default true."""
     priority: Annotated[int, Count(at_least=0)] = DEFAULT_PRIORITY
@@ -145,6 +147,7 @@ class Workload(WorkloadFields):
         yield from self._shares_sum_to_one()
         yield from self._context_is_possible(surroundings)
         yield from self._measured_classes_exist(surroundings)
+        yield from self._margin_is_on_predictions()
         yield from self._periods_match(surroundings)
 
     @cached_property
@@ -152,13 +155,13 @@ class Workload(WorkloadFields):
         """Kinds of requests with their mean sizes; a workload without classes has one, named `all`."""
         if self.classes is not None:
             return tuple(
-                RequestClass(name, kind.share_fraction, kind.input_tokens.mean_tokens, kind.output_tokens.mean_tokens)
+                _request_class(name, kind.share_fraction, kind.input_tokens, kind.output_tokens)
                 for name, kind in self.classes.items()
             )
         sizes = self.trace or self
         assert sizes.input_tokens is not None
         assert sizes.output_tokens is not None
-        return (RequestClass(SINGLE_CLASS, 1.0, sizes.input_tokens.mean_tokens, sizes.output_tokens.mean_tokens),)
+        return (_request_class(SINGLE_CLASS, 1.0, sizes.input_tokens, sizes.output_tokens),)
 
     @property
     def mean_rps(self) -> float:
@@ -175,6 +178,11 @@ class Workload(WorkloadFields):
     def demand_rps(self) -> float:
         """Requests per second that capacity must hold: mean × peak."""
         return self.mean_rps * self.peak_factor
+
+    @property
+    def planned_targets(self) -> tuple[Target, ...]:
+        """The targets that predictions must hold: less the margin."""
+        return tuple(t._replace(limit_ms=t.limit_ms * (1.0 - self.margin_fraction)) for t in self.targets)
 
     @property
     def typical_longest_tokens(self) -> int:
@@ -229,12 +237,22 @@ class Workload(WorkloadFields):
                     message = f"unknown request class {shown(name)}{hint}"
                     yield problem(message, "measured", index, "requests_per_s", name, at_key=True)
 
+    def _margin_is_on_predictions(self) -> Iterator[InitErrorDetails]:
+        if self.measured is not None and self.margin_fraction:
+            yield problem("a margin is for predicted latencies; these replicas were measured", "margin", at_key=True)
+
     def _periods_match(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         periods, rates = surroundings.periods, self.requests_per_period_rps
         if periods is not None and rates is not None and len(rates) != periods:
             yield problem(
                 f"one rate for each of the {periods} periods is expected; these are {len(rates)}", "requests_per_period"
             )
+
+
+def _request_class(
+    name: str, share_fraction: float, inputs: TokenSize | ObservedTokens, outputs: TokenSize | ObservedTokens
+) -> RequestClass:
+    return RequestClass(name, share_fraction, inputs.mean_tokens, outputs.mean_tokens, inputs.sigma, outputs.sigma)
 
 
 def _one_way_to_give_sizes(keys: frozenset[str]) -> Iterator[InitErrorDetails]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from optimizer.layout import GroupMemory, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, replica_memory
-from optimizer.performance import ReplicaPerformance, TokenMix, replica_performance
+from optimizer.performance import RatedReplicas, TokenMix, bands_at, rated_replicas
+from optimizer.performance.bands import Bands
 from optimizer.scenario import Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
 from optimizer.serving_config import Configurations, Links, links_on
@@ -38,7 +39,8 @@ class Row:
     workload: Workload
     mix: TokenMix
     memory: ReplicaMemory
-    performance: ReplicaPerformance
+    performance: RatedReplicas
+    bands: Bands
     row: int
 
     def latency_ms(self, metric: Metric, statistic: Statistic) -> list[float]:
@@ -58,11 +60,11 @@ def predicted(claims: Claims) -> Iterator[str]:
 
 
 def _batches(claims: Claims) -> Iterator[list[Named]]:
-    """Predicted groups that name only what the catalog has; those alike in requests, model and start go together."""
+    """Predicted groups that name only what the catalog has; those alike in all but card and formats go together."""
     batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
-            requests = (workload.request_classes, workload.prefix_hit_fraction)
+            requests = (workload.request_classes, workload.prefix_hit_fraction, workload.planned_targets)
             start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
             key = (*requests, group.model, group.engine, group.engine_version, *start)
             batches.setdefault(key, []).append(Named(name, workload, group))
@@ -82,9 +84,14 @@ def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
         with_margin=True,
     )
     mix = _mix(first.workload)
-    performance = replica_performance(configurations, memory, mix, sequences.astype(float), claims.catalog.calibration)
+    served = np.array([[named.group.rate_rps.get(name, 0.0) > 0 for name in mix.names] for named in batch])
+    places, calibration = sequences.astype(float), claims.catalog.calibration
+    performance = rated_replicas(
+        configurations, memory, mix, places, first.workload.planned_targets, served, calibration
+    )
+    bands = bands_at(configurations, places, calibration)
     for row, named in enumerate(batch):
-        yield Row(named.name, named.group, named.workload, mix, memory, performance, row)
+        yield Row(named.name, named.group, named.workload, mix, memory, performance, bands, row)
 
 
 def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configurations:
@@ -127,6 +134,8 @@ def _mix(workload: Workload) -> TokenMix:
         input_tokens=np.array([one.input_tokens for one in classes]),
         output_tokens=np.array([one.output_tokens for one in classes]),
         prefix_hit_fraction=workload.prefix_hit_fraction,
+        input_sigma=np.array([one.input_sigma for one in classes]),
+        output_sigma=np.array([one.output_sigma for one in classes]),
     )
 
 
@@ -151,7 +160,7 @@ def _memory(row: Row) -> Iterator[str]:
 
 def _rates(row: Row) -> Iterator[str]:
     """A class whose own target is missed has rate 0; every other what the performance model gives."""
-    targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in row.workload.targets]
+    targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in row.workload.planned_targets]
     rates = row.performance.rate_rps[row.row].tolist()
     for position, one in enumerate(row.mix.names):
         claimed = row.group.rate_rps.get(one, 0.0)
@@ -183,11 +192,12 @@ def _latencies(row: Row) -> Iterator[str]:
             true = max(latency[position] for position in served)
             if not agree(claimed[statistic], true):
                 yield f"{row.name}: {metric}_ms {statistic} is {number(claimed[statistic])}, computed {number(true)}"
-    for name, bounds in (("ttft", row.performance.ttft_interval_ms), ("tpot", row.performance.tpot_interval_ms)):
-        interval = getattr(row.group, f"{name}_interval_ms")
-        low, high = (max(bounds[end][row.row, served].tolist()) for end in (0, 1))
+    for metric, band in (("ttft", row.bands.ttft), ("tpot", row.bands.tpot)):
+        interval = getattr(row.group, f"{metric}_interval_ms")
+        mean_ms = max(latency for i, latency in enumerate(row.latency_ms(metric, "mean")) if i in served)
+        low, high = (mean_ms * band[:, row.row]).tolist()
         if interval is None or not (agree(interval[0], low) and agree(interval[1], high)):
-            yield f"{row.name}: {name}_interval_ms is {interval}, computed {number(low)} to {number(high)}"
+            yield f"{row.name}: {metric}_interval_ms is {interval}, computed {number(low)} to {number(high)}"
 
 
 def _words(row: Row, calibration: str) -> Iterator[str]:

@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from catalog import load_catalog
 from catalog.schema import Gpu, WeightFormat
 from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import LIMITS, ReplicaPerformance, TokenMix, estimate_performance, replica_performance
+from optimizer.performance import (
+    LIMITS,
+    ReplicaPerformance,
+    TokenMix,
+    estimate_performance,
+    open_replicas,
+    replica_performance,
+)
 from optimizer.performance.work import output_held_fraction
+from optimizer.scenario.targets import METRICS
 from optimizer.serving_config import Configurations, FloatArray, one_configuration
 
 MODELS = (
@@ -111,13 +119,17 @@ def test_the_batch_is_what_there_is_what_memory_holds_or_what_the_flag_allows(mo
 
 @pytest.mark.parametrize("model", MODELS)
 def test_percentiles_are_ordered_and_surround_the_mean(model: str) -> None:
-    _, found = predict(many(model, "vllm"), CLASSES, 32.0)
-    for metric in ("ttft", "tpot", "e2e"):
-        p50, p90, p95, p99 = (found.statistic(metric, statistic) for statistic in ("p50", "p90", "p95", "p99"))
-        assert (p50 <= p90).all()
-        assert (p90 <= p95).all()
-        assert (p95 <= p99).all()
-        assert (found.statistic(metric, "mean") <= p99).all()
+    configurations = many(model, "vllm")
+    memory, _ = predict(configurations, CLASSES, 32.0)
+    places = np.full(len(configurations), 32.0)
+    for load in (0.01, 0.5, 0.9):
+        at = open_replicas(configurations, memory, CLASSES, places, CATALOG.calibration).at(load * places)
+        for metric in METRICS:
+            p50, p90, p95, p99 = (at.statistic(metric, statistic) for statistic in ("p50", "p90", "p95", "p99"))
+            assert (p50 <= p90).all()
+            assert (p90 <= p95).all()
+            assert (p95 <= p99).all()
+            assert (at.statistic(metric, "mean") <= p99 * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "llamacpp"])

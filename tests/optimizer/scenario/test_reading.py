@@ -230,7 +230,10 @@ def test_a_scenario_file_may_lie_anywhere_and_its_paths_start_there(tmp_path: Pa
     )
     chat: Workload = load_scenario(file, catalog).workloads["chat"]
     assert chat.mean_rps == pytest.approx(0.1)
-    assert chat.request_classes == (RequestClass("all", 1.0, 20.0, 30.0),)
+    (kind,) = chat.request_classes
+    assert (kind.name, kind.share_fraction, kind.input_tokens, kind.output_tokens) == ("all", 1.0, 20.0, 30.0)
+    # inputs 10 and 30: median 20, 95th percentile 29, so that sigma is ln(29 / 20) / 1.645 = 0.226
+    assert kind.input_sigma == pytest.approx(0.226, abs=0.001)
 
 
 @pytest.mark.parametrize("source", ["no-such-file.yaml", ".", "\0"])

@@ -1,0 +1,111 @@
+"""The largest rate that replicas sustain within their latency targets, and how late requests are at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.schema import Calibration
+from optimizer.memory import ReplicaMemory
+from optimizer.performance.bands import Bands, bands_of
+from optimizer.performance.constants import row_constants, trait_rows
+from optimizer.performance.mix import TokenMix
+from optimizer.performance.open_loop import OpenLoop, OpenReplicas
+from optimizer.performance.words import Latency, Statistic
+from optimizer.performance.work import work_of
+from optimizer.scenario import Target
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+
+LOAD_STEPS = 4096
+"""Loads that are told apart, in parts of a full batch."""
+NEARLY_FULL = 0.9
+"""Part of the rate of a full batch from which on queues grow so fast that a looser target gains little."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedReplicas:
+    """n replicas, R classes, requests arriving at random at a rate that is all they can carry; milliseconds."""
+
+    open_loop: OpenLoop
+
+    @classmethod
+    def at(cls, replicas: OpenReplicas, load: IntArray) -> RatedReplicas:
+        """At loads [n] in parts of the batch."""
+        return cls(replicas.at(decoding_of(load, replicas.places)))
+
+    @property
+    def part_of_full(self) -> FloatArray:
+        """[n] of the rate while every place is taken; 1 at most."""
+        return np.minimum(self.open_loop.rate_rps / self.open_loop.full_rate_rps, 1.0)
+
+    @property
+    def nearly_full(self) -> BoolArray:
+        """[n] the batch is what limits the rate: a larger one would help more than a looser TTFT target."""
+        return self.part_of_full >= NEARLY_FULL
+
+    @property
+    def rate_rps(self) -> FloatArray:
+        """[n, R] of one class alone, at the step times of the mix: Σ_r share_r / rate_r = 1 / capacity."""
+        most = np.minimum(self.open_loop.full_rate_rps / self.open_loop.rate_rps, 1.0)
+        rates: FloatArray = self.open_loop.rate_of_class_rps * most[:, None]
+        return rates
+
+    def statistic(self, metric: Latency, statistic: Statistic) -> FloatArray:
+        """[n, R] ms"""
+        return self.open_loop.statistic(metric, statistic)
+
+
+def open_replicas(
+    configurations: Configurations, memory: ReplicaMemory, mix: TokenMix, batch: FloatArray, calibration: Calibration
+) -> OpenReplicas:
+    """n replicas of at most `batch` [n] sequences at once, under random arrivals."""
+    constants = row_constants(trait_rows(configurations, calibration), calibration)
+    batched_tokens = (memory.max_num_batched_tokens * configurations.dp).astype(np.float64)
+    return OpenReplicas(work_of(configurations, mix, calibration), constants, mix, batch, batched_tokens)
+
+
+def bands_at(configurations: Configurations, batch: FloatArray, calibration: Calibration) -> Bands:
+    """80 % intervals of n replicas of at most `batch` [n] sequences, as multiples of the means."""
+    return bands_of(trait_rows(configurations, calibration), configurations.pp.astype(np.float64), batch, calibration)
+
+
+def rated_replicas(
+    configurations: Configurations,
+    memory: ReplicaMemory,
+    mix: TokenMix,
+    batch: FloatArray,
+    targets: Sequence[Target],
+    served: BoolArray,
+    calibration: Calibration,
+) -> RatedReplicas:
+    """n replicas with `batch` [n] places, at the largest rate at which each class `served` [n, R] holds each target."""
+    replicas = open_replicas(configurations, memory, mix, batch, calibration)
+    return RatedReplicas.at(replicas, largest_load(replicas, targets, served))
+
+
+def decoding_of(load: IntArray, batch: FloatArray) -> FloatArray:
+    """[n] sequences; of no load, what an almost idle replica sees."""
+    return np.maximum(load, 1) / LOAD_STEPS * batch
+
+
+def largest_load(replicas: OpenReplicas, targets: Sequence[Target], served: BoolArray) -> IntArray:
+    """[n] in parts of the batch (`LOAD_STEPS` = full), by bisection: every latency grows with the load."""
+    n = len(replicas.places)
+    low, high = np.zeros(n, np.int64), np.full(n, LOAD_STEPS)
+    full = within(replicas.at(replicas.places), targets, served)
+    low[full] = LOAD_STEPS
+    while not full.all() and int((high - low)[~full].max()) > 1:
+        middle = (low + high) // 2
+        held = within(replicas.at(decoding_of(middle, replicas.places)), targets, served)
+        low, high = np.where(held, middle, low), np.where(held | full, high, middle)
+    return low
+
+
+def within(at: OpenLoop, targets: Sequence[Target], served: BoolArray) -> BoolArray:
+    """[n] whether every class served holds every target."""
+    held = np.ones(len(at.rate_rps), bool)
+    for target in targets:
+        held &= ((at.statistic(target.metric, target.statistic) <= target.limit_ms) | ~served).all(axis=1)
+    return held

@@ -1,0 +1,270 @@
+"""A plan under traffic: its workloads' requests drawn, routed over its replica groups, and served step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from catalog import Catalog
+from catalog.units import MS_PER_S
+from optimizer.candidates import token_mix
+from optimizer.errors import Fault, InputError, Location
+from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
+from optimizer.memory import replica_memory
+from optimizer.performance import Statistic
+from optimizer.scenario import Scenario, Workload
+from optimizer.scenario.traces import TraceError, read_trace
+from optimizer.serving_config import FloatArray, IntArray, one_configuration
+from optimizer.simulation.arrivals import BURSTY_CV, Arrivals, arrival_times_ms, scaled_to
+from optimizer.simulation.attainment import Attainment, attainment
+from optimizer.simulation.outcome import Outcome, SimulatedMetric
+from optimizer.simulation.replica import SimulatedReplica, simulated_replica
+from optimizer.simulation.requests import Requests, TokenSizes
+from optimizer.simulation.routing import joined, split_at_random, to_least_loaded
+
+DURATION_S = 900.0
+WARM_UP_FRACTION = 0.2
+"""Of the duration, at its start: left out, as the replicas begin empty."""
+MOST_REPLICAS = 8
+"""Of a group that are simulated; the others are alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What arrives."""
+
+    arrivals: Arrivals = "poisson"
+    cv: float | None = None
+    """Of the gaps between bursty arrivals; None = `BURSTY_CV`."""
+    rate_rps: Mapping[str, float] | None = None
+    """Workload -> requests/s of all its classes, instead of what was planned for."""
+    trace: FloatArray | None = None
+    """[n, 3] arrived at (s), input and output tokens, for arrivals "trace"."""
+    duration_s: float = DURATION_S
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClassOutcome:
+    """The requests of one class that arrived after the warm-up."""
+
+    name: str
+    requests: int
+    statistics: Mapping[SimulatedMetric, Mapping[Statistic, float]]
+    """Of TTFT, TPOT and E2E, ms; ITL is that of the workload."""
+    targets: tuple[Attainment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadOutcome:
+    """One workload under traffic."""
+
+    name: str
+    rate_rps: float
+    """Offered to all replicas together."""
+    replicas: int
+    simulated: int
+    """Of them; the others are alike, and get requests of their own."""
+    classes: tuple[ClassOutcome, ...]
+    """One named `all` stands first where there are several."""
+    itl_ms: Mapping[Statistic, float]
+    preemptions: int
+    refused: int
+    """Requests longer than the replicas accept; only a trace has them."""
+    ttft_p95_ms: float
+    """Of all classes together, every request sent to a replica of its group at random."""
+    pooled_ttft_p95_ms: float
+    """With every request sent to the least loaded replica of its group instead."""
+
+    @property
+    def missed(self) -> tuple[Attainment, ...]:
+        """Targets that are missed beyond what chance explains."""
+        return tuple(target for one in self.classes for target in one.targets if target.missed)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcome:
+    """A plan under traffic."""
+
+    traffic: Traffic
+    workloads: tuple[WorkloadOutcome, ...]
+    not_simulated: tuple[str, ...]
+    """Workloads whose replicas were measured: of their steps nothing is known."""
+
+    @property
+    def holds(self) -> bool:
+        """No target is missed beyond what chance explains."""
+        return not any(one.missed for one in self.workloads)
+
+
+def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic: Traffic) -> PlanOutcome:
+    """Every workload of a plan whose replicas were predicted; the same seed gives the same outcome.
+
+    Groups get their share of every class by the plan's `class_rps`, and a replica of a group is chosen at random.
+    InputError when the traffic and the plan do not go together.
+    """
+    if layout.cost is None:
+        raise InputError(f"{layout.scenario}: there is no plan to simulate; its status is {layout.status}")
+    served = [plan for plan in layout.workloads if plan.replica_groups]
+    predicted = [plan for plan in served if all(group.model is not None for group in plan.replica_groups)]
+    outcomes = [
+        _Workload(plan, scenario.workloads[plan.name], catalog).under(traffic, np.random.default_rng([traffic.seed, i]))
+        for i, plan in enumerate(predicted)
+    ]
+    return PlanOutcome(traffic, tuple(outcomes), tuple(plan.name for plan in served if plan not in predicted))
+
+
+def traffic_of(
+    layout: Layout,
+    *,
+    arrivals: Arrivals | None,
+    cv: float | None,
+    rate_rps: float | None,
+    trace: Path | None,
+    duration_s: float,
+    seed: int,
+) -> Traffic:
+    """The traffic that was asked for; InputError when the parts do not go together.
+
+    A rate and a trace are those of one workload, so that a plan with several cannot tell whose.
+    """
+    chosen: Arrivals = arrivals or ("trace" if trace is not None else "poisson")
+    names = [plan.name for plan in layout.workloads if plan.replica_groups]
+    faults = []
+    if chosen == "trace" and trace is None:
+        faults.append("arrivals of a trace need --trace FILE")
+    if chosen != "trace" and trace is not None:
+        faults.append(f"--trace goes with --arrivals trace, not with {chosen}")
+    if cv is not None and chosen != "bursty":
+        faults.append(f"--cv goes with --arrivals bursty, not with {chosen}")
+    if (rate_rps is not None or trace is not None) and len(names) != 1:
+        faults.append(f"--rate and --trace are those of one workload; this plan has {len(names)}: {', '.join(names)}")
+    if faults:
+        raise InputError([Fault(fault) for fault in faults])
+    try:
+        table = read_trace(trace) if trace is not None else None
+    except TraceError as error:
+        raise InputError([Fault(fault, Location(str(trace))) for fault in error.faults]) from None
+    if table is not None and (len(table) < 2 or np.ptp(table[:, 0]) <= 0):
+        raise InputError([Fault("at least two requests at different times are needed", Location(str(trace)))])
+    rates = {names[0]: rate_rps} if rate_rps is not None else None
+    return Traffic(chosen, cv, rates, table, duration_s, seed)
+
+
+class _Workload:
+    """One workload of a plan, ready to be simulated."""
+
+    def __init__(self, plan: WorkloadPlan, workload: Workload, catalog: Catalog) -> None:
+        self.plan, self.workload = plan, workload
+        self.groups = plan.replica_groups
+        self.classes = [one.name for one in workload.request_classes]
+        self.replicas = [group_replica(group, workload, catalog) for group in self.groups]
+        self.planned_rps = np.array([[group.class_rps.get(one, 0.0) for one in self.classes] for group in self.groups])
+
+    def under(self, traffic: Traffic, rng: np.random.Generator) -> WorkloadOutcome:
+        """What its requests see."""
+        requests, refused = self._requests(traffic, rng)
+        by_class = self.planned_rps / np.maximum(self.planned_rps.sum(axis=0), 1e-12)  # [groups, R]
+        to_group = _choice(by_class.T[requests.of_class], rng)
+        spread, pooled = [], []
+        for index, (group, replica) in enumerate(zip(self.groups, self.replicas, strict=True)):
+            simulated = min(group.replicas, MOST_REPLICAS)
+            to_replica = rng.integers(group.replicas, size=len(requests))
+            rows = np.flatnonzero((to_group == index) & (to_replica < simulated))
+            mine = requests.take(rows)
+            spread += split_at_random(replica, mine, to_replica[rows], simulated)
+            pooled += to_least_loaded(replica, mine, simulated)
+        begin_ms = traffic.duration_s * WARM_UP_FRACTION * MS_PER_S
+        seen, crowded = (_after(begin_ms, joined(parts)[1]) for parts in (spread, pooled))
+        return WorkloadOutcome(
+            name=self.plan.name,
+            rate_rps=len(requests) / traffic.duration_s,
+            replicas=sum(group.replicas for group in self.groups),
+            simulated=sum(min(group.replicas, MOST_REPLICAS) for group in self.groups),
+            classes=tuple(self._classes(seen)),
+            itl_ms=seen.statistics()["itl"],
+            preemptions=seen.preemptions,
+            refused=refused,
+            ttft_p95_ms=seen.statistics()["ttft"]["p95"],
+            pooled_ttft_p95_ms=crowded.statistics()["ttft"]["p95"],
+        )
+
+    def _requests(self, traffic: Traffic, rng: np.random.Generator) -> tuple[Requests, int]:
+        """The requests of the whole workload, and how many were too long for its replicas."""
+        planned_rps = float(self.planned_rps.sum())
+        asked_rps = (traffic.rate_rps or {}).get(self.plan.name)
+        longest = min(int(group.max_model_len or 0) for group in self.groups)
+        if traffic.arrivals == "trace":
+            return self._of_trace(traffic, asked_rps, longest)
+        cv = 1.0 if traffic.arrivals == "poisson" else traffic.cv or BURSTY_CV
+        arrived_ms = arrival_times_ms(asked_rps or planned_rps, traffic.duration_s, rng, cv=cv)
+        sizes = [
+            TokenSizes(
+                one.input_tokens * float(np.exp(-(one.input_sigma**2) / 2.0)), one.input_sigma,
+                one.output_tokens * float(np.exp(-(one.output_sigma**2) / 2.0)), one.output_sigma,
+            )
+            for one in self.workload.request_classes
+        ]  # fmt: skip
+        return Requests.drawn(arrived_ms, self.planned_rps.sum(axis=0), sizes, longest, rng), 0
+
+    def _of_trace(self, traffic: Traffic, asked_rps: float | None, longest_tokens: int) -> tuple[Requests, int]:
+        """The recorded requests, as often as they fit into the duration; each of the class nearest in size."""
+        assert traffic.trace is not None
+        trace = traffic.trace[np.argsort(traffic.trace[:, 0], kind="stable")]
+        sizes = np.maximum(trace[:, 1:], 1.0).astype(np.int64)
+        arrived_ms = trace[:, 0] * MS_PER_S - trace[0, 0] * MS_PER_S
+        if asked_rps is not None:
+            arrived_ms = scaled_to(asked_rps, arrived_ms)
+        kept = (arrived_ms < traffic.duration_s * MS_PER_S) & (sizes.sum(axis=1) <= longest_tokens)
+        refused = int((arrived_ms < traffic.duration_s * MS_PER_S).sum() - kept.sum())
+        centres = np.log([[one.input_tokens, one.output_tokens] for one in self.workload.request_classes])
+        distance = ((np.log(sizes[kept])[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
+        served = self.planned_rps.sum(axis=0) > 0
+        of_class = np.where(served, distance, np.inf).argmin(axis=1)
+        return Requests(arrived_ms[kept], of_class, sizes[kept, 0], sizes[kept, 1]), refused
+
+    def _classes(self, seen: Outcome) -> Iterator[ClassOutcome]:
+        """All together first where there are several, as the targets hold for each by itself."""
+        if len(self.classes) > 1:
+            yield self._class("all", seen, judged=False)
+        for index, name in enumerate(self.classes):
+            yield self._class(name, seen.take(np.flatnonzero(seen.of_class == index)), judged=True)
+
+    def _class(self, name: str, seen: Outcome, *, judged: bool) -> ClassOutcome:
+        statistics = seen.statistics()
+        statistics.pop("itl")
+        found = [attainment(t, seen.latency(t.metric), seen.arrived_ms) for t in self.workload.targets if judged]
+        return ClassOutcome(name, len(seen.arrived_ms), statistics, tuple(one for one in found if one is not None))
+
+
+def group_replica(group: ReplicaGroup, workload: Workload, catalog: Catalog) -> SimulatedReplica:
+    """One replica of a predicted group as its scheduler sees it."""
+    one = one_configuration(
+        catalog.models[str(group.model)],
+        catalog.engines[str(group.engine)],
+        group.engine_version,
+        catalog.gpus[group.gpu],
+        catalog.formats[str(group.weight_dtype)],
+        catalog.kv_formats[str(group.kv_cache_dtype)],
+        **{degree: int(getattr(group, degree)) for degree in ("tp", "pp", "dp", "ep")},
+    )
+    places, longest = int(group.max_batch_size or 1), int(group.max_model_len or 1)
+    memory = replica_memory(one, max_model_len=longest, max_num_seqs=np.array([places]))
+    replica = simulated_replica(one, memory, token_mix(workload), catalog.calibration, max_model_len=longest)
+    return replica.with_batch(places)
+
+
+def _choice(weights: FloatArray, rng: np.random.Generator) -> IntArray:
+    """[m] a column for every row of weights [m, n] that sum to one."""
+    limits = np.cumsum(weights, axis=1)
+    chosen: IntArray = np.minimum((limits < rng.random(len(weights))[:, None]).sum(axis=1), weights.shape[1] - 1)
+    return chosen
+
+
+def _after(begin_ms: float, outcome: Outcome) -> Outcome:
+    """What arrived from then on, in the order of arrival."""
+    rows = np.flatnonzero(outcome.arrived_ms >= begin_ms)
+    return outcome.take(rows[np.argsort(outcome.arrived_ms[rows], kind="stable")])

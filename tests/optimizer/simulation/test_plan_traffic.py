@@ -1,0 +1,155 @@
+"""A plan under traffic: who gets which requests, what holds, and what cannot be simulated."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog import Catalog, load_catalog
+from optimizer import load_scenario, optimize
+from optimizer.errors import InputError
+from optimizer.layout import Layout
+from optimizer.scenario import Scenario
+from optimizer.simulation import Traffic, simulate_plan, traffic_of
+
+CLASSES = {
+    "short": {"share": "70%", "input_tokens": 300, "output_tokens": 60},
+    "long": {"share": "30%", "input_tokens": 3000, "output_tokens": 150},
+}
+SHORT = Traffic(duration_s=120.0)
+
+
+def scenario_of(**changes: Any) -> dict[str, Any]:
+    chat = {
+        "model": "Qwen/Qwen3-8B", "requests": "30/s", "classes": CLASSES, "slo": {"ttft_p95": "2s", "tpot_p95": "50ms"},
+        "weight_dtypes": ["fp8"], "tp": [1], "pp": [1],
+    }  # fmt: skip
+    return {
+        "name": "traffic",
+        "workloads": {"chat": {**chat, **changes}},
+        "inventory": {"node": {"gpu": "h100-sxm", "gpus_per_server": 1, "rent": {"price": "$2.40/gpu/h"}}},
+    }
+
+
+@lru_cache
+def solved(**changes: Any) -> tuple[Layout, Scenario, Catalog]:
+    catalog = load_catalog()
+    scenario = load_scenario(scenario_of(**changes), catalog)
+    return optimize(scenario, catalog), scenario, catalog
+
+
+def test_a_plan_holds_its_targets_at_the_load_it_was_made_for() -> None:
+    outcome = simulate_plan(*solved(), SHORT)
+    (chat,) = outcome.workloads
+    assert chat.rate_rps == pytest.approx(30.0, rel=0.05)
+    assert outcome.holds
+    assert [kind.name for kind in chat.classes] == ["all", "short", "long"]
+    assert not chat.classes[0].targets  # targets are those of each class
+    assert {target.target for target in chat.classes[1].targets} == {"ttft_p95", "tpot_p95"}
+    # 70 % and 30 % of what arrived after the warm-up
+    everybody, short, long = (kind.requests for kind in chat.classes)
+    assert short + long == everybody
+    assert short / everybody == pytest.approx(0.7, abs=0.03)
+
+
+def test_the_same_seed_gives_the_same_outcome_and_another_does_not() -> None:
+    one, two = (simulate_plan(*solved(), SHORT) for _ in range(2))
+    assert one == two
+    assert simulate_plan(*solved(), Traffic(duration_s=120.0, seed=1)) != one
+
+
+def test_more_than_it_can_carry_is_late() -> None:
+    outcome = simulate_plan(*solved(), Traffic(duration_s=120.0, rate_rps={"chat": 200.0}))
+    assert not outcome.holds
+    assert {target.target for target in outcome.workloads[0].missed} >= {"ttft_p95"}
+
+
+def test_near_capacity_the_least_loaded_replica_is_earlier_than_a_random_one() -> None:
+    plan = solved(requests="100/s")
+    (group,) = plan[0].workloads[0].replica_groups
+    assert group.replicas > 1
+    rate = {"chat": group.capacity_rps}
+    (chat,) = simulate_plan(*plan, Traffic(duration_s=60.0, rate_rps=rate, arrivals="bursty")).workloads
+    assert chat.pooled_ttft_p95_ms < chat.ttft_p95_ms
+
+
+def test_bursts_make_requests_wait() -> None:
+    waits = {
+        arrivals: simulate_plan(*solved(), Traffic(arrivals=arrivals, cv=cv, duration_s=120.0)).workloads[0].ttft_p95_ms
+        for arrivals, cv in (("poisson", None), ("bursty", 4.0))
+    }
+    assert waits["bursty"] > waits["poisson"]
+
+
+def trace_file(folder: Path, rows: int = 600) -> Path:
+    """Ten requests a second, of the two classes in turn and then one that is too long."""
+    lines = [f"{i / 10},{(300, 3000)[i % 2]},{(60, 150)[i % 2]}" for i in range(rows)]
+    file = folder / "trace.csv"
+    file.write_text("\n".join(["arrived_at,num_prefill_tokens,num_decode_tokens", *lines, f"{rows / 10},90000,10"]))
+    return file
+
+
+def asked(layout: Layout, **changes: Any) -> Traffic:
+    plain = {"arrivals": None, "cv": None, "rate_rps": None, "trace": None, "duration_s": 60.0, "seed": 0}
+    return traffic_of(layout, **{**plain, **changes})
+
+
+def test_a_trace_is_replayed_and_what_is_too_long_refused(tmp_path: Path) -> None:
+    traffic = asked(solved()[0], trace=trace_file(tmp_path), duration_s=61.0)
+    assert traffic.arrivals == "trace"
+    (chat,) = simulate_plan(*solved(), traffic).workloads
+    assert chat.rate_rps == pytest.approx(600 / 61)
+    assert chat.refused == 1
+    _, short, long = (kind.requests for kind in chat.classes)
+    assert abs(short - long) <= 1  # each goes to the class nearest in size
+
+
+def test_a_trace_can_be_replayed_at_another_rate(tmp_path: Path) -> None:
+    traffic = asked(solved()[0], trace=trace_file(tmp_path), rate_rps=20.0, duration_s=20.0)
+    (chat,) = simulate_plan(*solved(), traffic).workloads
+    assert chat.rate_rps == pytest.approx(20.0, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arrivals": "trace"}, "need --trace FILE"),
+        ({"arrivals": "bursty", "trace": Path("x.csv")}, "--trace goes with --arrivals trace"),
+        ({"cv": 2.0}, "--cv goes with --arrivals bursty, not with poisson"),
+        ({"trace": Path("no-such-file.csv")}, "no such file"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        asked(solved()[0], **changes)
+
+
+def test_a_trace_of_one_moment_has_no_rate(tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n5,10,10\n5,10,10\n")
+    with pytest.raises(InputError, match="at different times"):
+        asked(solved()[0], trace=file)
+
+
+def test_measured_replicas_are_named_as_not_simulated(catalog: Catalog) -> None:
+    keys = scenario_of()
+    keys["workloads"] = {
+        "chat": {"model": "Qwen/Qwen3-8B", "requests": "3/s", "input_tokens": 100, "output_tokens": 10,
+                 "measured": [{"gpu": "h100-sxm", "gpus": 1, "requests_per_s": {"all": 5}}]}
+    }  # fmt: skip
+    scenario = load_scenario(keys, catalog)
+    outcome = simulate_plan(optimize(scenario, catalog), scenario, catalog, SHORT)
+    assert outcome.not_simulated == ("chat",)
+    assert outcome.workloads == ()
+
+
+def test_what_was_never_planned_is_not_simulated(catalog: Catalog) -> None:
+    keys = scenario_of(slo={"ttft_p50": "1ms"})
+    scenario = load_scenario(keys, catalog)
+    layout = optimize(scenario, catalog)
+    assert layout.status == "infeasible"
+    with pytest.raises(InputError, match="no plan to simulate"):
+        simulate_plan(layout, scenario, catalog, SHORT)
