@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import catalog, plans, replicas, scenarios, solving
+from optimizer.commands import catalog, plans, replicas, scenarios, simulating, solving
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -14,6 +14,7 @@ COMMANDS = (
     solving.solve,
     plans.verify,
     plans.compare,
+    simulating.simulate,
     plans.export,
     replicas.memory,
     replicas.perf,

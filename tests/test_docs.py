@@ -106,6 +106,7 @@ DOCUMENTS = (
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
+    "docs/simulation.md",
 )
 
 

@@ -106,8 +106,11 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
 def perf(**question: Any) -> None:
-    """Predict latency and throughput of one replica."""
-    from optimizer.report.performance import performance_answer, performance_report
+    """Predict latency and throughput of one replica.
+
+    Draws the curve with its 80% band; -O curve.svg keeps it as a drawing, with what the time goes into.
+    """
+    from optimizer.report.performance import performance_answer, performance_report, performance_svg
 
     known = performance_answer(the_catalog(), **question)
-    answer(lambda: performance_report(known), known.data())
+    answer(lambda: performance_report(known), known.data(), lambda: performance_svg(known))

@@ -30,7 +30,8 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
 @click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the program too, as .lp or .mps.")  # fmt: skip
-def solve(file: str, time_limit: float, gap: float, program: Path | None, **settings: Any) -> None:
+@click.option("--validate", is_flag=True, help="Simulate the plan, and tighten until its latency targets hold there.")
+def solve(file: str, time_limit: float, gap: float, program: Path | None, validate: bool, **settings: Any) -> None:
     """Find the cheapest plan for a scenario file.
 
     Its JSON, which -O plan.json keeps, is what verify, compare and export read. FILE may be - for stdin.
@@ -39,11 +40,13 @@ def solve(file: str, time_limit: float, gap: float, program: Path | None, **sett
     from optimizer.plans import dump_plan
     from optimizer.report.delivery import progress
     from optimizer.report.plan import plan_report
+    from optimizer.validation import optimize_validated
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
     with progress(sys.stderr) as report:
-        layout = optimize(scenario, catalog, time_limit, gap, write_program=program, progress=report, **settings)
+        solver = optimize_validated if validate else optimize
+        layout = solver(scenario, catalog, time_limit, gap, write_program=program, progress=report, **settings)
     delivery().put(sys.stdout, lambda: plan_report(layout, scenario), lambda form: dump_plan(layout, form))
     interrupted = any(warning.startswith("interrupted") for warning in layout.warnings)
     click.get_current_context().exit(INTERRUPTED if interrupted else EXIT_OF_STATUS[layout.status])

@@ -12,6 +12,7 @@ from rich.text import Text
 from catalog.loader import Catalog
 from optimizer.fitting import default_weight_dtype
 from optimizer.performance import PerformanceEstimate, estimate_performance
+from optimizer.report.curve import svg_curve, terminal_curve
 from optimizer.report.words import bar, bullets, count, figure, interval, milliseconds, table
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -56,17 +57,24 @@ def performance_answer(
     return PerformanceAnswer(question, assumed, concurrency, curve[concurrency], curve)
 
 
+def performance_svg(answer: PerformanceAnswer) -> str:
+    """The curve as a drawing."""
+    return svg_curve(f"{_what(answer)}, {_sizes(answer)}", answer.curve)
+
+
 def performance_report(answer: PerformanceAnswer) -> RenderableType:
     """The curve as a table with bars, then what the time at the asked concurrency goes into."""
-    asked, one = answer.question, answer.estimate
-    what = f"{asked['model']} in {asked['weight_dtype']} on {asked['gpu']} ({asked['engine']})"
-    sizes = f"{count(asked['input_tokens'])} tokens in, {count(asked['output_tokens'])} out"
+    one = answer.estimate
     if not one.fits:
-        return Group(Text(f"{what}: does not fit; `gpuplan memory` says why and what would help", style="bold"))
+        return Group(
+            Text(f"{_what(answer)}: does not fit; `gpuplan memory` says why and what would help", style="bold")
+        )
     return Group(
-        Text(f"{what}, {sizes}", style="bold"),
+        Text(f"{_what(answer)}, {_sizes(answer)}", style="bold"),
         Text(""),
         _curve(answer),
+        Text(""),
+        terminal_curve(answer.curve),
         Text(""),
         Text(f"At {count(answer.concurrency)} in flight, {figure(one.batch)} run at once; {one.limit} limits that."),
         Text(f"TTFT {milliseconds(one.ttft_ms)} = {_parts(one.ttft_parts)}"),
@@ -75,6 +83,16 @@ def performance_report(answer: PerformanceAnswer) -> RenderableType:
         Text(""),
         *bullets("Assumed", answer.assumed),
     )
+
+
+def _what(answer: PerformanceAnswer) -> str:
+    asked = answer.question
+    return f"{asked['model']} in {asked['weight_dtype']} on {asked['gpu']} ({asked['engine']})"
+
+
+def _sizes(answer: PerformanceAnswer) -> str:
+    asked = answer.question
+    return f"{count(asked['input_tokens'])} tokens in, {count(asked['output_tokens'])} out"
 
 
 def _figures(estimate: PerformanceEstimate) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def stacks_svg(title: str, stacks: Sequence[Stack], unit: str) -> str:
     height = round(y + MARGIN)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" font-family="system-ui, sans-serif" font-size="12"><title>{_safe(title)}</title>'
+        f'role="img" font-family="system-ui, sans-serif" font-size="12"><title>{safe(title)}</title>'
     )
     return "\n".join([head, *body, "</svg>"]) + "\n"
 
@@ -63,7 +63,7 @@ def _stack(stack: Stack, top: float, scale: float, unit: str) -> tuple[list[str]
         at = MARGIN + stack.limit * scale
         drawn.append(
             f'<line x1="{at:.1f}" y1="{y - 4:.1f}" x2="{at:.1f}" y2="{y + BAR_HEIGHT + 4:.1f}" stroke="#222" '
-            f'stroke-dasharray="4 2"><title>{_safe(stack.limit_name)}</title></line>'
+            f'stroke-dasharray="4 2"><title>{safe(stack.limit_name)}</title></line>'
         )
     y += BAR_HEIGHT + 16
     for segment, colour in zip(stack.segments, _colours(stack), strict=True):
@@ -85,15 +85,15 @@ def _colours(stack: Stack) -> list[str]:
 def _box(x: float, y: float, width: float, colour: str, title: str) -> str:
     return (
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{BAR_HEIGHT}" fill="{colour}">'
-        f"<title>{_safe(title)}</title></rect>"
+        f"<title>{safe(title)}</title></rect>"
     )
 
 
 def _text(x: float, y: float, words: str, *, size: int = 12, bold: bool = False, end: bool = False) -> str:
     style = (' font-weight="bold"' if bold else "") + (' text-anchor="end"' if end else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"{style}>{_safe(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}"{style}>{safe(words)}</text>'
 
 
-def _safe(words: str) -> str:
+def safe(words: str) -> str:
     """Text that no reader takes for markup; control characters, which XML forbids, are left out."""
     return escape("".join(c for c in words if c >= " " or c == "\t"), {'"': "&quot;"})
