@@ -15,9 +15,9 @@ from optimizer.errors import Fault, InputError, Location
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
 from optimizer.memory import replica_memory
 from optimizer.performance import Statistic
-from optimizer.scenario import Scenario, Workload
+from optimizer.scenario import Offer, Scenario, Workload
 from optimizer.scenario.traces import TraceError, read_trace
-from optimizer.serving_config import FloatArray, IntArray, one_configuration
+from optimizer.serving_config import FloatArray, IntArray, links_on, one_configuration
 from optimizer.simulation.arrivals import BURSTY_CV, Arrivals, arrival_times_ms, scaled_to
 from optimizer.simulation.attainment import Attainment, attainment
 from optimizer.simulation.outcome import Outcome, SimulatedMetric
@@ -111,7 +111,7 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
     served = [plan for plan in layout.workloads if plan.replica_groups]
     predicted = [plan for plan in served if all(group.model is not None for group in plan.replica_groups)]
     outcomes = [
-        _Workload(plan, scenario.workloads[plan.name], catalog).under(traffic, np.random.default_rng([traffic.seed, i]))
+        _Workload(plan, scenario, catalog).under(traffic, np.random.default_rng([traffic.seed, i]))
         for i, plan in enumerate(predicted)
     ]
     return PlanOutcome(traffic, tuple(outcomes), tuple(plan.name for plan in served if plan not in predicted))
@@ -157,11 +157,13 @@ def traffic_of(
 class _Workload:
     """One workload of a plan, ready to be simulated."""
 
-    def __init__(self, plan: WorkloadPlan, workload: Workload, catalog: Catalog) -> None:
-        self.plan, self.workload = plan, workload
+    def __init__(self, plan: WorkloadPlan, scenario: Scenario, catalog: Catalog) -> None:
+        self.plan, self.workload = plan, scenario.workloads[plan.name]
         self.groups = plan.replica_groups
-        self.classes = [one.name for one in workload.request_classes]
-        self.replicas = [group_replica(group, workload, catalog) for group in self.groups]
+        self.classes = [one.name for one in self.workload.request_classes]
+        self.replicas = [
+            group_replica(group, self.workload, scenario.inventory[group.offer], catalog) for group in self.groups
+        ]
         self.planned_rps = np.array([[group.class_rps.get(one, 0.0) for one in self.classes] for group in self.groups])
 
     def under(self, traffic: Traffic, rng: np.random.Generator) -> WorkloadOutcome:
@@ -240,8 +242,9 @@ class _Workload:
         return ClassOutcome(name, len(seen.arrived_ms), statistics, tuple(one for one in found if one is not None))
 
 
-def group_replica(group: ReplicaGroup, workload: Workload, catalog: Catalog) -> SimulatedReplica:
+def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog: Catalog) -> SimulatedReplica:
     """One replica of a predicted group as its scheduler sees it."""
+    degrees = {degree: int(getattr(group, degree)) for degree in ("tp", "pp", "dp", "ep")}
     one = one_configuration(
         catalog.models[str(group.model)],
         catalog.engines[str(group.engine)],
@@ -249,10 +252,18 @@ def group_replica(group: ReplicaGroup, workload: Workload, catalog: Catalog) -> 
         catalog.gpus[group.gpu],
         catalog.formats[str(group.weight_dtype)],
         catalog.kv_formats[str(group.kv_cache_dtype)],
-        **{degree: int(getattr(group, degree)) for degree in ("tp", "pp", "dp", "ep")},
+        **degrees,
+        links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
     )
     places, longest = int(group.max_batch_size or 1), int(group.max_model_len or 1)
-    memory = replica_memory(one, max_model_len=longest, max_num_seqs=np.array([places]))
+    memory = replica_memory(
+        one,
+        max_model_len=longest,
+        max_num_seqs=np.array([places]),
+        max_num_batched_tokens=group.max_num_batched_tokens,
+        gpu_memory_utilization=group.gpu_memory_utilization,
+        with_margin=True,
+    )
     replica = simulated_replica(one, memory, token_mix(workload), catalog.calibration, max_model_len=longest)
     return replica.with_batch(places)
 
