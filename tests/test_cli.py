@@ -294,6 +294,39 @@ def test_export_refuses_a_target_that_is_not_there(plan: Path) -> None:
     assert run("export").exit_code == 2
 
 
+# ── simulate ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_simulate_says_which_targets_hold(plan: Path) -> None:
+    result = run("simulate", plan, "--duration", "60s")
+    assert result.exit_code == 0, result.output
+    assert "tiny: every target holds (1 target)" in result.output
+    assert "Poisson arrivals, 60 s, seed 0" in result.output
+    answered = json.loads(run("simulate", plan, "--duration", "60s", "-o", "json").stdout)
+    assert answered["holds"] is True
+    (chat,) = answered["workloads"]
+    assert [target["target"] for target in chat["classes"][0]["targets"]] == ["ttft_p95"]
+    assert set(chat["classes"][0]["statistics"]) == {"ttft", "tpot", "e2e"}
+
+
+def test_simulate_exits_1_when_a_target_is_missed(plan: Path) -> None:
+    result = run("simulate", plan, "--duration", "60s", "--rate", "500/s")
+    assert result.exit_code == 1
+    assert "1 of 1 target missed" in result.output
+
+
+def test_simulate_refuses_what_does_not_go_together(plan: Path) -> None:
+    result = run("simulate", plan, "--arrivals", "trace")
+    assert result.exit_code == 3
+    assert "--trace FILE" in result.stderr
+
+
+def test_solve_validates_on_request(folder: Path) -> None:
+    result = run("solve", folder / "tiny.yaml", "--validate")
+    assert result.exit_code == 0, result.output
+    assert "holds its targets in a simulation of" in " ".join(result.output.split())
+
+
 # ── memory, perf, catalog ────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -320,6 +353,13 @@ def test_memory_says_what_would_make_it_fit() -> None:
 
 def test_a_card_without_bf16_gets_fp16_and_is_told_so() -> None:
     assert "fp16, as the card does not compute in bf16" in run("memory", "Qwen/Qwen3-0.6B", "--gpu", "t4").stdout
+
+
+def test_perf_keeps_the_curve_as_a_drawing(tmp_path: Path) -> None:
+    result = run("perf", "Qwen/Qwen3-14B", "--gpu", "h100-sxm", "-O", tmp_path / "curve.svg")
+    assert result.exit_code == 0, result.output
+    assert "░" in result.output  # the table and the band in the terminal too
+    assert (tmp_path / "curve.svg").read_text(encoding="utf-8").startswith("<svg ")
 
 
 def test_perf_draws_a_curve_and_answers_for_the_asked_concurrency() -> None:

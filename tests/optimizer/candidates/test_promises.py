@@ -8,6 +8,7 @@ import pytest
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
+from optimizer.candidates import build_candidates
 
 
 def one_workload(**settings: Any) -> dict[str, Any]:
@@ -48,3 +49,40 @@ def test_a_model_too_short_for_the_longest_request_is_not_chosen(catalog: Catalo
     layout = optimize(scenario, catalog)
     assert {group.model for group in layout.workloads[0].replica_groups} == {models[1]}
     assert verify(layout, scenario, catalog) == []
+
+
+CLASSES = {
+    "short": {"share": "80%", "input_tokens": 200, "output_tokens": 100},
+    "long": {"share": "20%", "input_tokens": 6000, "output_tokens": 300},
+}
+
+
+def test_a_replica_that_is_too_late_for_long_prompts_still_serves_short_ones(catalog: Catalog) -> None:
+    # A prompt of 6,000 tokens takes a while to compute: with short ones alone more requests are in time
+    slo = {"ttft_p95": "400ms"}
+    keys = one_workload(input_tokens=None, output_tokens=None, classes=CLASSES, slo=slo, requests="60/s")
+    keys["workloads"]["chat"] = {key: value for key, value in keys["workloads"]["chat"].items() if value is not None}
+    scenario = load_scenario(keys, catalog)
+    (candidates,) = build_candidates(scenario, catalog, prune=False)
+    names = [(spec.label, int(offer)) for spec, offer in zip(candidates.specs, candidates.offer, strict=True)]
+    assert len(set(names)) == len(names)
+    partial = {spec.serves for spec in candidates.specs}
+    assert partial == {(), ("short",)}
+    for spec, rates in zip(candidates.specs, candidates.rate_rps, strict=True):
+        assert (rates[1] == 0) == (spec.serves == ("short",))
+    layout = optimize(scenario, catalog)
+    assert layout.status == "optimal"
+    assert verify(layout, scenario, catalog) == []
+
+
+def test_a_margin_leaves_predictions_that_far_below_the_targets(catalog: Catalog) -> None:
+    rates = []
+    for margin in ("0%", "30%"):
+        scenario = load_scenario(one_workload(slo={"ttft_p95": "300ms"}, margin=margin, tp=[1], pp=[1]), catalog)
+        layout = optimize(scenario, catalog)
+        assert verify(layout, scenario, catalog) == []
+        (group,) = layout.workloads[0].replica_groups
+        assert group.ttft_ms is not None
+        assert group.ttft_ms["p95"] <= 300 * (0.7 if margin == "30%" else 1.0)
+        rates.append(group.capacity_rps / group.replicas)
+    assert rates[1] < rates[0]
