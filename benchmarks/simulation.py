@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from catalog import load_catalog
+from catalog.units import MS_PER_S
 from optimizer.memory import ReplicaMemory, replica_memory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, largest_load, open_replicas
 from optimizer.performance.open_loop import OpenReplicas
@@ -53,7 +54,6 @@ TARGETS = (
 MAX_MODEL_LEN = 32768
 WARM_UP_FRACTION = 0.2
 BISECTIONS = 6
-MS_PER_S = 1000.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def print_latencies(cases: list[Case], duration_s: float) -> None:
                     kept = ratios.setdefault((metric, statistic), [[] for _ in LOADS])
                     kept[column].append(predicted / seen[metric][statistic])
     for (metric, statistic), by_load in ratios.items():
-        print(f"{metric} {statistic:21}" + "".join(f"{spread(np.array(one)):27}" for one in by_load))
+        print(f"{f'{metric} {statistic}':26}" + "".join(f"{spread(np.array(one)):27}" for one in by_load))
 
 
 def print_capacities(cases: list[Case], duration_s: float) -> None:
