@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+
 from catalog.loader import Catalog
-from catalog.schema import Gpu, WeightFormat
-from optimizer.memory import MemoryEstimate, estimate_memory
+from catalog.schema import Gpu, Model, WeightFormat
+from optimizer.memory import MemoryEstimate, ReplicaMemory, estimate_memory, replica_memory
+from optimizer.serving_config import Configurations
 
 BLOCK_TOKENS = 16
 """Contexts are asked for in blocks of the KV cache."""
@@ -20,6 +23,9 @@ UTILIZATIONS = (0.9, 0.85, 0.8)
 """Of the card, when the engine finds less memory free at start than its default claims."""
 TOGETHER = ("weight_dtype", "kv_cache_dtype", "tp", "pp", "max_model_len", "gpu_memory_utilization")
 """What is changed in pairs; the rest is either too little or enough by itself."""
+_FLAGS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "gpu_memory_gib",
+          "enforce_eager", "max_loras", "lora_rank")  # fmt: skip
+"""Arguments that `replica_memory` shares with `estimate_memory`."""
 FEWEST_SEQUENCES = 8
 """Below this a smaller max_num_seqs frees next to nothing."""
 
@@ -165,26 +171,44 @@ def what_fits(catalog: Catalog, question: Mapping[str, Any]) -> tuple[Fit, ...]:
     """
     found = []
     for model in catalog.models.values():
-        asked = {**question, "model": model.id}
-        asked["max_model_len"] = min(
-            question.get("max_model_len") or model.max_context_tokens, model.max_context_tokens
-        )
-        for weight_dtype in _formats_to_try(catalog, asked):
-            estimate = _estimate(catalog, asked, weight_dtype=weight_dtype)
-            if estimate.fits:
-                found.append(
-                    Fit(
-                        model=model.id,
-                        weight_dtype=weight_dtype,
-                        weights_gib=estimate.weights_gib,
-                        kv_cache_gib=estimate.kv_cache_gib,
-                        kv_cache_tokens=estimate.kv_cache_tokens,
-                        max_model_len=estimate.max_model_len,
-                        max_concurrency=estimate.max_concurrency,
-                    )
+        length = min(question.get("max_model_len") or model.max_context_tokens, model.max_context_tokens)
+        formats = _formats_to_try(catalog, {**question, "model": model.id})
+        memory = _in_formats(catalog, model, formats, {**question, "max_model_len": length})
+        rows = np.flatnonzero(memory.fits)
+        if len(rows):
+            first = int(rows[0])
+            found.append(
+                Fit(
+                    model=model.id,
+                    weight_dtype=formats[first],
+                    weights_gib=float(memory.weights_gib[first]),
+                    kv_cache_gib=float(memory.kv_cache_gib[first]),
+                    kv_cache_tokens=int(memory.kv_cache_tokens[first]),
+                    max_model_len=length,
+                    max_concurrency=float(memory.max_concurrency[first]),
                 )
-                break
+            )
     return tuple(sorted(found, key=lambda fit: (-fit.weights_gib, fit.model)))
+
+
+def _in_formats(catalog: Catalog, model: Model, formats: Sequence[str], question: Mapping[str, Any]) -> ReplicaMemory:
+    """Memory of one model in several weight formats, a row each."""
+    first = np.zeros(len(formats), np.int64)
+    degrees = (np.full(len(formats), question.get(name) or 1, np.int64) for name in ("tp", "pp", "dp", "ep"))
+    configurations = Configurations(
+        model,
+        catalog.find("engine", question.get("engine", "vllm")),
+        question.get("engine_version"),
+        (catalog.find("gpu", question["gpu"]),),
+        tuple(catalog.find("weight_format", name) for name in formats),
+        (catalog.find("kv_format", question.get("kv_cache_dtype", "auto")),),
+        first,
+        np.arange(len(formats)),
+        first,
+        *degrees,
+    )
+    flags = {name: question[name] for name in _FLAGS if question.get(name) is not None}
+    return replica_memory(configurations, **{"max_model_len": None, **flags})
 
 
 def fewest_gpus(catalog: Catalog, question: Mapping[str, Any]) -> Change | None:

@@ -86,6 +86,11 @@ def test_without_a_model_it_says_what_fits() -> None:
     assert "Qwen/Qwen3-8B" in run("memory", "--fits", "--gpu", "rtx-4090").stdout
 
 
+def test_a_card_on_which_nothing_fits_is_an_answer() -> None:
+    result = run("memory", "--fits", "--gpu", "t4", "--gpu-memory", "1GiB", "--max-model-len", "4k")
+    assert (result.exit_code, "0 of" in result.stdout) == (0, True)
+
+
 def test_cards_stand_side_by_side() -> None:
     asked = ("memory", "Qwen/Qwen3-14B", "--compare", "h100-sxm, rtx-4090", "--max-model-len", "8k")
     assert "no: weights" in run(*asked).stdout
@@ -112,6 +117,12 @@ def test_the_fewest_gpus_and_the_first_format_are_said() -> None:
     eased = ("--max-model-len", "4k", "--tp", "2", "-o", "json")
     two = json.loads(run("memory", "Qwen/Qwen3-32B", "--gpu", "rtx-4090", *eased).stdout)
     assert two["first_format"]["flags"]["weight_dtype"] != "bf16"
+
+
+def test_a_drafting_head_is_asked_of_one_model() -> None:
+    asked = ("memory", "--gpu", "h100-sxm", "--speculative", "eagle")
+    assert run(*asked).exit_code == 3
+    assert run("memory", "meta-llama/Llama-3.1-8B-Instruct", *asked[1:]).exit_code == 0
 
 
 def test_a_question_without_a_card_is_a_usage_error() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from catalog.huggingface.pieces import (
     Facts,
     all_or_none_sliding,
@@ -13,6 +15,9 @@ from catalog.huggingface.pieces import (
     schedule,
 )
 from catalog.huggingface.reader import ConfigReader
+
+MAX_SCALING = 1024
+"""Several times what exists; more is a mistake in the file."""
 
 
 def llama(config: ConfigReader) -> Facts:
@@ -72,8 +77,21 @@ def gemma3(config: ConfigReader) -> Facts:
         "mlp": mlp(config),
         "norms": {"per_layer": 4},
         "tied_embeddings": config.flag("tie_word_embeddings", True),
+        "rope_table_tokens": (1 + _linear_factor(config)) * config.count("max_position_embeddings"),
         **schedule(config, every_nth_full(config, config.count("sliding_window_pattern", default=6)), "dense"),
     }
+
+
+def _linear_factor(config: ConfigReader) -> int:
+    """By how much linear scaling multiplies the positions of a rope table; 1 = it does not."""
+    scaling = config.values.get("rope_scaling")
+    if not isinstance(scaling, Mapping) or "linear" not in (scaling.get("rope_type"), scaling.get("type")):
+        return 1
+    factor = scaling.get("factor")
+    if isinstance(factor, int | float) and 1 <= factor < MAX_SCALING:
+        return round(factor)
+    config.fault("rope_scaling", f"factor {factor!r} is no number from 1 to {MAX_SCALING}")
+    return 1
 
 
 def cohere(config: ConfigReader) -> Facts:

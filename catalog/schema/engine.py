@@ -152,6 +152,10 @@ class VllmActivation(Entry):
     vision_gib: NonNegative
     """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
     tokens · hidden · 2 B that holds them."""
+    vision_by_architecture_gib: Mapping[str, NonNegative] = Field(default_factory=dict)
+    """The same where the architecture's towers differ: those that take images as large as they come."""
+    vision_plus_minus_fraction: NonNegative = 0.0
+    """Of the tower's peak, beside what the text's peak may be off by."""
 
 
 class VllmGraphs(Entry):

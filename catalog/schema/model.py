@@ -256,6 +256,9 @@ class Model(Entry):
     hidden_size: PositiveInt
     vocab_size: PositiveInt
     max_context_tokens: PositiveInt
+    rope_table_tokens: PositiveInt | None = None
+    """Positions that engines keep sines and cosines of, over all tables; null = one table of `max_context_tokens`.
+    Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
     tied_embeddings: bool = False
     lm_head_bias: bool = False
     layers: str

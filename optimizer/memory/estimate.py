@@ -73,7 +73,7 @@ def replica_memory(
         lora_rank=lora_rank,
     )
     sized = _limiting_rank(job, engine)
-    of_parts = plus_minus_gib(rules, sized)
+    of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
     return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, with_margin)
 

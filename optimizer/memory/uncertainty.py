@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from catalog.schema.engine import EngineRules, Uncertainty
+from catalog.schema import Model
+from catalog.schema.engine import EngineRules, Uncertainty, VllmRules
 from optimizer.memory.job import Sized
 from optimizer.serving_config import FloatArray
 
@@ -19,13 +20,23 @@ def certainties(rules: EngineRules) -> Mapping[str, Uncertainty]:
     return {part: getattr(rules.uncertainty, part) for part in PARTS}
 
 
-def plus_minus_gib(rules: EngineRules, sized: Sized) -> Mapping[str, FloatArray]:
+def plus_minus_gib(rules: EngineRules, model: Model, sized: Sized) -> Mapping[str, FloatArray]:
     """Part -> [n] GiB by which it may be off, about nine times in ten."""
     known = certainties(rules)
-    return {
+    of_parts = {
         part: np.maximum(one.plus_minus_gib, one.plus_minus_fraction * getattr(sized, f"{part}_gib"))
         for part, one in known.items()
     }
+    return {**of_parts, "activation": of_parts["activation"] + _vision_gib(rules, model)}
+
+
+def _vision_gib(rules: EngineRules, model: Model) -> float:
+    """What a vision tower adds to the doubt: its peak depends on the images that it is profiled with."""
+    if not model.vision_parameters or not isinstance(rules, VllmRules):
+        return 0.0
+    activation = rules.activation
+    tower = activation.vision_by_architecture_gib.get(model.architecture, activation.vision_gib)
+    return tower * activation.vision_plus_minus_fraction
 
 
 def margin_gib(of_parts: Mapping[str, FloatArray], counted: Sequence[str]) -> FloatArray:

@@ -35,12 +35,13 @@ def fits_answer(catalog: Catalog, gpu: str, flags: Mapping[str, Any]) -> Fits:
     question = {name: value for name, value in flags.items() if name not in _NOT_ASKED} | {"gpu": gpu}
     if question.get("weight_dtype") is not None:
         catalog.find("weight_format", question["weight_dtype"])
+    if question.get("speculative") is not None:
+        raise InputError(
+            "a head that drafts tokens belongs to one model; name it: gpuplan memory MODEL --speculative …"
+        )
     if question["max_model_len"] is None:
         question["max_model_len"] = CONTEXT_TOKENS
-    fits = what_fits(catalog, question)
-    if not fits:
-        raise InputError(f"no model of the catalog fits on {gpu} as asked; allow a shorter context or another format")
-    return Fits(question, fits, len(catalog.models))
+    return Fits(question, what_fits(catalog, question), len(catalog.models))
 
 
 def fits_data(found: Fits) -> dict[str, Any]:

@@ -126,8 +126,8 @@ FLAGS: Mapping[str, tuple[Flag, ...]] = {
         Flag("kv_cache_dtype", _p(rf"kv_cache_dtype={_QUOTED}")),
     ),
     "llamacpp": (
-        Flag("model", _p(r"general\.name +(?:str)? *= (.{1,100}?) *$")),
-        Flag("file_type", _p(r"file type += (.{1,40}?) *$")),
+        Flag("model", _p(r"general\.name {1,60}(?:str)? {0,60}= (.{1,100}?) {0,60}$")),
+        Flag("file_type", _p(r"file type {1,60}= (.{1,40}?) {0,60}$")),
         Flag("max_model_len", _p(r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)")),
         Flag("max_num_seqs", _p(r"n_seq_max += (\d+)")),
         Flag("max_num_batched_tokens", _p(r"n_ubatch += (\d+)")),

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from catalog.errors import InputError
 from optimizer.startup_log.patterns import FLAGS, SIZES, Size
@@ -13,6 +14,12 @@ from optimizer.startup_log.patterns import FLAGS, SIZES, Size
 MOST_CHARACTERS = 20_000_000
 """Of a log that is looked at: start-up comes first."""
 _MOST_LINE_CHARACTERS = 20_000
+_MOST_LINES = 100_000
+_HINT = re.compile(
+    r"G(?:i?B|PU)|MiB|version|args|Args|config|tokens|_size|model|dtype|memory|Device 0|n_ctx|n_ubatch|n_seq_max"
+    r"|file type|general\.name|blocks"
+)
+"""Words of which every line that a pattern knows has one; most lines of a long log have none."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?"
@@ -42,7 +49,7 @@ def read_log(text: str) -> StartupLog:
     Colours, control characters, time stamps and the lines of several ranks in any order do no harm; of a line that a
     rank prints again the last counts.
     """
-    lines = list(_lines(text[:MOST_CHARACTERS]))
+    lines = list(islice(_lines(text[:MOST_CHARACTERS]), _MOST_LINES))
     found = {engine: _sizes_by_rank(engine, lines) for engine in SIZES}
     engine = max(found, key=lambda one: sum(map(len, found[one].values())))
     if not found[engine]:
@@ -61,8 +68,11 @@ def read_log(text: str) -> StartupLog:
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in re.split(r"[\r\n]+", text):
-        yield _CONTROLS.sub("", _ESCAPES.sub("", line[:_MOST_LINE_CHARACTERS]))
+    """The lines that may say something, without colours and control characters."""
+    for match in re.finditer(r"[^\r\n]+", text):
+        line = match[0][:_MOST_LINE_CHARACTERS]
+        if _HINT.search(line):
+            yield _CONTROLS.sub("", _ESCAPES.sub("", line))
 
 
 def _sizes_by_rank(engine: str, lines: list[str]) -> dict[str, dict[str, list[float]]]:

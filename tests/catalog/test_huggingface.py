@@ -267,3 +267,26 @@ def test_whatever_a_field_holds_the_answer_is_an_entry_or_an_input_error(model_i
         part[name] = data.draw(JUNK)
     with suppress(InputError):
         architecture_of(convert(config))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "tables"),
+    [
+        (None, 2),
+        ({"rope_type": "linear", "factor": 8.0}, 9),
+        ({"type": "linear", "factor": 4}, 5),
+        ({"factor": 8.0}, 2),
+    ],
+)
+def test_linear_scaling_multiplies_the_positions_of_the_global_rope_table(scaling: Any, tables: int) -> None:
+    config = CONFIGS["google/gemma-3-4b-it"]
+    text = {**config["text_config"], "rope_scaling": scaling}
+    assert convert({**config, "text_config": text}).rope_table_tokens == tables * 131072
+
+
+@pytest.mark.parametrize("factor", [None, "8", 0.5, 1e9, float("nan")])
+def test_a_scaling_factor_that_cannot_be_is_named(factor: Any) -> None:
+    config = CONFIGS["google/gemma-3-4b-it"]
+    text = {**config["text_config"], "rope_scaling": {"rope_type": "linear", "factor": factor}}
+    with pytest.raises(InputError, match=r"text_config\.rope_scaling: factor"):
+        convert({**config, "text_config": text})

@@ -93,7 +93,8 @@ class Vllm:
             sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
             peak = np.maximum(layer, np.where(self._skips_sampler(job), 0.0, sampler))
         if job.model.vision_parameters and stage.first and rules.vision_gib:
-            return (peak + workspace + hidden) / GIB + rules.constant_gib + rules.vision_gib  # the encoder cache
+            tower = rules.vision_by_architecture_gib.get(job.model.architecture, rules.vision_gib)
+            return (peak + workspace + hidden) / GIB + rules.constant_gib + tower  # `hidden` for the encoder cache
         return (peak + workspace) / GIB + rules.constant_gib
 
     def _skips_sampler(self, job: Job) -> BoolArray:

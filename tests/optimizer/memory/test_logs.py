@@ -229,6 +229,16 @@ def test_sglang_reserves_what_its_rule_of_thumb_says(catalog: Catalog) -> None:
     assert estimate.utilization_fraction == round((79.19 * 1024 - 13_440) / (79.19 * 1024), 3)
 
 
+def test_trtllm_s_built_engines_keep_buffers_of_the_vocabulary_for_every_sequence(catalog: Catalog) -> None:
+    # https://github.com/NVIDIA/TensorRT-LLM/issues/1188: engine 875 MiB, context 774 MiB, buffers 2.66 + 5.76 GB, and
+    # 4.53 GiB of KV cache on an RTX A4000; with 16 sequences the buffers all but vanish
+    asked = {"model": "Qwen/Qwen2.5-0.5B-Instruct", "gpu": "rtx-a4000", "weight_dtype": "int8", "engine": "trtllm",
+             "engine_version": "0.15", "max_num_batched_tokens": 8192, "max_model_len": 4096}  # fmt: skip
+    logged = estimate_memory(catalog, **asked)
+    assert logged.kv_cache_gib == pytest.approx(4.53, rel=0.04)
+    assert estimate_memory(catalog, **asked, max_num_seqs=16).kv_cache_gib > 2 * logged.kv_cache_gib
+
+
 def test_trtllm_never_takes_the_fraction_of_the_card(catalog: Catalog) -> None:
     # https://nvidia.github.io/TensorRT-LLM/reference/memory.html: free_gpu_memory_fraction is of what is free then
     half = estimate_memory(

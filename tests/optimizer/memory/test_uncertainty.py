@@ -57,3 +57,11 @@ def test_what_fits_only_without_the_margin_does_not_fit_a_plan(catalog: Catalog)
 
 def test_what_does_not_fit_does_not_fit_with_margin_either(catalog: Catalog) -> None:
     assert not estimate(catalog, gpu="rtx-4090").fits_with_margin
+
+
+def test_a_vision_tower_makes_the_peak_less_sure(catalog: Catalog) -> None:
+    text = estimate(catalog, gpu="h100-sxm")
+    vision = estimate(catalog, model="Qwen/Qwen3-VL-8B-Instruct", gpu="h100-sxm")
+    # 80 % of the 0.7 GiB that the tower takes over images as large as they come
+    assert vision.plus_minus_gib["activation"] - text.plus_minus_gib["activation"] == pytest.approx(0.56)
+    assert vision.margin_gib > text.margin_gib

@@ -137,3 +137,14 @@ def test_experts_of_a_format_of_their_own_are_counted_in_it(catalog: Catalog) ->
         catalog, model="deepseek-ai/DeepSeek-V4-Pro", gpu="h200-sxm", weight_dtype="fp8", tp=8, max_model_len=8192
     )
     assert 95.7 < pro.weights_gib < 95.7 + 25.6e9 * 2 / 8 / 2**30
+
+
+@pytest.mark.parametrize(("size", "logged_gib"), [("4b", 8.58), ("12b", 23.31), ("27b", 51.45)])
+def test_linear_scaling_multiplies_the_rope_table(catalog: Catalog, size: str, logged_gib: float) -> None:
+    # https://github.com/llm-d-incubation/llm-d-planner/pull/205: 8 × 131,072 positions of the global layers and
+    # 131,072 of the local ones, × 256 × 2 B = 576 MiB (4B and 12B) or × 128 × 2 B = 288 MiB (27B)
+    gemma = estimate_memory(
+        catalog, model=f"google/gemma-3-{size}-it", gpu="h100-sxm", weight_dtype="bf16", engine_version="0.19.0",
+        max_model_len=8192,
+    )  # fmt: skip
+    assert gemma.weights_gib == pytest.approx(logged_gib, abs=0.03)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from log_texts import LLAMACPP, SGLANG, V0, VLLM
 
@@ -67,6 +69,30 @@ def test_why_it_did_not_start_is_kept() -> None:
 def test_what_is_no_log_is_refused_with_what_was_expected(text: str) -> None:
     with pytest.raises(InputError, match="no start-up line of vLLM, SGLang or"):
         read_log(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "general.name" + " " * 19_000,
+        "file type" + " " * 19_000 + "x",
+        "KV Cache is allocated." * 900,
+        "Load weight end." * 1200,
+        "model GiB " * 2000,
+        "(Worker" * 2800,
+        "non-default args: " + "'model': " * 2000,
+    ],
+)
+def test_lines_made_to_be_slow_are_not(line: str) -> None:
+    start = time.process_time()
+    assert read_log(VLLM + f"{line}\n" * 20).sizes == read_log(VLLM).sizes
+    assert time.process_time() - start < 5.0
+
+
+def test_of_very_many_lines_the_first_count() -> None:
+    start = time.process_time()
+    assert read_log(VLLM + "a model\n" * 1_000_000).sizes == read_log(VLLM).sizes
+    assert time.process_time() - start < 20.0
 
 
 def test_a_huge_line_and_a_huge_log_are_cut_not_choked_on() -> None:
