@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import catalog, plans, replicas, scenarios, simulating, solving
+from optimizer.commands import calibrating, catalog, plans, replicas, scenarios, simulating, solving
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -18,6 +18,7 @@ COMMANDS = (
     plans.export,
     replicas.memory,
     replicas.perf,
+    calibrating.calibrate,
     catalog.catalog_commands,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from catalog import Catalog, load_catalog
@@ -20,6 +20,15 @@ from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import Answer, Limits, SolverName, program_text, solve_plain
 from optimizer.verification import verify
 
+BEYOND = {
+    "engine": "no runs of this engine",
+    "generation": "no runs on this generation of cards",
+    "pair": "no runs of this engine on this generation of cards",
+    "weights": "no runs with weights of this width",
+    "pipeline": "no serving runs with pipeline stages",
+    "concurrency": "runs with fewer requests in flight only",
+}
+"""What was not measured, by `ReplicaGroup.extrapolated`."""
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.25
 """Share of the time limit that each solve of an explanation may take."""
@@ -92,7 +101,7 @@ class _Run:
         if answer.outcome == "infeasible":
             return self._infeasible(candidates, inst)
         if answer.decision is None:
-            return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, ()))
+            return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, {}))
         parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
@@ -142,9 +151,13 @@ def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
     return 0.0 if math.isclose(usd_per_hour, 0.0) else (usd_per_hour - bound_usd_per_hour) / usd_per_hour
 
 
-def _warnings(answer: Answer, extrapolated: Sequence[str]) -> list[str]:
+def _warnings(answer: Answer, extrapolated: Mapping[str, tuple[str, ...]]) -> list[str]:
     warnings = list(answer.warnings)
     if answer.interrupted:
         warnings.insert(0, "interrupted; this is the best plan so far")
-    warnings += [f"{name}: predicted outside the measured range; measure before you buy" for name in extrapolated]
+    warnings += [
+        f"{name}: predicted outside the measured range ({', '.join(BEYOND[one] for one in departures)}); "
+        "measure and `gpuplan calibrate` before you buy"
+        for name, departures in extrapolated.items()
+    ]
     return warnings

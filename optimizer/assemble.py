@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,8 @@ class Assembled:
     servers: tuple[Servers, ...]
     workloads: tuple[WorkloadPlan, ...]
     cost: Cost
-    extrapolated: tuple[str, ...]
-    """Workloads whose figures lie outside what the performance model was fitted on."""
+    extrapolated: Mapping[str, tuple[str, ...]]
+    """Workload -> in what its figures go beyond what the performance model was fitted on."""
 
 
 def assemble(
@@ -54,7 +54,8 @@ def assemble(
         if count
     )
     load_rps = _load_matrix(inst, decision.load_share)
-    workloads, extrapolated, first = [], [], 0
+    extrapolated: dict[str, tuple[str, ...]] = {}
+    workloads, first = [], 0
     for c in candidates:
         workload = scenario.workloads[c.workload]
         classes = [r.name for r in workload.request_classes]
@@ -76,12 +77,13 @@ def assemble(
                 )
             )
             if figures is not None and figures.extrapolated:
-                extrapolated.append(c.workload)
+                before = extrapolated.get(c.workload, ())
+                extrapolated[c.workload] = tuple(dict.fromkeys((*before, *figures.extrapolated)))
         workloads.append(WorkloadPlan(name=c.workload, demand_rps=workload.demand_rps, replica_groups=tuple(groups)))
         first += len(c.specs)
     capex_usd = float(inst.capex_usd @ n_servers)
     cost = _cost(servers, capex_usd, bound_usd_per_hour, scenario.horizon_months)
-    return Assembled(servers, tuple(workloads), cost, tuple(dict.fromkeys(extrapolated)))
+    return Assembled(servers, tuple(workloads), cost, extrapolated)
 
 
 def _placements(
@@ -153,6 +155,7 @@ def _group(
         e2e_ms=figures.e2e_ms if figures else None,
         ttft_interval_ms=figures.ttft_interval_ms if figures else None,
         tpot_interval_ms=figures.tpot_interval_ms if figures else None,
+        extrapolated=figures.extrapolated if figures else (),
         quality=figures.quality_fraction if figures else None,
         memory=figures.memory if figures else None,
         limit=spec.limit,

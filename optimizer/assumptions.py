@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
 from optimizer.layout import ReplicaGroup, Servers, WorkloadPlan
+from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.scenario import Offer, Scenario
 
 
@@ -27,6 +28,11 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         f"rates and latencies are predicted ({sources}): the largest rate at which one replica holds its targets when "
         f"requests arrive at random (Poisson), of which {share} is planned on; latencies are those at that rate"
     )
+    if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
+        yield (
+            f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
+            "by the errors of past predictions; measured replicas are planned on as they were measured"
+        )
     converted = sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1})
     if converted:
         yield (

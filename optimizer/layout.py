@@ -108,6 +108,9 @@ class ReplicaGroup(Part):
     ttft_interval_ms: tuple[float, float] | None
     """80 % interval of the mean."""
     tpot_interval_ms: tuple[float, float] | None
+    extrapolated: tuple[str, ...]
+    """In what the prediction goes beyond what was measured, which widens the intervals: an `engine`, a `generation` of
+    cards, a `pair` of both, or a width of `weights` never measured; `pipeline` stages; more `concurrency`."""
     quality: float | None
     """Benchmark average relative to bf16, 0 to 1."""
     memory: GroupMemory | None

@@ -103,6 +103,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/calibration.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",

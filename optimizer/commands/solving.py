@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from optimizer.commands.command import Amount, command, delivery, the_catalog
+from optimizer.commands.command import Amount, calibrated, command, delivery, the_catalog
 from optimizer.commands.reading import read_scenario
 from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
 
@@ -28,6 +28,7 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
+@calibrated
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the program too, as .lp or .mps.")  # fmt: skip
 @click.option("--validate", is_flag=True, help="Simulate the plan, and tighten until its latency targets hold there.")

@@ -153,9 +153,12 @@ def _latency(groups: Named, scenario: Scenario) -> RenderableType:
     rows = []
     for name, workload, group in groups:
         needs = scenario.workloads[workload.name]
-        rows.append((name, *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
+        beyond = "\nextrapolated" if group.extrapolated else ""
+        rows.append((f"{name}{beyond}", *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
+    sure = scenario.confidence_fraction or 0.5
+    better = f" that {percent(sure)} of measurements are better than" if sure > 0.5 else ""  # the point estimate
     return table(
-        "Latency at full capacity against its target, and its mean (80% band)",
+        f"Latency at full capacity{better} against its target, and its mean (80% band)",
         (("workload", "left"), ("first token", "left"), ("each further token", "left"), ("whole request", "left")),
         rows,
     )

@@ -10,9 +10,6 @@ from optimizer.scenario.workload import DEFAULT_PRIORITY, Workload
 if TYPE_CHECKING:
     from optimizer.scenario.scenario import Scenario
 
-POINT_ESTIMATE = 0.5
-"""The quantile of the prediction error at which nothing is added to the prediction."""
-
 
 def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and what it asks for, in the order of the scenario's classes."""
@@ -20,8 +17,6 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("periods",), "more than one period"
     if scenario.discount_rate_per_year:
         yield ("discount_rate",), "discounting"
-    if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
-        yield ("confidence",), "planning on a quantile other than 50%"
     if scenario.objective != "cost":
         yield ("objective",), f"objective {scenario.objective}"
     for name, workload in scenario.workloads.items():

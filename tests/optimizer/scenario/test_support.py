@@ -13,7 +13,6 @@ from optimizer.scenario import load_scenario, parse_scenario
 NOT_YET: list[tuple[str, dict[str, Any], str]] = [
     ("periods", {"periods": 2}, "more than one period"),
     ("discount_rate", {"discount_rate": "8%/yr"}, "discounting"),
-    ("confidence", {"confidence": "80%"}, "planning on a quantile other than 50%"),
     ("objective", {"objective": "served"}, "objective served"),
     ("workloads.chat.growth", {"workload": {"growth": "10%/period"}}, "rates that change from period to period"),
     (
