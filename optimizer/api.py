@@ -17,8 +17,9 @@ from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
 from optimizer.layout import Infeasibility, Layout, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
-from optimizer.solve import Answer, Limits, SolverName, program_text, solve_plain
+from optimizer.solve import Answer, Limits, Method, SolverName, State, program_text, solve
 from optimizer.verification import verify
+from optimizer.warm_start import warm_start
 
 BEYOND = {
     "engine": "no runs of this engine",
@@ -43,6 +44,8 @@ def optimize(
     seed: int = 0,
     *,
     solver: SolverName = "scip",
+    method: Method | None = None,
+    start: Layout | None = None,
     write_program: Path | None = None,
     progress: Progress = lambda _message: None,
 ) -> Layout:
@@ -51,6 +54,9 @@ def optimize(
     The time limit counts from the call. An answer is always a Layout: `optimal` when proven, `feasible` with its bound
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
     early; the layout then carries a warning that starts with "interrupted".
+
+    `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
+    (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve.
@@ -63,7 +69,7 @@ def optimize(
     scenario = with_own_entries(scenario, catalog)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver)
     try:
-        return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, progress)
+        return run.solve(Limits(gap=gap, threads=threads, seed=seed), method, start, write_program, progress)
     except KeyboardInterrupt:
         return run.layout("no_plan", warnings=("interrupted before a plan was found",))
 
@@ -81,7 +87,14 @@ class _Run:
     def time_left_s(self) -> float:
         return self.deadline - time.perf_counter()
 
-    def solve(self, limits: Limits, write_program: Path | None, progress: Progress) -> Layout:
+    def solve(
+        self,
+        limits: Limits,
+        method: Method | None,
+        start: Layout | None,
+        write_program: Path | None,
+        progress: Progress,
+    ) -> Layout:
         progress("rating candidates")
         candidates = build_candidates(self.scenario, self.catalog)
         inst = build_instance(self.scenario, self.catalog, candidates)
@@ -92,11 +105,13 @@ class _Run:
         if len(set(inst.demand_of_load.tolist())) < len(inst.demand_names):
             return self._infeasible(candidates, inst)
         progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
-        answer = solve_plain(
+        answer = solve(
             inst,
             Limits(limits.gap, self.time_left_s, limits.threads, limits.seed),
-            self.solver,
-            lambda: progress(f"solving, {time.perf_counter() - self.started:.0f} s"),
+            method=method,
+            solver=self.solver,
+            progress=lambda state: progress(self._words(state)),
+            start=None if start is None else warm_start(inst, start),
         )
         if answer.outcome == "infeasible":
             return self._infeasible(candidates, inst)
@@ -114,6 +129,14 @@ class _Run:
             raise SolverError(f"the plan does not verify: {'; '.join(problems[:3])}")
         return layout
 
+    def _words(self, state: State) -> str:
+        """How far the solver is, for people."""
+        seconds = f"solving, {time.perf_counter() - self.started:.0f} s"
+        bound = f"at least ${state.bound_usd_per_hour:,.2f}/h"
+        if math.isinf(state.usd_per_hour):
+            return f"{seconds}: no plan yet, {bound}"
+        return f"{seconds}: ${state.usd_per_hour:,.2f}/h, {bound}, gap {state.gap:.2%}"
+
     def _infeasible(self, candidates: Sequence[Candidates], inst: Instance) -> Layout:
         time_limit_s = max(1.0, EXPLANATION_SHARE * (self.deadline - self.started))
         found = explain_infeasible(self.scenario, candidates, inst, self.solver, time_limit_s)
@@ -125,7 +148,7 @@ class _Run:
         *,
         parts: Assembled | None = None,
         infeasible: Infeasibility | None = None,
-        solver: SolverName | None = None,
+        solver: str | None = None,
         warnings: Sequence[str] = (),
     ) -> Layout:
         cost = parts.cost if parts else None

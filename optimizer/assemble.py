@@ -14,7 +14,7 @@ from optimizer.formulation import Instance
 from optimizer.layout import Cost, Placement, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.placement import place
 from optimizer.scenario import Scenario
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import IntArray
 from optimizer.solve import Decision, fewest_terms
 
 
@@ -53,13 +53,12 @@ def assemble(
         for term, count in zip(inst.terms, n_servers, strict=True)
         if count
     )
-    load_rps = _load_matrix(inst, decision.load_share)
+    load_rps = _loads(inst, decision)
     extrapolated: dict[str, tuple[str, ...]] = {}
     workloads, first = [], 0
     for c in candidates:
         workload = scenario.workloads[c.workload]
         classes = [r.name for r in workload.request_classes]
-        demands = [d for d, (name, _) in enumerate(inst.demand_names) if name == c.workload]
         groups = []
         for i, spec in enumerate(c.specs):
             k = first + i
@@ -71,7 +70,7 @@ def assemble(
                     spec=spec,
                     offer=inst.offer_names[int(c.offer[i])],
                     figures=figures,
-                    load_rps=dict(zip(classes, load_rps[k, demands].tolist(), strict=True)),
+                    load_rps={name: load_rps.get((k, name), 0.0) for name in classes},
                     rate_rps=dict(zip(classes, c.rate_rps[i].tolist(), strict=True)),
                     placements=placements[k],
                 )
@@ -108,11 +107,12 @@ def _stages(spec: ReplicaSpec) -> tuple[int, int]:
     return (spec.gpus, 1) if spec.pp is None else (spec.gpus // spec.pp, spec.pp)
 
 
-def _load_matrix(inst: Instance, load_share: FloatArray) -> FloatArray:
-    """[K, D] requests/s of each demand on each candidate."""
-    load = np.zeros((len(inst.candidate_names), len(inst.demand_names)))
-    load[inst.candidate_of_load, inst.demand_of_load] = load_share * inst.demand_rps[inst.demand_of_load]
-    return load
+def _loads(inst: Instance, decision: Decision) -> dict[tuple[int, str], float]:
+    """(candidate, class) -> requests/s, where there are any."""
+    carried = np.flatnonzero(decision.load_share)
+    candidate, demand = inst.candidate_of_load[carried].tolist(), inst.demand_of_load[carried].tolist()
+    rps = (decision.load_share[carried] * inst.demand_rps[inst.demand_of_load[carried]]).tolist()
+    return {(k, inst.demand_names[d][1]): load for k, d, load in zip(candidate, demand, rps, strict=True)}
 
 
 def _group(

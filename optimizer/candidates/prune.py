@@ -9,6 +9,7 @@ import numpy as np
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 ROUNDING = 1e-12
+BITS_PER_WORD = 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,31 @@ def undominated(rows: Rows, *, mix: bool) -> BoolArray:
     have the format of k; and a whole format goes when each of its candidates is replaced by one of another format, for
     then any plan in it can be rewritten in that other. Of equals the first is kept.
     """
-    keep = np.zeros(len(rows.card), bool)
-    for here in _groups(rows.card, np.zeros_like(rows.choice) if mix else rows.choice):
-        keep[here] = ~_beaten(_replaces(rows.take(here)))
+    beaten = _beaten_in_groups(rows, np.zeros_like(rows.choice) if mix else rows.choice)
+    keep = ~beaten
     if not mix:
         kept = np.flatnonzero(keep)
         keep[kept[_in_replaced_choice(rows.take(kept))]] = False
     return keep
+
+
+def _beaten_in_groups(rows: Rows, second: IntArray) -> BoolArray:
+    """[n] whether another row of the same card and second number replaces it; all groups at once."""
+    groups = _groups(rows.card, second)
+    if not groups:
+        return np.zeros(0, bool)
+    sizes = np.array([len(here) for here in groups])
+    position = np.arange(sizes.max())[None, :]
+    there = position < sizes[:, None]  # [G, P]
+    member = np.zeros(there.shape, np.int64)
+    member[there] = np.concatenate(groups)
+    replaces = _replaces(rows, member) & there[:, :, None] & there[:, None, :]
+    earlier = position < position.T
+    own = np.eye(len(position.T), dtype=bool)
+    beats: BoolArray = np.logical_and(replaces & ~own, ~replaces.transpose(0, 2, 1) | earlier)
+    beaten = np.zeros(len(rows.card), bool)
+    beaten[member[there]] = np.asarray(beats.any(axis=2))[there]
+    return beaten
 
 
 def _in_replaced_choice(rows: Rows) -> BoolArray:
@@ -50,21 +69,31 @@ def _in_replaced_choice(rows: Rows) -> BoolArray:
     replaced = np.ones((len(choices), len(choices)), bool)  # [q, other]
     for here in _groups(rows.card, np.zeros_like(of)):
         some = np.zeros((len(choices), len(here)), bool)  # [other, k] some candidate of the other choice replaces k
-        np.logical_or.at(some, of[here], _replaces(rows.take(here)).T)
+        np.logical_or.at(some, of[here], _replaces(rows, here).T)
         np.logical_and.at(replaced, of[here], some.T)
     return _beaten(replaced)[of]
 
 
-def _replaces(rows: Rows) -> BoolArray:
-    """[n, n] whether candidate column j can stand in for candidate row k."""
-    copies = rows.gpus[:, None] // rows.gpus[None, :]
+def _replaces(rows: Rows, member: IntArray) -> BoolArray:
+    """[…, P, P] whether the candidate of column j can stand in for that of row k, among members […, P]."""
+    gpus, alone = rows.gpus[member], rows.alone[member]
+    copies = gpus[..., :, None] // gpus[..., None, :]
     as_fast = copies > 0
-    for rate in rows.rate_rps.T:
-        as_fast &= copies * rate[None, :] >= rate[:, None] * (1 - ROUNDING)
-    replaces: BoolArray = np.logical_or(as_fast, copies >= rows.alone[None, :])
-    for held in rows.holds.T[rows.holds.any(axis=0)]:
-        np.logical_and(replaces, held[None, :] | ~held[:, None], out=replaces)
+    for rate in np.moveaxis(rows.rate_rps[member], -1, 0):
+        as_fast &= copies * rate[..., None, :] >= rate[..., :, None] * (1 - ROUNDING)
+    replaces: BoolArray = np.logical_or(as_fast, copies >= alone[..., None, :])
+    for held in np.moveaxis(_packed(rows.holds)[member], -1, 0):
+        replaces &= (held[..., :, None] & ~held[..., None, :]) == 0
     return replaces
+
+
+def _packed(holds: BoolArray) -> IntArray:
+    """[n, words] the offers of each row as bits."""
+    n_words = -(-holds.shape[1] // BITS_PER_WORD)
+    padded = np.zeros((len(holds), n_words * BITS_PER_WORD), bool)
+    padded[:, : holds.shape[1]] = holds
+    words: IntArray = padded.reshape(len(holds), n_words, BITS_PER_WORD) @ (1 << np.arange(BITS_PER_WORD))
+    return words
 
 
 def _groups(first: IntArray, second: IntArray) -> list[IntArray]:

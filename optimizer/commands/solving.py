@@ -29,25 +29,42 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
 @calibrated
+@click.option(
+    "--method",
+    type=click.Choice(("plain", "columns")),
+    help="The whole program at once, or plans of single workloads.  [default: by size]",
+)
+@click.option("--warm-start", "earlier", metavar="PLAN", help="Begin from an earlier plan, such as yesterday's.")
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the program too, as .lp or .mps.")  # fmt: skip
 @click.option("--validate", is_flag=True, help="Simulate the plan, and tighten until its latency targets hold there.")
-def solve(file: str, time_limit: float, gap: float, program: Path | None, validate: bool, **settings: Any) -> None:
+def solve(
+    file: str,
+    time_limit: float,
+    gap: float,
+    program: Path | None,
+    earlier: str | None,
+    validate: bool,
+    **settings: Any,
+) -> None:
     """Find the cheapest plan for a scenario file.
 
     Its JSON, which -O plan.json keeps, is what verify, compare and export read. FILE may be - for stdin.
     """
     from optimizer import optimize
-    from optimizer.plans import dump_plan
+    from optimizer.plans import dump_plan, load_plan
     from optimizer.report.delivery import progress
     from optimizer.report.plan import plan_report
     from optimizer.validation import optimize_validated
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
+    start = None if earlier is None else load_plan(earlier)
     with progress(sys.stderr) as report:
         solver = optimize_validated if validate else optimize
-        layout = solver(scenario, catalog, time_limit, gap, write_program=program, progress=report, **settings)
+        layout = solver(
+            scenario, catalog, time_limit, gap, start=start, write_program=program, progress=report, **settings
+        )
     delivery().put(sys.stdout, lambda: plan_report(layout, scenario), lambda form: dump_plan(layout, form))
     interrupted = any(warning.startswith("interrupted") for warning in layout.warnings)
     click.get_current_context().exit(INTERRUPTED if interrupted else EXIT_OF_STATUS[layout.status])

@@ -1,22 +1,26 @@
-"""Solving: a backend for one program, the plain method, and the way from a solver's numbers to a decision."""
+"""Solving: a backend for one program, two methods, and the way from a solver's numbers to a decision."""
 
-from optimizer.solve.backend import Outcome, SolverName, solve_program
-from optimizer.solve.plain import Answer, Limits, solve_plain
+from optimizer.solve.answer import Answer, Decision, Limits, Outcome, Start, State
+from optimizer.solve.backend import SolverName, solve_program
+from optimizer.solve.method import Method, solve
 from optimizer.solve.routing import Routing, route
-from optimizer.solve.tidy import Decision, fewest_terms, tidy
+from optimizer.solve.tidy import fewest_terms, tidy
 from optimizer.solve.write import program_text
 
 __all__ = [
     "Answer",
     "Decision",
     "Limits",
+    "Method",
     "Outcome",
     "Routing",
     "SolverName",
+    "Start",
+    "State",
     "fewest_terms",
     "program_text",
     "route",
-    "solve_plain",
+    "solve",
     "solve_program",
     "tidy",
 ]

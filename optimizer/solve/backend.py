@@ -10,7 +10,7 @@ import datetime
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,9 +22,10 @@ from ortools.util.python.solve_interrupter import SolveInterrupter
 from optimizer.errors import SolverError
 from optimizer.formulation import Program
 from optimizer.serving_config import FloatArray
+from optimizer.solve.answer import Outcome
+from optimizer.solve.log import objective_and_bound
 
 SolverName = Literal["scip", "highs", "glop"]
-Outcome = Literal["optimal", "feasible", "infeasible", "no_plan"]
 
 SOLVER_TYPES = {
     "scip": parameters_pb2.SOLVER_TYPE_GSCIP,
@@ -49,6 +50,7 @@ class Solution:
     objective: float
     bound: float  # no solution costs less
     interrupted: bool = False
+    row_duals: FloatArray | None = None  # [M] of a linear program: by how much the objective grows with the row's side
 
 
 def solve_program(
@@ -59,30 +61,34 @@ def solve_program(
     time_limit_s: float = math.inf,
     threads: int = 1,
     seed: int = 0,
-    tick: Callable[[], None] = lambda: None,
+    node_limit: int | None = None,
+    hint: FloatArray | None = None,
+    tick: Callable[[float, float], None] = lambda _objective, _bound: None,
 ) -> Solution:
-    """Minimise a program to a relative `gap`.
+    """Minimise a program to a relative `gap`, starting from the values `hint` [N] as far as they are not NaN.
 
-    `tick` is called some times a second while the solver runs. Ctrl-C stops the solver and returns its best so far with
-    `interrupted` set.
+    `node_limit` ends the search by its own measure, so that the answer does not depend on the machine's speed. `tick`
+    is called with objective and bound so far some times a second while the solver runs. Ctrl-C stops the solver and
+    returns its best so far with `interrupted` set.
 
     Raises:
         SolverError: the solver failed; the message is its own.
     """
     interrupter = SolveInterrupter()
+    log = _Log()
     answer: list[result_pb2.SolveResultProto | Exception] = []
 
     def work() -> None:
-        hush = _Hush()
+        log.hush()
         try:
             answer.append(
                 core.solve(
                     model_proto(program),
                     SOLVER_TYPES[solver],
                     parameters_pb2.SolverInitializerProto(),
-                    _parameters(solver, gap, time_limit_s, threads, seed),
-                    model_parameters_pb2.ModelSolveParametersProto(),
-                    hush.end,
+                    _parameters(solver, gap, time_limit_s, threads, seed, node_limit),
+                    _start(hint),
+                    log.read,
                     callback_pb2.CallbackRegistrationProto(),
                     None,
                     interrupter.pybind_interrupter,
@@ -91,14 +97,14 @@ def solve_program(
         except Exception as error:  # handed to the waiting thread, which raises it
             answer.append(error)
         finally:
-            hush.end()
+            log.end_hush()
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     try:
         while worker.is_alive():
             worker.join(POLL_S)
-            tick()
+            tick(log.objective, log.bound)
         interrupted = False
     except KeyboardInterrupt:
         interrupted = True
@@ -111,8 +117,8 @@ def solve_program(
     return _read(answer[0], solver, interrupted)
 
 
-class _Hush:
-    """Standard error goes nowhere until `end`.
+class _Log:
+    """What the solver's log has said so far. Until its first line standard error goes nowhere.
 
     SCIP as built into OR-Tools 9.15 prints an error of its own when it is made interruptible, and then works as asked
     (gscip_event_handler.cc: "SCIPcatchEvent does not support variable or row change events"). That happens before its
@@ -120,15 +126,25 @@ class _Hush:
     """
 
     def __init__(self) -> None:
-        self._saved: int | None = os.dup(2)
+        self.objective, self.bound = math.inf, 0.0
+        self._saved: int | None = None
+
+    def hush(self) -> None:
+        self._saved = os.dup(2)
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
 
-    def end(self, _lines: object = None) -> None:
+    def end_hush(self) -> None:
         if self._saved is not None:
             os.dup2(self._saved, 2)
             os.close(self._saved)
             self._saved = None
+
+    def read(self, lines: Sequence[str]) -> None:
+        self.end_hush()
+        for line in lines:
+            if (said := objective_and_bound(line)) is not None:
+                self.objective, self.bound = said[0], max(0.0, said[1])  # prices are not negative
 
 
 def model_proto(program: Program, column_names: list[str] | None = None, row_names: list[str] | None = None) -> Any:
@@ -154,8 +170,22 @@ def model_proto(program: Program, column_names: list[str] | None = None, row_nam
     return proto
 
 
-def _parameters(solver: SolverName, gap: float, time_limit_s: float, threads: int, seed: int) -> Any:
+def _start(hint: FloatArray | None) -> Any:
+    parameters = model_parameters_pb2.ModelSolveParametersProto()
+    if hint is not None:
+        known = np.flatnonzero(~np.isnan(hint))
+        values = parameters.solution_hints.add().variable_values
+        values.ids.extend(known.tolist())
+        values.values.extend(hint[known].tolist())
+    return parameters
+
+
+def _parameters(
+    solver: SolverName, gap: float, time_limit_s: float, threads: int, seed: int, node_limit: int | None
+) -> Any:
     parameters = parameters_pb2.SolveParametersProto()
+    if node_limit is not None:
+        parameters.node_limit = node_limit
     if solver != "glop":
         parameters.relative_gap_tolerance, parameters.absolute_gap_tolerance = gap, 0.0
         parameters.random_seed = seed
@@ -194,4 +224,6 @@ def _read(result: Any, solver: SolverName, interrupted: bool) -> Solution:
     values = np.array(best.variable_values.values, float)
     assert list(best.variable_values.ids) == list(range(len(values))), "solvers return every variable, in order"
     outcome: Outcome = "optimal" if reason == result_pb2.TERMINATION_REASON_OPTIMAL else "feasible"
-    return Solution(outcome, values, best.objective_value, min(bound, best.objective_value), interrupted)
+    duals = [s.dual_solution for s in result.solutions if s.HasField("dual_solution")]
+    row_duals = np.array(duals[0].dual_values.values, float) if duals else None
+    return Solution(outcome, values, best.objective_value, min(bound, best.objective_value), interrupted, row_duals)

@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 
 from optimizer.errors import SolverError
-from optimizer.formulation import Instance, build_program, lay_out
-from optimizer.solve.backend import Outcome, SolverName, solve_program
-from optimizer.solve.tidy import Decision, tidy
+from optimizer.formulation import Instance, Variables, build_program, lay_out
+from optimizer.serving_config import FloatArray
+from optimizer.solve.answer import Answer, Limits, Progress, Start, State
+from optimizer.solve.backend import SolverName, solve_program
+from optimizer.solve.tidy import tidy
 
 INTEGRALITY_TOLERANCE = 1e-5
 """How far from a whole number a solver's count may be."""
 ALTERNATIVE: dict[SolverName, SolverName] = {"scip": "highs", "highs": "scip"}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a solver may stop, and what it may use."""
-
-    gap: float = 0.0
-    time_limit_s: float = math.inf
-    threads: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Why it stopped and what is proven, with the decision if there is one."""
-
-    outcome: Outcome
-    decision: Decision | None
-    bound_usd_per_hour: float
-    solver: SolverName
-    interrupted: bool = False
-    warnings: tuple[str, ...] = ()
-
-
 def solve_plain(
-    inst: Instance, limits: Limits, solver: SolverName = "scip", tick: Callable[[], None] = lambda: None
+    inst: Instance,
+    limits: Limits,
+    solver: SolverName = "scip",
+    progress: Progress = lambda _state: None,
+    start: Start | None = None,
 ) -> Answer:
     """The cheapest decision of an instance; when a solver fails or answers nonsense, the other one is asked.
+
+    `start` is where the solver may begin.
 
     Raises:
         SolverError: both failed.
     """
     try:
-        return _solve(inst, limits, solver, tick)
+        return _solve(inst, limits, solver, progress, start)
     except SolverError as error:
-        answer = _solve(inst, limits, ALTERNATIVE[solver], tick)
+        answer = _solve(inst, limits, ALTERNATIVE[solver], progress, start)
         warning = f"{solver} failed and {answer.solver} answered instead: {error}"
         return Answer(
             answer.outcome, answer.decision, answer.bound_usd_per_hour, answer.solver, answer.interrupted, (warning,)
         )
 
 
-def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[], None]) -> Answer:
+def _solve(inst: Instance, limits: Limits, solver: SolverName, progress: Progress, start: Start | None) -> Answer:
     var = lay_out(inst)
     solution = solve_program(
         build_program(inst, var),
@@ -67,7 +49,8 @@ def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[]
         time_limit_s=limits.time_limit_s,
         threads=limits.threads,
         seed=limits.seed,
-        tick=tick,
+        hint=None if start is None else _hint(var, start),
+        tick=lambda cost, bound: progress(State(cost, bound)),
     )
     decision = None
     if solution.values is not None:
@@ -78,3 +61,11 @@ def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[]
         n_replicas, n_servers = np.split(whole.astype(np.int64), [len(var.n_replicas)])
         decision = tidy(inst, n_replicas, n_servers)
     return Answer(solution.outcome, decision, solution.bound, solver, solution.interrupted)
+
+
+def _hint(var: Variables, start: Start) -> FloatArray:
+    """[N] the counts to start from; NaN = unknown."""
+    hint = np.full(var.n_columns, np.nan)
+    hint[var.n_replicas] = start.n_replicas
+    hint[var.n_servers] = start.n_servers
+    return hint

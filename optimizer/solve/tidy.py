@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance
 from optimizer.serving_config import FloatArray, IntArray
+from optimizer.solve.answer import Decision
 from optimizer.solve.routing import route
 
 UTILIZATION_TOLERANCE = 1e-7
 """Relative; what a solver's feasibility tolerance may leave of a capacity row. Plans are checked to 1e-6."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to run and what to have."""
-
-    n_replicas: IntArray  # [K]
-    load_share: FloatArray  # [L] of each class's demand
-    n_servers: IntArray  # [H]
 
 
 def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray) -> Decision:

@@ -1,0 +1,71 @@
+"""What every method of solving takes and gives, whatever it does inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from optimizer.serving_config import FloatArray, IntArray
+
+Outcome = Literal["optimal", "feasible", "infeasible", "no_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to run and what to have."""
+
+    n_replicas: IntArray  # [K]
+    load_share: FloatArray  # [L] of each class's demand
+    n_servers: IntArray  # [H]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a solver may stop, and what it may use."""
+
+    gap: float = 0.0
+    time_limit_s: float = math.inf
+    threads: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a method is: the best plan so far and what is proven, USD per hour."""
+
+    usd_per_hour: float
+    """Infinite before the first plan."""
+    bound_usd_per_hour: float
+
+    @property
+    def gap(self) -> float:
+        """(cost − bound) / cost; 1 before the first plan."""
+        cost = self.usd_per_hour
+        return 1.0 if math.isinf(cost) else 0.0 if cost <= 0 else max(0.0, 1.0 - self.bound_usd_per_hour / cost)
+
+
+Progress = Callable[[State], None]
+"""Called some times a second while a method runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Replicas to begin from, perhaps of an earlier plan; they need not carry everything."""
+
+    n_replicas: IntArray  # [K]
+    n_servers: IntArray  # [H]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Why it stopped and what is proven, with the decision if there is one."""
+
+    outcome: Outcome
+    decision: Decision | None
+    bound_usd_per_hour: float
+    solver: str
+    """Who proved it: the solver of the whole program, or `columns`."""
+    interrupted: bool = False
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,52 @@
+"""Which method solves an instance: the whole program where it is proven fast, columns beyond, or what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from optimizer.formulation import Instance
+from optimizer.solve.answer import Answer, Limits, Progress, Start
+from optimizer.solve.backend import SolverName
+from optimizer.solve.columns import solve_columns, unreached
+from optimizer.solve.plain import solve_plain
+
+Method = Literal["plain", "columns"]
+MOST_PLAIN_WORKLOADS = 12
+"""Up to here SCIP proves the whole program in about a second; at 30 it takes ten times as long as columns do (the table
+in docs/solving.md)."""
+
+
+def solve(
+    inst: Instance,
+    limits: Limits,
+    *,
+    method: Method | None = None,
+    solver: SolverName = "scip",
+    progress: Progress = lambda _state: None,
+    start: Start | None = None,
+) -> Answer:
+    """The answer of a method; None = the one that suits the instance. `solver` solves whole programs.
+
+    What columns do not reach goes to the plain method, and a warning says so when columns were asked for.
+
+    Raises:
+        SolverError: no solver gave an answer.
+    """
+    if method is None:
+        method = "plain" if len(inst.workload_names) <= MOST_PLAIN_WORKLOADS else "columns"
+        asked = False
+    else:
+        asked = True
+    if method == "plain":
+        return solve_plain(inst, limits, solver, progress, start)
+    why_not = unreached(inst)
+    if not why_not:
+        answer = solve_columns(inst, limits, progress, start)
+        if answer is not None:
+            return answer
+        why_not = "the plans that columns know do not fit the offers"
+    answer = solve_plain(inst, limits, solver, progress, start)
+    if not asked:
+        return answer
+    return replace(answer, warnings=(f"solved by the plain method: {why_not}", *answer.warnings))
