@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.schema import Calibration
+from optimizer.candidates.physics import Physics
 from optimizer.candidates.spec import ReplicaSpec
-from optimizer.memory import REASONS, replica_memory
-from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load, open_replicas
+from optimizer.memory import REASONS
+from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load
 from optimizer.performance.capacity import decoding_of
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
 from optimizer.scenario import Target, Workload
@@ -96,25 +96,27 @@ class _Evaluation:
 class BatchSearch:
     """Finds batches and rates for one workload, counting what it rejects and why."""
 
-    def __init__(self, workload: Workload, max_model_len: int, calibration: Calibration) -> None:
-        self.max_model_len, self.calibration = max_model_len, calibration
+    def __init__(self, workload: Workload, max_model_len: int) -> None:
+        self.max_model_len = max_model_len
         self.mix, self.targets = token_mix(workload), workload.planned_targets
         self.of_full_batch = [target for target in self.targets if target.metric == "tpot"]
         self.stops = (*map(target_key, self.targets), "memory", "max_batch_size")
         self.rejected: Counter[str] = Counter()
         self.nearest_ms: dict[str, float] = {}
 
-    def run(self, configurations: Configurations, sizes: IntArray) -> Rated:
+    def run(self, physics: Physics) -> Rated:
         """Every configuration that holds the targets of some class when almost idle, at the best batch for each."""
+        configurations, sizes = physics.configurations, physics.sizes
         if not len(configurations):
             return self._none(configurations)
-        first = self._evaluate(configurations, np.full(len(configurations), sizes[0]))
+        first = self._evaluate(physics, np.zeros(len(configurations), np.int64))
         row, of_class = np.nonzero(self._rejecting(first))
         if not len(row):
             return self._none(configurations)
-        lowest, stop = self._batches(configurations, row, of_class, sizes)
+        pairs = physics.take(row)
+        lowest, stop = self._batches(pairs, of_class)
         batch = sizes[lowest]
-        replicas = self._evaluate(configurations.take(row), batch).replicas
+        replicas = self._evaluate(pairs, lowest).replicas
         load = largest_load(replicas, self.targets, of_class[:, None] == np.arange(len(self.mix.names)))
         rated = RatedReplicas.at(replicas, load)
         served_rps = np.where(self._excess(rated.open_loop).max(axis=0, initial=0.0) <= 1.0, rated.rate_rps, 0.0)
@@ -137,15 +139,14 @@ class BatchSearch:
             self.mix.names,
         )
 
-    def _batches(
-        self, configurations: Configurations, row: IntArray, of_class: IntArray, sizes: IntArray
-    ) -> tuple[IntArray, IntArray]:
+    def _batches(self, pairs: Physics, of_class: IntArray) -> tuple[IntArray, IntArray]:
         """Index of the largest batch that runs and, when full, holds the class's TPOT; what stops the next one."""
-        lowest, beyond = np.zeros(len(row), np.int64), np.full(len(row), len(sizes))
-        stop = np.full(len(row), len(self.stops) - 1)
+        n = len(of_class)
+        lowest, beyond = np.zeros(n, np.int64), np.full(n, len(pairs.sizes))
+        stop = np.full(n, len(self.stops) - 1)
         while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
             middle = (lowest[open_] + beyond[open_]) // 2
-            at = self._evaluate(configurations.take(row[open_]), sizes[middle])
+            at = self._evaluate(pairs if len(open_) == n else pairs.take(open_), middle)
             full = self._excess(at.replicas.at(at.replicas.places), self.of_full_batch)
             excess = full[:, np.arange(len(open_)), of_class[open_]]
             in_time = excess.max(axis=0, initial=0.0) <= 1.0
@@ -177,12 +178,14 @@ class BatchSearch:
         nothing = np.zeros((0, *at.met_spread_ms.shape))
         return np.stack([at.statistic(t.metric, t.statistic) / t.limit_ms for t in chosen]) if chosen else nothing
 
-    def _evaluate(self, configurations: Configurations, batch: IntArray) -> _Evaluation:
-        memory = replica_memory(configurations, max_model_len=self.max_model_len, max_num_seqs=batch, with_margin=True)
-        places = batch.astype(np.float64)
-        capacity, _ = capacity_of(configurations, memory, self.mix, self.calibration)
-        replicas = open_replicas(configurations, memory, self.mix, places, self.calibration)
-        return _Evaluation(memory.fits, memory.reason, capacity.requests >= places, replicas)
+    def _evaluate(self, physics: Physics, size: IntArray) -> _Evaluation:
+        """At the batch sizes of these positions [n]."""
+        memory = physics.memory(size, self.max_model_len)
+        places = physics.sizes[size].astype(np.float64)
+        capacity, _ = capacity_of(physics.configurations, memory, self.mix, physics.calibration)
+        return _Evaluation(
+            memory.fits, memory.reason, capacity.requests >= places, physics.replicas(memory, self.mix, places)
+        )
 
     def _rejecting(self, first: _Evaluation) -> BoolArray:
         """[n, R] the classes that an almost idle replica serves in time; counts why a configuration serves none."""

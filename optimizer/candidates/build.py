@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -11,21 +11,72 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
+from optimizer.candidates.physics import Physics
+from optimizer.candidates.pointwise import worth_rating
 from optimizer.candidates.prune import Rows, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
 
+MANY = 6
+"""Workloads alike in all but their requests, from which on tabulating what they share saves time."""
+
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
     """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
     offers = list(scenario.inventory.values())
+    alike = Counter(_kind(workload) for workload in scenario.workloads.values())
+    longest: dict[_Kind, int] = {}
+    for workload in scenario.workloads.values():
+        kind = _kind(workload)
+        longest[kind] = max(longest.get(kind, 0), workload.max_context_tokens)
+    ground = _Ground(offers, catalog, {kind: longest[kind] for kind, n in alike.items() if n >= MANY and prune})
     return tuple(
         _measured(name, workload, workload.measured, offers)
         if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, prune)
+        else _predicted(name, workload, ground, scenario.max_utilization_fraction, prune)
         for name, workload in scenario.workloads.items()
     )
+
+
+_Kind = tuple[object, ...]
+
+
+def _kind(workload: Workload) -> _Kind:
+    """What decides which configurations are looked at: all but the requests and their targets."""
+    w = workload
+    degrees = (w.tp, w.pp, w.dp, w.max_batch_size, w.max_gpus_per_replica)
+    return (w.models, w.engines, w.weight_dtypes, w.kv_cache_dtypes, w.min_quality_fraction, w.single_format, *degrees)
+
+
+class _Ground:
+    """Prepared configurations: for a kind of many workloads once, for others when asked."""
+
+    def __init__(self, offers: Sequence[Offer], catalog: Catalog, many: Mapping[_Kind, int]) -> None:
+        self.offers, self.catalog, self._many = offers, catalog, many
+        self._known: dict[tuple[_Kind, str, str], tuple[Physics, Counter[str], int]] = {}
+
+    def physics(self, workload: Workload, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+        """With what was rejected on the way, and how many configurations there were."""
+        kind = _kind(workload)
+        longest = self._many.get(kind)
+        if longest is None:
+            return self._prepared(workload, model, engine)
+        key = (kind, model, engine)
+        if key not in self._known:
+            physics, rejected, n = self._prepared(workload, model, engine)
+            length = min(longest, self.catalog.models[model].max_context_tokens)
+            if n:
+                kept = worth_rating(physics, length, mix=not workload.single_format)
+                physics = physics.take(kept).tabulated(length)
+            self._known[key] = physics, rejected, n
+        return self._known[key]
+
+    def _prepared(self, workload: Workload, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+        rejected: Counter[str] = Counter()
+        configurations = enumerate_configurations(workload, self.offers, self.catalog, model, engine, rejected)
+        physics = Physics.of(configurations, batch_sizes(workload), self.catalog.calibration)
+        return physics, rejected, len(configurations)
 
 
 def _measured(
@@ -50,20 +101,20 @@ def _measured(
     )
 
 
-def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, prune: bool
-) -> Candidates:
+def _predicted(name: str, workload: Workload, ground: _Ground, max_utilization: float, prune: bool) -> Candidates:
+    offers = ground.offers
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
     found: list[Rated] = []
     n_evaluated = 0
     for model in workload.models:
-        max_model_len = served_context_tokens(workload, catalog.models[model].max_context_tokens)
+        max_model_len = served_context_tokens(workload, ground.catalog.models[model].max_context_tokens)
         for engine in workload.engines:
-            configurations = enumerate_configurations(workload, offers, catalog, model, engine, rejected)
-            n_evaluated += len(configurations)
-            search = BatchSearch(workload, max_model_len, catalog.calibration)
-            found.append(search.run(configurations, batch_sizes(workload)))
+            physics, rejected_before, n = ground.physics(workload, model, engine)
+            n_evaluated += n
+            search = BatchSearch(workload, max_model_len)
+            found.append(search.run(physics))
+            rejected.update(rejected_before)
             rejected.update(search.rejected)
             for key, value in search.nearest_ms.items():
                 nearest_ms[key] = min(value, nearest_ms.get(key, np.inf))

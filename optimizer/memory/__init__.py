@@ -4,5 +4,15 @@ from optimizer.memory.estimate import replica_memory
 from optimizer.memory.one import estimate_memory
 from optimizer.memory.reasons import REASONS, SENTENCES
 from optimizer.memory.result import MemoryEstimate, ReplicaMemory
+from optimizer.memory.table import HeldMemory, MemoryTable
 
-__all__ = ["REASONS", "SENTENCES", "MemoryEstimate", "ReplicaMemory", "estimate_memory", "replica_memory"]
+__all__ = [
+    "REASONS",
+    "SENTENCES",
+    "HeldMemory",
+    "MemoryEstimate",
+    "MemoryTable",
+    "ReplicaMemory",
+    "estimate_memory",
+    "replica_memory",
+]

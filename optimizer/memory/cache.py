@@ -11,7 +11,7 @@ from catalog.architecture import Cache
 from catalog.schema.engine import CacheRules
 from optimizer.memory.job import CacheLayout, Job
 from optimizer.memory.stages import CacheClass, Stage
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 
 _NEARLY_EQUAL = 1.25
 """Classes of layers closer in number than this are padded up to the largest, others split by the smallest: vLLM's
@@ -75,10 +75,10 @@ def _separate(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
     return _counted_by_requests(layout, job.max_model_len)
 
 
-def _counted_by_requests(layout: CacheLayout, max_model_len: int) -> CacheLayout:
+def _counted_by_requests(layout: CacheLayout, max_model_len: IntArray) -> CacheLayout:
     """Tokens counted as requests of max_model_len that fit, times max_model_len."""
-    lengths = np.full(len(layout.token_bytes), float(max_model_len))
-    token_bytes = 1.0 / (layout.sequences(np.ones(len(lengths)), lengths) * max_model_len)
+    lengths = max_model_len.astype(np.float64)
+    token_bytes = 1.0 / (layout.sequences(np.ones(len(lengths)), lengths) * lengths)
     return replace(layout, token_bytes=token_bytes, token_step=np.ones(len(lengths)))
 
 

@@ -24,7 +24,7 @@ from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntA
 def replica_memory(
     configurations: Configurations,
     *,
-    max_model_len: int | None,
+    max_model_len: IntArray | int | None,
     max_num_seqs: IntArray | int | None = None,
     max_num_batched_tokens: IntArray | int | None = None,
     gpu_memory_utilization: float | None = None,
@@ -44,7 +44,8 @@ def replica_memory(
     n = len(configurations)
     rules = _rules(configurations)
     engine = engine_memory(rules)
-    length = configurations.model.max_context_tokens if max_model_len is None else max_model_len
+    asked = configurations.model.max_context_tokens if max_model_len is None else max_model_len
+    length = np.broadcast_to(np.asarray(asked, np.int64), (n,))
     visible = [gpu.visible_memory_gib if gpu_memory_gib is None else gpu_memory_gib for gpu in configurations.gpus]
     sequences, tokens = _spread(max_num_seqs, n), _spread(max_num_batched_tokens, n)
     settings = engine.settings(Request(configurations, visible, length, sequences, tokens, gpu_memory_utilization))
@@ -119,7 +120,7 @@ def _limiting_stage(job: Job, engine: EngineMemory, depth: int) -> Sized:
 def _requests(job: Job, sized: Sized, less_gib: FloatArray | float = 0.0) -> FloatArray:
     """[n] requests of max_model_len that one attention rank holds when its pool is so much smaller."""
     pool_bytes = (sized.kv_cache_gib - less_gib) * GIB
-    return sized.layout.sequences(pool_bytes, np.full(len(job.tp), float(job.max_model_len)))
+    return sized.layout.sequences(pool_bytes, job.max_model_len.astype(np.float64))
 
 
 def _answer(

@@ -31,7 +31,7 @@ class Request:
     configurations: Configurations
     visible_gib: list[float]
     """Of each distinct card."""
-    max_model_len: int
+    max_model_len: IntArray  # [n]
     max_num_seqs: IntArray | None  # [n]
     max_num_batched_tokens: IntArray | None  # [n]
     utilization_fraction: float | None
@@ -56,7 +56,7 @@ class Job:
     visible_gib: FloatArray
     fast_link: BoolArray
     """The card has a link of its own, and it joins all tp ranks."""
-    max_model_len: int
+    max_model_len: IntArray
     max_num_seqs: IntArray
     max_num_batched_tokens: IntArray
     utilization_fraction: FloatArray

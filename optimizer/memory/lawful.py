@@ -24,7 +24,7 @@ def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> 
         ("width", (job.parts.dense_width % job.tp != 0) & (job.tp > 1)),
         ("experts", _experts_do_not_divide(job)),
         ("alignment", _breaks_alignment(job, rules)),
-        ("context_limit", np.full(len(job.tp), job.max_model_len > job.model.max_context_tokens)),
+        ("context_limit", job.max_model_len > job.model.max_context_tokens),
     )
     reason = np.zeros(len(job.tp), np.int8)
     for key, broken in reversed(checks):

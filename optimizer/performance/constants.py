@@ -9,7 +9,7 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.performance.bands import POINT_ESTIMATE, margins_of
 from optimizer.performance.traits import TraitRows
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,14 @@ class RowConstants:
     ttft_steps: FloatArray
     waited_prefills: FloatArray
     waited_prefills_per_sequence: FloatArray
+
+    def columns(self) -> list[FloatArray]:
+        """Each a number or an array [n]."""
+        return [getattr(self, f.name) for f in fields(self)]
+
+    def take(self, rows: IntArray) -> RowConstants:
+        """The chosen rows, in that order."""
+        return RowConstants(*(value[rows] if np.ndim(value) else value for value in self.columns()))
 
 
 EFFICIENCIES = tuple(field.name for field in fields(RowConstants) if field.name.endswith("_efficiency"))

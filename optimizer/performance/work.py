@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,49 +74,130 @@ class Work:
 
 def work_of(configurations: Configurations, mix: TokenMix, calibration: Calibration) -> Work:
     """The work of n configurations of one model at a mix of request classes."""
-    tables = tables_of(configurations.model, configurations.weight_formats)
-    rank = _Rank(configurations, tables)
-    kv_read_ms, attention_ms = _attention_per_sequence(rank, mix)
-    dense_ms, expert_ms = rank.dense_compute_ms, rank.expert_compute_ms
-    tp, pp, dp = rank.tp, rank.pp, rank.dp
-    ranks_link, stages_link = links_of(configurations, calibration)
-    message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
-    message_ms = message_gb / rank.link_gb_per_s(ranks_link, calibration) * MS_PER_S
-    hand_over_ms = message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S
-    reduces = 2.0 * tables.layers * (tp > 1)
-    reduce_ms = reduces * 2.0 * (tp - 1.0) / tp * message_ms
-    exchanges = 2.0 * tables.moe_layers * (dp > 1)
-    tokens = mix.computed_tokens
-    held = output_held_fraction(configurations, calibration)
-    return Work(
-        dense_read_ms=rank.read_ms(rank.dense_bytes),
-        expert_read_ms=rank.read_ms(rank.expert_bytes),
-        kv_read_ms=kv_read_ms,
-        dense_compute_ms=dense_ms,
-        expert_compute_ms=expert_ms,
-        attention_compute_ms=attention_ms,
-        prefill_dense_ms=dense_ms[:, None] * tokens,
-        prefill_expert_ms=(expert_ms * dp)[:, None] * tokens,
-        prefill_attention_ms=_prefill_attention_ms(rank, mix),
-        prefill_link_ms=reduce_ms[:, None] * tokens,
-        untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
-        all_reduce_hops=(reduces * np.log2(tp)).astype(np.float64),
-        all_reduce_link_ms=reduce_ms,
-        all_to_alls=exchanges.astype(np.float64),
-        all_to_all_link_ms=exchanges * (dp - 1.0) / dp * message_ms,
-        hand_overs=pp - 1.0,
-        hand_over_link_ms=(pp - 1.0) * hand_over_ms,
-        expert_parallel=(configurations.ep > 1).astype(np.float64),
-        layers=float(tables.layers),
-        moe_layers=float(tables.moe_layers),
-        latent_layers=float(tables.latent_layers),
-        recurrent_layers=float(tables.recurrent_layers),
-        pp=pp,
-        dp=dp,
-        share=mix.share,
-        decode_steps=mix.decode_steps,
-        admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else 1.0,
-    )
+    return Bench.of(configurations, calibration).work(mix)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All of the work that does not depend on the requests, found once; arrays [n]."""
+
+    tables: ModelTables
+    output_held_fraction: float
+    tp: FloatArray
+    pp: FloatArray
+    dp: FloatArray
+    expert_parallel: FloatArray
+    head_share: FloatArray
+    """Part of the KV heads that lies on one rank."""
+    bandwidth_gb_per_s: FloatArray
+    plain_tflops: FloatArray
+    kv_bytes_per_value: FloatArray
+    dense_read_ms: FloatArray
+    expert_read_ms: FloatArray
+    dense_compute_ms: FloatArray
+    expert_compute_ms: FloatArray
+    message_ms: FloatArray
+    """One token's activations over the link of a stage's ranks."""
+    hand_over_ms: FloatArray
+    """… and over the link between stages."""
+
+    @classmethod
+    def of(cls, configurations: Configurations, calibration: Calibration) -> Bench:
+        tables = tables_of(configurations.model, configurations.weight_formats)
+        rank = _Rank(configurations, tables)
+        ranks_link, stages_link = links_of(configurations, calibration)
+        message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
+        return cls(
+            tables=tables,
+            output_held_fraction=output_held_fraction(configurations, calibration),
+            tp=rank.tp,
+            pp=rank.pp,
+            dp=rank.dp,
+            expert_parallel=(configurations.ep > 1).astype(np.float64),
+            head_share=rank.head_share,
+            bandwidth_gb_per_s=rank.bandwidth_gb_per_s,
+            plain_tflops=rank.plain_tflops,
+            kv_bytes_per_value=rank.kv_bytes_per_value,
+            dense_read_ms=rank.read_ms(rank.dense_bytes),
+            expert_read_ms=rank.read_ms(rank.expert_bytes),
+            dense_compute_ms=rank.dense_compute_ms,
+            expert_compute_ms=rank.expert_compute_ms,
+            message_ms=message_gb / rank.link_gb_per_s(ranks_link, calibration) * MS_PER_S,
+            hand_over_ms=message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S,
+        )
+
+    def take(self, rows: IntArray) -> Bench:
+        """The chosen rows, in that order."""
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
+        return replace(self, **chosen)
+
+    def work(self, mix: TokenMix) -> Work:
+        """The work at a mix of request classes."""
+        tables, tp, pp, dp = self.tables, self.tp, self.pp, self.dp
+        kv_read_ms, attention_ms = self._attention_per_sequence(mix)
+        reduces = 2.0 * tables.layers * (tp > 1)
+        reduce_ms = reduces * 2.0 * (tp - 1.0) / tp * self.message_ms
+        exchanges = 2.0 * tables.moe_layers * (dp > 1)
+        tokens, held = mix.computed_tokens, self.output_held_fraction
+        return Work(
+            dense_read_ms=self.dense_read_ms,
+            expert_read_ms=self.expert_read_ms,
+            kv_read_ms=kv_read_ms,
+            dense_compute_ms=self.dense_compute_ms,
+            expert_compute_ms=self.expert_compute_ms,
+            attention_compute_ms=attention_ms,
+            prefill_dense_ms=self.dense_compute_ms[:, None] * tokens,
+            prefill_expert_ms=(self.expert_compute_ms * dp)[:, None] * tokens,
+            prefill_attention_ms=self._prefill_attention_ms(mix),
+            prefill_link_ms=reduce_ms[:, None] * tokens,
+            untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
+            all_reduce_hops=(reduces * np.log2(tp)).astype(np.float64),
+            all_reduce_link_ms=reduce_ms,
+            all_to_alls=exchanges.astype(np.float64),
+            all_to_all_link_ms=exchanges * (dp - 1.0) / dp * self.message_ms,
+            hand_overs=pp - 1.0,
+            hand_over_link_ms=(pp - 1.0) * self.hand_over_ms,
+            expert_parallel=self.expert_parallel,
+            layers=float(tables.layers),
+            moe_layers=float(tables.moe_layers),
+            latent_layers=float(tables.latent_layers),
+            recurrent_layers=float(tables.recurrent_layers),
+            pp=pp,
+            dp=dp,
+            share=mix.share,
+            decode_steps=mix.decode_steps,
+            admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else 1.0,
+        )
+
+    def _attention_per_sequence(self, mix: TokenMix) -> tuple[FloatArray, FloatArray]:
+        """[n] reading the cache and [n] attention arithmetic, of one sequence in one step."""
+        values_by_head = values_shared = indexer_bytes = state_bytes = flops = np.zeros(())
+        context = mix.attended_tokens(np.inf)
+        for group in self.tables.attention:
+            attended = mix.attended_tokens(group.attended_limit)
+            values_by_head = values_by_head + group.layers * group.kv_head_values_per_token * attended
+            values_shared = values_shared + group.layers * group.shared_values_per_token * attended
+            indexer_bytes = indexer_bytes + group.layers * group.indexer_bytes_per_token * context
+            state_bytes = state_bytes + group.layers * group.state_bytes
+            flops = flops + group.layers * (
+                group.flops_per_context_token * attended + group.indexer_flops_per_context_token * context
+            )
+        cached = (values_by_head * self.head_share + values_shared) * self.kv_bytes_per_value
+        read_ms = (cached + indexer_bytes + state_bytes / self.tp) / GB / self.bandwidth_gb_per_s * MS_PER_S
+        return read_ms, flops / self.tp / self.plain_tflops / TERA * MS_PER_S
+
+    def _prefill_attention_ms(self, mix: TokenMix) -> FloatArray:
+        """[n, R]"""
+        flops = np.zeros_like(mix.share)
+        for group in self.tables.attention:
+            attended = mix.prefill_attended_tokens(group.attended_limit)
+            flops = flops + group.layers * group.flops_per_context_token * attended
+            if group.indexer_flops_per_context_token:
+                everything = mix.prefill_attended_tokens(np.inf)
+                flops = flops + group.layers * group.indexer_flops_per_context_token * everything
+        per_flop_ms: FloatArray = MS_PER_S / TERA / (self.plain_tflops * self.tp)
+        return per_flop_ms[:, None] * flops
 
 
 def output_held_fraction(configurations: Configurations, calibration: Calibration) -> float:
@@ -229,31 +311,3 @@ def _plain_tflops(gpu: Gpu) -> float:
     rate = gpu.tflops.bf16 or gpu.tflops.fp16 or gpu.tflops.fp32
     assert rate is not None, f"{gpu.id}: no rate in 16 or 32 bit"
     return rate
-
-
-def _attention_per_sequence(rank: _Rank, mix: TokenMix) -> tuple[FloatArray, FloatArray]:
-    """[n] reading the cache and [n] attention arithmetic, of one sequence in one step."""
-    values_by_head = values_shared = indexer_bytes = state_bytes = flops = 0.0
-    context = mix.attended_tokens(np.inf)
-    for group in rank.tables.attention:
-        attended = mix.attended_tokens(group.attended_limit)
-        values_by_head += group.layers * group.kv_head_values_per_token * attended
-        values_shared += group.layers * group.shared_values_per_token * attended
-        indexer_bytes += group.layers * group.indexer_bytes_per_token * context
-        state_bytes += group.layers * group.state_bytes
-        flops += group.layers * (
-            group.flops_per_context_token * attended + group.indexer_flops_per_context_token * context
-        )
-    cached = (values_by_head * rank.head_share + values_shared) * rank.kv_bytes_per_value
-    read_ms = rank.read_ms(cached + indexer_bytes + state_bytes / rank.tp)
-    return read_ms, rank.compute_ms(np.zeros(1), flops / rank.tp)
-
-
-def _prefill_attention_ms(rank: _Rank, mix: TokenMix) -> FloatArray:
-    """[n, R]"""
-    flops = np.zeros(len(mix.share))
-    for group in rank.tables.attention:
-        flops += group.layers * group.flops_per_context_token * mix.prefill_attended_tokens(group.attended_limit)
-        flops += group.layers * group.indexer_flops_per_context_token * mix.prefill_attended_tokens(np.inf)
-    per_flop_ms: FloatArray = MS_PER_S / TERA / (rank.plain_tflops * rank.tp)
-    return per_flop_ms[:, None] * flops

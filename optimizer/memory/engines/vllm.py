@@ -48,7 +48,7 @@ class Vllm:
         tokens, sequences = request.max_num_batched_tokens, request.max_num_seqs
         if tokens is None and rules.unchunked_up_to_tokens:
             whole = request.max_model_len <= rules.unchunked_up_to_tokens
-            tokens = np.full(n, max(request.max_model_len if whole else 0, _V0_CHUNK_TOKENS), np.int64)
+            tokens = np.maximum(np.where(whole, request.max_model_len, 0), _V0_CHUNK_TOKENS)
         elif tokens is None:
             tokens = by_card(configurations, [row.max_num_batched_tokens for row in rows])
         if sequences is None:

@@ -1,0 +1,64 @@
+"""Configurations of one model, prepared to be rated for many workloads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from catalog.schema import Calibration
+from optimizer.memory import HeldMemory, MemoryTable, ReplicaMemory, replica_memory
+from optimizer.performance import TokenMix
+from optimizer.performance.constants import RowConstants, row_constants
+from optimizer.performance.open_loop import OpenReplicas
+from optimizer.performance.traits import trait_rows
+from optimizer.performance.work import Bench
+from optimizer.serving_config import Configurations, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Physics:
+    """n configurations and the batch sizes they may have, with all that does not depend on the requests."""
+
+    configurations: Configurations
+    sizes: IntArray  # [B] ascending
+    bench: Bench
+    constants: RowConstants
+    calibration: Calibration
+    table: MemoryTable | None
+    """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
+    row: IntArray  # [n] in the table
+
+    @classmethod
+    def of(cls, configurations: Configurations, sizes: IntArray, calibration: Calibration) -> Physics:
+        constants = row_constants(trait_rows(configurations, calibration), calibration)
+        bench = Bench.of(configurations, calibration)
+        return cls(configurations, sizes, bench, constants, calibration, None, np.arange(len(configurations)))
+
+    def tabulated(self, max_model_len: int) -> Physics:
+        """The same with memory tabulated, at about that length of requests."""
+        table = MemoryTable(self.configurations, self.sizes, max_model_len)
+        return replace(self, table=table, row=np.arange(len(self.configurations)))
+
+    def take(self, rows: IntArray) -> Physics:
+        """The chosen rows, in that order."""
+        return replace(
+            self,
+            configurations=self.configurations.take(rows),
+            bench=self.bench.take(rows),
+            constants=self.constants.take(rows),
+            row=self.row[rows],
+        )
+
+    def memory(self, size: IntArray, max_model_len: int) -> HeldMemory | ReplicaMemory:
+        """At the batch sizes of these positions [n]."""
+        if self.table is not None:
+            return self.table.at(self.row, size, max_model_len)
+        return replica_memory(
+            self.configurations, max_model_len=max_model_len, max_num_seqs=self.sizes[size], with_margin=True
+        )
+
+    def replicas(self, memory: HeldMemory | ReplicaMemory, mix: TokenMix, places: FloatArray) -> OpenReplicas:
+        """With `places` [n] in the batch, under random arrivals."""
+        batched_tokens = (memory.max_num_batched_tokens * self.configurations.dp).astype(np.float64)
+        return OpenReplicas(self.bench.work(mix), self.constants, mix, places, batched_tokens)

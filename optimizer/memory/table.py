@@ -1,0 +1,91 @@
+"""Memory of many replicas at every batch size, tabulated once for workloads that differ in what they send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalog.units import GIB
+from optimizer.memory.estimate import replica_memory
+from optimizer.memory.job import CacheLayout
+from optimizer.memory.reasons import INDEX
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+
+OF_LENGTH = tuple(INDEX[key] for key in ("context_limit", "context", "margin"))
+"""Reasons that depend on max_model_len."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMemory:
+    """What plans need to know of the memory of n replicas."""
+
+    max_num_seqs: IntArray
+    max_num_batched_tokens: IntArray
+    fits: BoolArray
+    reason: NDArray[np.int8]
+    dp: IntArray
+    kv_cache_gib: FloatArray
+    layout: CacheLayout
+
+    def concurrency(self, tokens: FloatArray | float) -> FloatArray:
+        """[n] sequences of that total length that the KV cache of the whole replica holds at once."""
+        lengths = np.broadcast_to(np.asarray(tokens, np.float64), self.fits.shape)
+        return self.layout.sequences(self.kv_cache_gib * GIB, lengths) * self.dp
+
+
+class MemoryTable:
+    """n configurations × batch sizes, with the margin that plans keep.
+
+    The pipeline stage that limits a replica is that at the length the table was made for. It could be another at other
+    lengths, for models whose layers cache differently; whoever uses the table for those looks at its choice again.
+    """
+
+    def __init__(self, configurations: Configurations, sizes: IntArray, max_model_len: int) -> None:
+        n = len(configurations)
+        self._sizes = sizes
+        every = np.repeat(np.arange(n), len(sizes))
+        memory = replica_memory(
+            configurations.take(every),
+            max_model_len=max_model_len,
+            max_num_seqs=np.tile(sizes, n),
+            with_margin=True,
+        )
+        self._model_tokens = configurations.model.max_context_tokens
+        self._pool_gib, self._margin_gib, self._dp = memory.kv_cache_gib, memory.margin_gib, memory.dp
+        self._reason = np.where(np.isin(memory.reason, OF_LENGTH), 0, memory.reason).astype(np.int8)
+        self._layout, self._batched_tokens = memory.layout, memory.max_num_batched_tokens
+
+    def at(self, rows: IntArray, size: IntArray, max_model_len: int) -> HeldMemory:
+        """Memory of some configurations, each at the batch size of that position."""
+        cell = rows * len(self._sizes) + size
+        layout = _take(self._layout, cell)
+        pool, reason = self._pool_gib[cell], self._reason[cell]
+        lengths = np.full(len(cell), float(max_model_len))
+        if max_model_len > self._model_tokens:
+            reason = np.where(reason == 0, INDEX["context_limit"], reason)
+        for key, gib in (("context", pool), ("margin", pool - self._margin_gib[cell])):
+            holds_one = layout.sequences(gib * GIB, lengths) >= 1.0
+            reason = np.where((reason == 0) & ~holds_one, INDEX[key], reason)
+        return HeldMemory(
+            max_num_seqs=self._sizes[size],
+            max_num_batched_tokens=self._batched_tokens[cell],
+            fits=reason == 0,
+            reason=reason.astype(np.int8),
+            dp=self._dp[cell],
+            kv_cache_gib=pool,
+            layout=layout,
+        )
+
+
+def _take(layout: CacheLayout, rows: IntArray) -> CacheLayout:
+    """What `CacheLayout.sequences` reads, of some rows."""
+    return replace(
+        layout,
+        block_bytes=layout.block_bytes[rows],
+        block_tokens=layout.block_tokens[rows],
+        cap_tokens=layout.cap_tokens[rows],
+        extra_blocks=layout.extra_blocks[rows],
+        pool_share=None if layout.pool_share is None else layout.pool_share[rows],
+    )

@@ -1,0 +1,104 @@
+"""What workloads of one kind share: fewer formats to rate, and memory looked up instead of worked out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from catalog import Catalog
+from optimizer import load_scenario
+from optimizer.candidates import Candidates, build_candidates
+from optimizer.candidates.batch import token_mix
+from optimizer.candidates.build import MANY
+from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
+from optimizer.candidates.physics import Physics
+from optimizer.candidates.pointwise import worth_rating
+from optimizer.scenario import Scenario
+
+OFFERS = {
+    "l4": {"gpu": "l4", "gpus_per_server": 4, "rent": {"price": "$0.7/gpu/h"}},
+    "l40s": {"gpu": "l40s", "gpus_per_server": 4, "rent": {"price": "$1.5/gpu/h"}},
+    "h100": {"gpu": "h100-sxm", "gpus_per_server": 8, "rent": {"price": "$2.7/gpu/h"}},
+}
+
+
+def chat(i: int, model: str) -> dict[str, Any]:
+    """Workloads that differ in what they send and how soon they want it."""
+    slo: Any = {"ttft_p95": f"{1 + i % 3}s", "tpot_p95": f"{40 + 10 * i}ms"} if i % 2 else "throughput"
+    return {
+        "model": model,
+        "requests": f"{0.5 + i}/s",
+        "input_tokens": 300 + 400 * i,
+        "output_tokens": 100 + 60 * i,
+        "slo": slo,
+    }
+
+
+def scenario_of(catalog: Catalog, model: str, n: int) -> Scenario:
+    given = {"name": "alike", "workloads": {f"w{i}": chat(i, model) for i in range(n)}, "inventory": OFFERS}
+    return load_scenario(given, catalog)
+
+
+def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
+    workload = next(iter(scenario.workloads.values()))
+    offers = list(scenario.inventory.values())
+    configurations = enumerate_configurations(workload, offers, catalog, workload.models[0], "vllm", Counter())
+    return Physics.of(configurations, batch_sizes(workload), catalog.calibration)
+
+
+def most_rps(c: Candidates, offer: int, gpus: int, enough_rps: float) -> float:
+    """Requests/s that equal replicas on so many GPUs of an offer sustain, at most what is enough."""
+    fits = (c.offer == offer) & (c.gpus_per_replica <= gpus)
+    rates = c.rate_rps[fits, 0] * (gpus // c.gpus_per_replica[fits])
+    return min(enough_rps, float(rates.max(initial=0.0)))
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
+def test_sharing_gives_each_workload_the_candidates_it_has_alone(model: str, catalog: Catalog) -> None:
+    together = scenario_of(catalog, model, MANY)
+    shared = build_candidates(together, catalog)
+    for i, many in enumerate(shared):
+        alone = load_scenario({"name": "alone", "workloads": {f"w{i}": chat(i, model)}, "inventory": OFFERS}, catalog)
+        (one,) = build_candidates(alone, catalog)
+        enough_rps = alone.workloads[f"w{i}"].demand_rps / alone.max_utilization_fraction
+        for s in range(len(OFFERS)):
+            for gpus in (1, 2, 4, 8):
+                assert most_rps(many, s, gpus, enough_rps) == pytest.approx(most_rps(one, s, gpus, enough_rps))
+        assert many.n_evaluated == one.n_evaluated
+
+
+def test_the_table_holds_what_memory_says_at_every_batch(catalog: Catalog) -> None:
+    physics = physics_of(scenario_of(catalog, "Qwen/Qwen3-8B", 1), catalog)
+    some = physics.take(np.arange(0, len(physics.configurations), 7))
+    table = some.tabulated(8192)
+    for size in (0, 40, len(physics.sizes) - 1):
+        at = np.full(len(some.configurations), size)
+        for length in (2048, 8192, 50_000):
+            worked_out, looked_up = some.memory(at, length), table.memory(at, length)
+            assert np.array_equal(worked_out.fits, looked_up.fits)
+            assert np.array_equal(worked_out.reason, looked_up.reason)
+            assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
+def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog: Catalog) -> None:
+    scenario = scenario_of(catalog, model, MANY)
+    physics = physics_of(scenario, catalog)
+    kept = np.zeros(len(physics.configurations), bool)
+    kept[worth_rating(physics, 4096, mix=True)] = True
+    assert 0 < kept.sum() < len(kept)
+    c = physics.configurations
+    cells = np.unique(np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep]), axis=1, return_inverse=True)[1].ravel()
+    for workload in list(scenario.workloads.values())[:3]:
+        for size in (0, 30, 60):
+            memory = physics.memory(np.full(len(c), size), 4096)
+            places = np.full(len(c), float(physics.sizes[size]))
+            replicas = physics.replicas(memory, token_mix(workload), places)
+            rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)
+            best_of_all, best_of_kept = np.zeros(cells.max() + 1), np.zeros(cells.max() + 1)
+            np.maximum.at(best_of_all, cells, rate)
+            np.maximum.at(best_of_kept, cells[kept], rate[kept])
+            assert best_of_kept == pytest.approx(best_of_all, rel=1e-9)
