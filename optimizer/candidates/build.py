@@ -18,7 +18,7 @@ from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
 
-MANY = 6
+MANY = 3
 """Workloads alike in all but their requests, from which on tabulating what they share saves time."""
 
 
