@@ -73,7 +73,7 @@ def _dump(value: object, flow: bool) -> str:
 
 @cache
 def _dumper() -> type[yaml.SafeDumper]:
-    """PyYAML's safe dumper that quotes what YAML 1.2 would take for a number, and never writes anchors."""
+    """PyYAML's safe dumper that quotes what YAML 1.2 would take for a number, writes several lines as such, and no anchors."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -81,7 +81,7 @@ def _dumper() -> type[yaml.SafeDumper]:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = '"' if NUMBER_IN_YAML_1_2.fullmatch(value) else None
+        style = '"' if NUMBER_IN_YAML_1_2.fullmatch(value) else "|" if "\n" in value else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)

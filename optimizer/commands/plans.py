@@ -54,8 +54,8 @@ def export(plan: str | None, targets: str | None, list_targets: bool, judged: bo
 
     `--to all` makes a folder for each target and a README that says how to apply it.
     """
-    from optimizer.exporters import EXPORTERS, judge_files
-    from optimizer.report.checks import targets_report, verdicts_report
+    from optimizer.exporters import EXPORTERS, judge_files, verdicts_text
+    from optimizer.report.checks import targets_report
     from optimizer.topology import build_topology
 
     if list_targets:
@@ -74,7 +74,7 @@ def export(plan: str | None, targets: str | None, list_targets: bool, judged: bo
     written = delivery().put_files(sys.stdout, done.files)
     if judged:
         verdicts, missing = judge_files(written)
-        click.echo(verdicts_report(verdicts, missing), err=True)
+        click.echo(verdicts_text(verdicts, missing), err=True)
         click.get_current_context().exit(NOT_SOUND if any(verdict.problem for verdict in verdicts) else SOUND)
 
 

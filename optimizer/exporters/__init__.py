@@ -3,6 +3,15 @@
 from optimizer.exporters.base import Export, Exporter
 from optimizer.exporters.everything import render_everything, render_together
 from optimizer.exporters.targets import EXPORTERS
-from optimizer.exporters.validators import Verdict, judge_files
+from optimizer.exporters.validators import Verdict, judge_files, verdicts_text
 
-__all__ = ["EXPORTERS", "Export", "Exporter", "Verdict", "judge_files", "render_everything", "render_together"]
+__all__ = [
+    "EXPORTERS",
+    "Export",
+    "Exporter",
+    "Verdict",
+    "judge_files",
+    "render_everything",
+    "render_together",
+    "verdicts_text",
+]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from optimizer.errors import InputError
 from optimizer.exporters.base import Export, Exporter, one_line
+from optimizer.exporters.engines import DIALECTS
 from optimizer.exporters.targets import EXPORTERS
 from optimizer.topology import Topology
 
@@ -28,7 +29,10 @@ def render_everything(topology: Topology) -> Export:
     warnings: dict[str, None] = {}
     written: dict[str, Export] = {}
     skipped: dict[str, tuple[str, ...]] = {}
+    engines = {one.group.engine for one in topology.groups}
     for name, exporter in EXPORTERS.items():
+        if name in DIALECTS and name not in engines and None not in engines:
+            continue  # nothing runs on that engine, and nobody expects it to
         try:
             export = exporter.render(topology)
         except InputError as error:

@@ -23,7 +23,7 @@ from optimizer.exporters.containers import (
     probes,
     resources_of,
 )
-from optimizer.exporters.engines import Node
+from optimizer.exporters.engines import Node, shell_lines
 from optimizer.topology import Topology
 from optimizer.yaml_text import block_yaml
 
@@ -103,12 +103,12 @@ def _command(named: NamedGroup) -> dict[str, Any]:
     start = named.start
     if named.n_servers == 1 and start.planned.pp == 1:
         return {"modelCommand": "vllmServe", "args": start.options_without(*WRITTEN_BY_THE_CHART)}
-    words = [*start.dialect.program, start.checkpoint, *start.options]
-    line = shlex.join(words)
+    words = [shlex.quote(word) for word in (*start.dialect.program, start.checkpoint, *start.options)]
+    words += start.dialect.listen_words(PORT)
+    script = ""
     if named.n_servers > 1:
         assert start.dialect.node_words is not None, "left out before"
-        node = Node(str(named.n_servers), "$LWS_WORKER_INDEX", "$LWS_LEADER_ADDRESS", JOINING_PORT, follows=False)
-        joined = " ".join(start.dialect.node_words(node))
-        line = f'if [ "$LWS_WORKER_INDEX" != 0 ]; then FOLLOW=--headless; fi; exec {line} {joined} $FOLLOW'
-    line += f" {' '.join(start.dialect.listen_words(PORT))}"
-    return {"modelCommand": "custom", "command": ["/bin/sh", "-c"], "args": [line]}
+        node = Node(str(named.n_servers), '"$LWS_WORKER_INDEX"', '"$LWS_LEADER_ADDRESS"', JOINING_PORT, follows=False)
+        words += [*start.dialect.node_words(node), "$FOLLOW"]
+        script = 'if [ "$LWS_WORKER_INDEX" != 0 ]; then FOLLOW=--headless; fi\n'
+    return {"modelCommand": "custom", "command": ["/bin/sh", "-c"], "args": [f"{script}exec {shell_lines(words)}\n"]}

@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.exporters.base import Export, NamedGroup, chosen, finished, header
 from optimizer.exporters.containers import PORT, start_up_s
+from optimizer.exporters.engines import shell_lines
 from optimizer.topology import Topology
 from optimizer.yaml_text import block_yaml
 
@@ -59,8 +60,8 @@ def _file(named: NamedGroup, topology: Topology) -> str:
             "replicas": group.replicas,
             "readiness_probe": {"path": "/v1/models", "initial_delay_seconds": start_up_s(named)},
         },
-        "setup": f"uv pip install --system '{package}'\n",
-        "run": " ".join(words) + "\n",
+        "setup": f"uv pip install --system '{package}'",
+        "run": shell_lines(words) + "\n",
     }
     lines = []
     if start.weights.needs:

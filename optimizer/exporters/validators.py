@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,6 +46,14 @@ def judge_files(paths: Iterable[Path]) -> tuple[tuple[Verdict, ...], tuple[str, 
             else:
                 missing[judge.name] = None
     return tuple(verdicts), tuple(missing)
+
+
+def verdicts_text(verdicts: Sequence[Verdict], missing: Sequence[str]) -> str:
+    """Objections a line each, who was asked, and who is not installed."""
+    objections = [f"{verdict.file}: {verdict.judge}: {verdict.problem}" for verdict in verdicts if verdict.problem]
+    asked = ", ".join(dict.fromkeys(verdict.judge for verdict in verdicts)) or "nobody"
+    lines = [*objections, f"checked by {asked}: {len(verdicts)} verdicts, {len(objections)} objections"]
+    return "\n".join([*lines, f"not installed: {', '.join(missing)}"] if missing else lines)
 
 
 def _documents(path: Path) -> list[Mapping[str, Any]]:

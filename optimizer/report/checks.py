@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -12,9 +12,6 @@ from optimizer.errors import Fault, InputError
 from optimizer.layout import Layout
 from optimizer.report.words import count, listed
 from optimizer.scenario import Scenario
-
-if TYPE_CHECKING:
-    from optimizer.exporters import Verdict
 
 
 def check_all(files: Iterable[str], read: Callable[[str], Scenario]) -> tuple[dict[str, Scenario], InputError | None]:
@@ -67,14 +64,3 @@ def verify_report(layout: Layout, problems: Sequence[str]) -> RenderableType:
 def targets_report(summaries: Mapping[str, str]) -> RenderableType:
     """A line a target."""
     return listed(summaries.items())
-
-
-def verdicts_report(verdicts: Sequence[Verdict], missing: Sequence[str]) -> str:
-    """What each judge says, objections first, and which judges are not installed."""
-    objections = [f"{verdict.file}: {verdict.judge}: {verdict.problem}" for verdict in verdicts if verdict.problem]
-    asked = ", ".join(dict.fromkeys(verdict.judge for verdict in verdicts)) or "nobody"
-    lines = [
-        *objections,
-        f"checked by {asked}: {count(len(objections), 'objection')} in {count(len(verdicts), 'verdict')}",
-    ]
-    return "\n".join([*lines, f"not installed: {', '.join(missing)}"] if missing else lines)

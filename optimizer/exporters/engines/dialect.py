@@ -116,6 +116,11 @@ def command_line(settings: Mapping[str, Setting]) -> list[str]:
     return words
 
 
+def shell_lines(words: Sequence[str]) -> str:
+    """Words that are quoted already, as a command with an option a line."""
+    return " ".join(f"\\\n  {word}" if word.startswith("--") else word for word in words)
+
+
 def stage_by_stage(replica: Replica, server: str) -> tuple[int, ...]:
     """A replica's GPUs on one server: pipeline stages outermost."""
     return tuple(rank.gpu for stage in replica.stages for rank in stage.ranks if stage.ranks[0].server == server)

@@ -51,7 +51,7 @@ def _start_over_servers(shares: Sequence[Share], command: Sequence[str]) -> tupl
     parts = []
     for share in shares:
         gpus = ",".join(map(str, share.gpus))
-        host = ("-np", str(len(share.gpus)), "-host", f"{share.address}:{len(share.gpus)}")
+        host = ("-n", str(len(share.gpus)), "-host", f"{share.address}:{len(share.gpus)}")
         parts.append((*host, "-x", f"CUDA_VISIBLE_DEVICES={gpus}", "trtllm-llmapi-launch", *command))
     return ("mpirun", "--allow-run-as-root", *parts[0], *(word for part in parts[1:] for word in (":", *part)))
 
