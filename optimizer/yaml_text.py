@@ -73,7 +73,7 @@ def _dump(value: object, flow: bool) -> str:
 
 @cache
 def _dumper() -> type[yaml.SafeDumper]:
-    """PyYAML's safe dumper that quotes what YAML 1.2 would take for a number, writes several lines as such, and no anchors."""
+    """PyYAML's safe dumper that quotes what YAML 1.2 takes for a number, keeps lines apart, and writes no anchors."""
     import yaml
 
     class Dumper(yaml.SafeDumper):

@@ -145,7 +145,7 @@ def _warnings(named: NamedGroup) -> Iterable[str]:
         model, wanted = start.planned.model.id, start.planned.weight_dtype
         yield (
             f"{named.workload}: no published {start.weights.needs.removeprefix('a ')} is known; name one under "
-            f"`models: {{{model}: {{checkpoints: {{{wanted}: OWNER/NAME}}}}}}` in the scenario, or where the files say so"
+            f"`models: {{{model}: {{checkpoints: {{{wanted}: OWNER/NAME}}}}}}` in the scenario, or where files say so"
         )
     held = int(start.planned.memory.kv_cache_tokens[0])
     if start.engine == "llamacpp" and held < (needed := start.planned.max_batch_size * start.planned.max_model_len):

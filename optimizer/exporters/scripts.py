@@ -68,10 +68,11 @@ def render_scripts(topology: Topology, engine: str, configuration: Configuration
     labels = dict(zip(ids, dns_labels(ids), strict=True))
     for server in topology.document.servers:
         if here := on_server.get(server.id):
-            lines = [
-                f"{_command(begin, FIRST_PORT + position, ports, labels, configuration)} &  # {one_line(begin.replica.id)}"
+            commands = [
+                _command(begin, FIRST_PORT + position, ports, labels, configuration)
                 for position, begin in enumerate(here)
             ]
+            lines = [f"{line} &  # {one_line(begin.replica.id)}" for line, begin in zip(commands, here, strict=True)]
             beside = ", beside the configuration files that it names" if configuration else ""
             top = header(topology, f"server {server.id}: run this there{beside}")
             files[f"{engine}-{labels[server.id]}.sh"] = _script(top, lines)

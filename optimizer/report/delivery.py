@@ -82,6 +82,14 @@ class Delivery:
         else:
             write_file(self.path, text)
 
+    def put_text(self, stream: TextIO, text: str) -> None:
+        """Write a text as it is: into the path, whose name goes to the stream, or to the stream itself."""
+        if self.path is None:
+            stream.write(text)
+        else:
+            write_file(self.path, text)
+            stream.write(f"{self.path}\n")
+
     def put_files(self, stream: TextIO, files: Mapping[str, str]) -> tuple[Path, ...]:
         """Write several files into the folder of the path, a single one into the path itself or to the stream.
 

@@ -158,5 +158,5 @@ def test_a_checkpoint_that_nobody_publishes_is_warned_of(catalog: Catalog) -> No
     (warning,) = EXPORTERS["vllm"].render(build_topology(layout, catalog)).warnings
     assert warning == (
         "a: no published checkpoint of Qwen/Qwen3-32B in nvfp4 is known; name one under `models: {Qwen/Qwen3-32B: "
-        "{checkpoints: {nvfp4: OWNER/NAME}}}` in the scenario, or where the files say so"
+        "{checkpoints: {nvfp4: OWNER/NAME}}}` in the scenario, or where files say so"
     )
