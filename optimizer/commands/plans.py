@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from optimizer.commands.command import answer, command, delivery, the_catalog
+from optimizer.commands.pages import PageForm, asked_form, page_option, write_page
 from optimizer.commands.reading import read_plan, sound_plan
 from optimizer.commands.running import NOT_SOUND, SOUND
 
@@ -34,14 +35,20 @@ def verify(plan: str) -> None:
 
 @command("compare", example="gpuplan compare rented.plan.json bought.plan.json")
 @click.argument("plans", metavar="PLAN PLAN...", nargs=-1, required=True)
-def compare(plans: tuple[str, ...]) -> None:
-    """Put plans side by side: cost, servers, workloads."""
+@page_option
+def compare(plans: tuple[str, ...], page_form: PageForm | None) -> None:
+    """Put plans side by side: cost, servers, workloads; as a page with -O compare.html."""
     from optimizer.report.comparison import comparison_data, comparison_report
 
     if len(plans) < 2:
         raise click.UsageError("compare needs two plans or more")
     layouts = {plan: sound_plan(plan, the_catalog()) for plan in plans}
-    answer(lambda: comparison_report(layouts), comparison_data(layouts))
+    if form := asked_form(page_form):
+        from optimizer.report.story import comparison_page
+
+        write_page(comparison_page(layouts, the_catalog()), form)
+    else:
+        answer(lambda: comparison_report(layouts), comparison_data(layouts))
 
 
 @command("export", example="gpuplan export quickstart.plan.json --to vllm,k8s -O deploy")

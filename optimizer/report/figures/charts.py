@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from optimizer.report.figures.marks import LINE, WIDTH, bar, colour, legend, picture, rule, safe, text, ticks
 
 Written = Callable[[float], str]
-LEFT, RIGHT, HEIGHT = 62.0, 12.0, 190.0
+LEFT, RIGHT, HEIGHT = 62.0, 18.0, 190.0
 """Room for the numbers of the vertical axis, for half a number of the horizontal one, and of the field between."""
 
 

@@ -10,14 +10,14 @@ WIDTH = 460.0
 """Of every picture, in its own units: texts of 12 units stay legible where a phone shows 360 pixels."""
 LINE = 16.0
 """Height of a line of text."""
-LETTER = 6.3
+LETTER = 6.9
 """Mean width of a letter of 12 units; an estimate, so texts are cut a little early rather than late."""
 N_COLOURS = 8
 
 STYLE = """
 svg.fig{--c0:#0072b2;--c1:#d98200;--c2:#009e73;--c3:#b8568f;--c4:#4aa3dc;--c5:#c4500a;--c6:#7a6fc4;--c7:#8a8f98;
 --ink:#1c2430;--soft:#5b6675;--rule:#d5dae1;--idle:#e9ecf0;--good:#177245;--bad:#b3261e;
-font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max-width:600px;width:100%;height:auto;
+font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max-width:640px;width:100%;height:auto;
 display:block}
 svg.fig text{fill:var(--ink)}svg.fig .soft{fill:var(--soft)}svg.fig .strong{font-weight:600}
 svg.fig .in{fill:#fff;font-size:10px}svg.fig .rule{stroke:var(--rule);stroke-width:1}

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from optimizer.report.figures.marks import LINE, WIDTH, bar, colour, legend, picture, text
 
-CELL, GAP = 26.0, 3.0
-PER_ROW = 16
-"""GPUs side by side; larger servers take another row."""
+GAP, CELL_HEIGHT = 3.0, 20.0
+PER_ROW, FEWEST = 16, 8
+"""Most GPUs side by side, larger servers take another row; and for how many there is room at least."""
 MOST_SERVERS = 40
 """Drawn one by one; of more, the first ones stand for the rest, and a line says how many there are."""
 
@@ -31,6 +31,8 @@ def server_chart(title: str, servers: Sequence[ServerBox]) -> str:
     workloads = list(dict.fromkeys(use[0] for server in drawn_servers for use in server.gpus if use is not None))
     position = {name: at for at, name in enumerate(workloads)}
     idle = any(use is None for server in drawn_servers for use in server.gpus)
+    side_by_side = min(PER_ROW, max((len(server.gpus) for server in drawn_servers), default=1))
+    cell = WIDTH / max(FEWEST, side_by_side) - GAP
     drawn, y = legend(workloads, 0.0)
     if idle:
         drawn += [bar(0, y - 2, 10, 10, "idle"), text(15, y + 7, "idle")]
@@ -41,12 +43,12 @@ def server_chart(title: str, servers: Sequence[ServerBox]) -> str:
         drawn.append(text(WIDTH, y, server.note, "soft", "end"))
         y += 5
         for at, use in enumerate(server.gpus):
-            x, top = (at % PER_ROW) * (CELL + GAP), y + (at // PER_ROW) * (CELL - 6)
+            x, top = (at % PER_ROW) * (cell + GAP), y + (at // PER_ROW) * (CELL_HEIGHT + GAP)
             hint = f"GPU {at}: idle" if use is None else f"GPU {at}: {use[0]}/{use[1]}"
-            drawn.append(bar(x, top, CELL, CELL - 8, "idle" if use is None else colour(position[use[0]]), hint))
+            drawn.append(bar(x, top, cell, CELL_HEIGHT, "idle" if use is None else colour(position[use[0]]), hint))
             if use is not None:
-                drawn.append(text(x + CELL / 2, top + 13, use[1][:4], "in", "middle"))
-        y += -(-len(server.gpus) // PER_ROW) * (CELL - 6) + 6
+                drawn.append(text(x + cell / 2, top + 14, use[1][:4], "in", "middle"))
+        y += -(-len(server.gpus) // PER_ROW) * (CELL_HEIGHT + GAP) + 4
     if len(servers) > MOST_SERVERS:
         drawn.append(
             text(0, y + 10, f"and {len(servers) - MOST_SERVERS:,} more servers; the table has them all", "soft")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from optimizer.report.figures.marks import LINE, WIDTH, bar, colour, legend, picture, rule, text
+from optimizer.report.figures.marks import LETTER, LINE, WIDTH, bar, colour, legend, picture, rule, text
 
 Written = Callable[[float], str]
 BAR = 18.0
@@ -20,6 +20,7 @@ class Stack:
     limit: float | None = None
     """A mark that the bar should not pass."""
     note: str = ""
+    """Said in place of the sum."""
 
 
 def stack_chart(
@@ -30,9 +31,9 @@ def stack_chart(
     drawn, y = legend(parts, 0.0)
     for one in stacks:
         y += LINE - 4
-        amount = written(_sum(one)) + (f" of {written(one.limit)}" if one.limit is not None else "")
-        drawn.append(text(0, y, one.label, "strong", width=WIDTH - 8 * len(amount)))
-        drawn.append(text(WIDTH, y, f"{amount}{one.note}", "soft", "end"))
+        amount = one.note or written(_sum(one)) + (f" of {written(one.limit)}" if one.limit is not None else "")
+        drawn.append(text(0, y, one.label, "strong", width=WIDTH - LETTER * (len(amount) + 1)))
+        drawn.append(text(WIDTH, y, amount, "soft", "end"))
         y, x = y + 5, 0.0
         drawn.append(bar(0, y, (one.limit or largest) / largest * WIDTH, BAR, "idle"))
         for position, (part, value) in enumerate(zip(parts, one.amounts, strict=True)):

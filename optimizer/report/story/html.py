@@ -18,7 +18,7 @@ def page_html(page: Page) -> str:
     return _template().render(page=page, figure_style=STYLE) + "\n"
 
 
-def fragment_html(blocks: tuple[Block, ...]) -> str:
+def page_fragment(blocks: tuple[Block, ...]) -> str:
     """Blocks with the styles that they need, to stand inside another page such as a notebook."""
     module: Any = _template().make_module({"page": None, "figure_style": STYLE})
     return str(module.styled(blocks))

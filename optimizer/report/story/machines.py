@@ -14,7 +14,7 @@ from optimizer.report.words import UNKNOWN, count, figure, gib, interval, millis
 from optimizer.scenario import Scenario
 from optimizer.topology import Server, Topology
 
-METRICS = {"ttft": "first token", "tpot": "each further token", "e2e": "whole request"}
+METRICS = {"ttft": "first token", "tpot": "next tokens", "e2e": "whole request"}
 MEMORY = ("weights", "activations", "CUDA and NCCL", "graphs", "KV cache")
 MOST_IN_MERMAID = 24
 """Servers; larger graphs cannot be read."""
@@ -39,12 +39,12 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
                 )
             )
             if predicted is not None:
-                note = f" · {milliseconds(predicted)} of {milliseconds(target.limit_ms)}"
-                stacks.append(Stack(f"{name}: {said}", (predicted / target.limit_ms,), None, note))
+                note = f"{milliseconds(predicted)} of {milliseconds(target.limit_ms)}"
+                stacks.append(Stack(f"{name}: {said}", (predicted / target.limit_ms,), 1.0, note))
     if stacks:
         yield Figure(
             "Latency at full load, as a part of its target",
-            stack_chart("Predicted latency as a part of its target", ("prediction",), stacks, percent),
+            stack_chart("Predicted latency as a part of its target", ("prediction",), stacks, percent, "target"),
             table(
                 "Latency; the mean is within its band in 80 % of cases",
                 "workload|what|>target|>predicted|>mean, band",

@@ -44,6 +44,11 @@ def bills(layout: Layout, scenario: Scenario, catalog: Catalog) -> tuple[Bill, .
     return tuple(_bill(row, scenario, catalog) for row in layout.servers)
 
 
+def months_text(months: float) -> str:
+    """`1 month`, `36 months`."""
+    return f"{figure(months)} months" if months != 1 else "1 month"
+
+
 def cost_usd(layout: Layout, scenario: Scenario, catalog: Catalog) -> float:
     """What the plan's servers cost over the horizon at the scenario's prices, which may be other than its own."""
     months = scenario.horizon_months
@@ -95,7 +100,7 @@ def cost_blocks(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[Block]:
         for bill in found
         if bill.rent_usd_per_month
     ]
-    span = f"{figure(months)} months" if months != 1 else "1 month"
+    span = months_text(months)
     if steps:
         total = f"cost over {span}"
         yield Figure(
@@ -171,7 +176,7 @@ def break_even_blocks(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[B
         "of the same GPUs where they are cheapest."
     )
     yield table(
-        f"Buying against renting; the horizon is {figure(months)} months",
+        f"Buying against renting; the horizon is {months_text(months)}",
         "buy|instead of renting|>price|>running a month|>rent a month|>paid back after|>pays if needed",
         [
             (one.offer, one.rented, usd(one.price_usd), usd(one.running_usd_per_month), usd(one.rent_usd_per_month),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from catalog import Catalog
@@ -12,12 +12,12 @@ from optimizer.report.figures import Stack, stack_chart
 from optimizer.report.plan import TERMS, proof
 from optimizer.report.story.doubts import doubt_sections
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
-from optimizer.report.story.money import Bill, bills, break_even_blocks, cost_blocks
+from optimizer.report.story.money import Bill, bills, break_even_blocks, cost_blocks, months_text
 from optimizer.report.story.parts import Block, Figure, KeyFigure, KeyFigures, Page, Table, Words, sections, table
 from optimizer.report.story.provenance import provenance_blocks
 from optimizer.report.story.whatif import WhatIf
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
-from optimizer.scenario import Scenario, load_scenario
+from optimizer.scenario import Scenario, load_scenario, scenario_catalog
 from optimizer.topology import build_topology
 
 VERBS = {"buy": "Buy", "rent": "rent", "reserve": "reserve", "spot": "rent as spot", "own": "use"}
@@ -27,8 +27,8 @@ def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: W
     """The report; `found` = None leaves out what needs solving again. A plan without servers raises InputError."""
     if layout.cost is None:
         raise InputError(f"the plan of {layout.scenario} is {layout.status}: there are no servers to report on")
-    paid = bills(layout, scenario, catalog)
     topology = build_topology(layout, catalog)
+    paid = bills(layout, scenario, topology.catalog)
     pareto, tornado, thresholds = doubt_sections(layout, scenario, found)
     return Page(
         title=f"{layout.scenario}: what to buy, rent and use",
@@ -41,12 +41,25 @@ def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: W
             ("break-even", "Buy or rent", break_even_blocks(paid, scenario)),
             ("alternatives", "Alternatives", pareto),
             ("demand", "Workloads: target and prediction", demand_blocks(layout, scenario)),
-            ("memory", "Memory", memory_blocks(layout, catalog)),
+            ("memory", "Memory", memory_blocks(layout, topology.catalog)),
             ("topology", "Where everything runs", topology_blocks(topology, paid)),
             ("doubts", "What moves the cost", tornado),
             ("thresholds", "What would change the decision", thresholds),
             ("basis", "Assumptions and sources", provenance_blocks(layout, topology.catalog)),
         ),
+    )
+
+
+def summary_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> tuple[Block, ...]:
+    """The shortest useful part: the sentence, the purchase list, the servers; without servers what is proven."""
+    if layout.cost is None:
+        return (Words(f"{layout.scenario}: {layout.status}"), Words(proof(layout)))
+    topology = build_topology(layout, catalog)
+    paid = bills(layout, scenario, topology.catalog)
+    return (
+        Words(recommendation(layout, scenario)),
+        *_purchase_list(layout, scenario),
+        *topology_blocks(topology, paid),
     )
 
 
@@ -56,10 +69,10 @@ def recommendation(layout: Layout, scenario: Scenario) -> str:
     by_term: dict[str, list[str]] = {}
     for row in layout.servers:
         by_term.setdefault(row.term, []).append(f"{row.count} × {row.offer}")
-    parts = [f"{VERBS[term].lower()} {', '.join(by_term[term])}" for term in VERBS if term in by_term]
-    doing = " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts) or "nothing is needed"
+    parts = [f"{VERBS[term].lower()} {listed(by_term[term])}" for term in VERBS if term in by_term]
+    doing = listed(parts) or "nothing is needed"
     months = scenario.horizon_months
-    span = "a month" if months == 1 else f"over {figure(months)} months"
+    span = "a month" if months == 1 else f"over {months_text(months)}"
     front = f", {usd(layout.cost.capex_usd)} of it up front" if layout.cost.capex_usd else ""
     beyond = sum("outside the measured range" in warning for warning in layout.warnings)
     if layout.status == "optimal":
@@ -71,6 +84,11 @@ def recommendation(layout: Layout, scenario: Scenario) -> str:
     return f"{doing[:1].upper()}{doing[1:]}: {usd(layout.cost.usd_over_horizon)} {span}{front} ({sure})."
 
 
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
 def _key_figures(layout: Layout, scenario: Scenario, paid: tuple[Bill, ...]) -> KeyFigures:
     cost = layout.cost
     assert cost is not None
@@ -78,8 +96,8 @@ def _key_figures(layout: Layout, scenario: Scenario, paid: tuple[Bill, ...]) -> 
     used = sum(group.replicas * group.gpus_per_replica for one in layout.workloads for group in one.replica_groups)
     kw = sum(bill.power_kw for bill in paid if bill.row.term in ("own", "buy"))
     found = [
-        KeyFigure("Cost", usd(cost.usd_over_horizon), f"over {figure(scenario.horizon_months)} months"),
-        KeyFigure("a month", usd(cost.usd_per_month)),
+        KeyFigure("Cost", usd(cost.usd_over_horizon), f"over {months_text(scenario.horizon_months)}"),
+        KeyFigure("A month", usd(cost.usd_per_month)),
         KeyFigure("Up front", usd(cost.capex_usd)),
         KeyFigure("GPUs", count(gpus), f"{count(used)} in use"),
         KeyFigure("Servers", count(sum(row.count for row in layout.servers))),
@@ -120,7 +138,10 @@ def comparison_page(plans: Mapping[str, Layout], catalog: Catalog) -> Page:
     parts = ("purchase less value left", "rent", "electricity and upkeep")
     stacks = []
     for name, layout in plans.items():
-        paid, months = bills(layout, scenarios[name], catalog), scenarios[name].horizon_months
+        paid, months = (
+            bills(layout, scenarios[name], scenario_catalog(scenarios[name], catalog)),
+            scenarios[name].horizon_months,
+        )
         lost = sum(bill.price_usd - bill.value_left_usd for bill in paid)
         rent = sum(bill.rent_usd_per_month for bill in paid) * months
         running = sum(bill.running_usd_per_month for bill in paid) * months

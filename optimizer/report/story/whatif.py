@@ -13,7 +13,7 @@ from catalog.units import HOURS_PER_MONTH
 from optimizer.api import optimize
 from optimizer.layout import Layout
 from optimizer.report.story.money import bills, cost_usd
-from optimizer.scenario import Scenario, load_scenario
+from optimizer.scenario import Scenario, load_scenario, scenario_catalog
 from optimizer.scenario.quantities import (
     DURATION_MS,
     ENERGY_PRICE,
@@ -32,7 +32,7 @@ RESIDUAL_SWING = 0.1
 TARGETS = (0.5, 0.7, 1.0, 1.5, 2.0)
 """Latency targets are multiplied by these."""
 FARTHEST = 3.0
-"""Times today's price; a threshold beyond that is no help to a decision of today."""
+"""Times today's price, or as small a part of it; a threshold beyond that is no help to a decision of today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ def explore(
 
     The answers are the same every time unless time runs out; then `complete` is False and questions are left out.
     """
+    known = scenario_catalog(scenario, catalog)
     deadline = time.perf_counter() + time_limit_s
     complete = True
 
@@ -119,8 +120,8 @@ def explore(
     return WhatIf(
         tuple(swings),
         tuple(sorted(frontier, key=lambda point: point[0])) if len(frontier) > 1 else (),
-        _runners_up(others, scenario, catalog),
-        tuple(_thresholds(layout, others, scenario, scenarios, catalog)),
+        _runners_up(others, scenario, known),
+        tuple(_thresholds(layout, others, scenario, scenarios, known)),
         complete,
     )
 
@@ -254,7 +255,7 @@ def _thresholds(
             relative = slope - (cost_usd(other, high, catalog) - base) / swing
             if abs(relative) > 1e-9 * HOURS_PER_MONTH and base >= now:
                 factor = 1 + (base - now) / relative
-                if 0 < factor <= FARTHEST:
+                if 1 / FARTHEST <= factor <= FARTHEST:
                     crossings.append((abs(factor - 1), decision(other), Threshold(name, factor, other)))
         for below in (True, False):
             near = sorted((c for c in crossings if (c[2].factor < 1) == below), key=lambda c: c[:2])
