@@ -103,9 +103,11 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/exports.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
+    "docs/report.md",
     "docs/simulation.md",
 )
 

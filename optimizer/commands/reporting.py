@@ -14,7 +14,7 @@ from optimizer.commands.reading import sound_plan
 @command("report", example="gpuplan report purchase.plan.json -O report.html")
 @click.argument("plan")
 @page_option
-@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True,
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="2min", show_default=True,
               help="For solving again with other prices, demand and targets; 0s leaves that out.")  # fmt: skip
 def report(plan: str, page_form: PageForm | None, time_limit: float) -> None:
     """Write a plan as a report to decide by.

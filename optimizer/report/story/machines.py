@@ -53,9 +53,9 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         )
     yield table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
-        "workload|model|weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
+        "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
         [
-            (name, group.model or "measured", _formats(group), group.offer, count(group.replicas), degrees(group),
+            (name, _runs(group), group.offer, count(group.replicas), degrees(group),
              f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
              group.limit or UNKNOWN)
             for name, _, group in named_groups(layout)
@@ -156,5 +156,8 @@ def _box(server: Server, kw: float) -> ServerBox:
     )
 
 
-def _formats(group: ReplicaGroup) -> str:
-    return f"{group.weight_dtype}, {group.kv_cache_dtype}" if group.weight_dtype else UNKNOWN
+def _runs(group: ReplicaGroup) -> str:
+    """Model, and on a second line its formats."""
+    if group.model is None:
+        return "measured"
+    return f"{group.model}\n{group.weight_dtype}, KV cache {group.kv_cache_dtype}"

@@ -29,6 +29,7 @@ SWING = 0.2
 """Prices, demand and speed are moved by a fifth either way."""
 POWER_SWING = 0.5
 RESIDUAL_SWING = 0.1
+"""Of the price."""
 TARGETS = (0.5, 0.7, 1.0, 1.5, 2.0)
 """Latency targets are multiplied by these."""
 FARTHEST = 3.0
@@ -138,8 +139,8 @@ def _questions() -> Iterator[tuple[str, tuple[str, Change], tuple[str, Change], 
 
     yield either("rent", _scaled_rent, SWING, True)
     yield either("purchase prices", _scaled_purchase, SWING, True)
-    yield ("value left of what is bought", (f"−{RESIDUAL_SWING:.0%} of the price", _moved_residual(-RESIDUAL_SWING)),
-           (f"+{RESIDUAL_SWING:.0%}", _moved_residual(RESIDUAL_SWING)), True)  # fmt: skip
+    yield ("residual value", (f"−{100 * RESIDUAL_SWING:g} points", _moved_residual(-RESIDUAL_SWING)),
+           (f"+{100 * RESIDUAL_SWING:g} points", _moved_residual(RESIDUAL_SWING)), True)  # fmt: skip
     yield either("electricity price", _scaled_power, POWER_SWING, True)
     yield either("demand", _scaled_demand, SWING, False)
     yield either("speed of every replica", _scaled_speed, SWING, False)
@@ -245,7 +246,7 @@ def _thresholds(
     now = cost_usd(layout, scenario, catalog)
     swing_of = {"electricity price": POWER_SWING}
     for name, (_, high) in scenarios.items():
-        if name.startswith("value left"):
+        if name == "residual value":
             continue  # moved by points, not by a factor
         swing = swing_of.get(name, SWING)
         slope = (cost_usd(layout, high, catalog) - now) / swing
