@@ -12,10 +12,14 @@ LINE = 16.0
 """Height of a line of text."""
 LETTER = 6.9
 """Mean width of a letter of 12 units; an estimate, so texts are cut a little early rather than late."""
-N_COLOURS = 8
+MARGIN = 16.0
+"""Around a picture that stands alone."""
+COLOURS = ("#0072b2", "#d98200", "#009e73", "#b8568f", "#4aa3dc", "#c4500a", "#7a6fc4", "#8a8f98")
+"""On white; after Okabe and Ito, whose colours can be told apart without seeing red and green
+(https://jfly.uni-koeln.de/color/)."""
+N_COLOURS = len(COLOURS)
 
-STYLE = """
-svg.fig{--c0:#0072b2;--c1:#d98200;--c2:#009e73;--c3:#b8568f;--c4:#4aa3dc;--c5:#c4500a;--c6:#7a6fc4;--c7:#8a8f98;
+STYLE = f"\nsvg.fig{{{';'.join(f'--c{at}:{one}' for at, one in enumerate(COLOURS))};" """
 --ink:#1c2430;--soft:#5b6675;--rule:#d5dae1;--idle:#e9ecf0;--good:#177245;--bad:#b3261e;
 font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max-width:640px;width:100%;height:auto;
 display:block}
@@ -41,6 +45,17 @@ def picture(title: str, height: float, body: Sequence[str]) -> str:
         f'<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {math.ceil(height)}" role="img">'
         f"<title>{safe(title)}</title>{''.join(body)}</svg>"
     )
+
+
+def standalone(svg: str) -> str:
+    """A picture as a file of its own, with the style and the title that a page would give it."""
+    head, _, body = svg.partition("<title>")
+    title, _, marks = body.partition("</title>")
+    height = float(head.rpartition(f"0 0 {WIDTH:.0f} ")[2].split('"')[0])
+    room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {height + 3 * MARGIN:g}"
+    head = head.replace(f"0 0 {WIDTH:.0f} {height:g}", room)
+    shown = f'<text x="0" y="-10" class="strong">{title}</text>'
+    return f"{head}<style>{STYLE}</style><title>{title}</title>{shown}{marks}\n"
 
 
 def safe(words: str) -> str:

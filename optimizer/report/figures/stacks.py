@@ -19,6 +19,8 @@ class Stack:
     amounts: tuple[float, ...]
     limit: float | None = None
     """A mark that the bar should not pass."""
+    whole: float | None = None
+    """What there is in all; default: the limit, or the longest bar."""
     note: str = ""
     """Said in place of the sum."""
 
@@ -27,15 +29,15 @@ def stack_chart(
     title: str, parts: Sequence[str], stacks: Sequence[Stack], written: Written, limit_name: str = ""
 ) -> str:
     """A bar a row, all to one scale, each under its label with its sum; amounts of zero or less are left out."""
-    largest = max((max(_sum(one), one.limit or 0.0) for one in stacks), default=0.0) or 1.0
+    largest = max((max(_sum(one), one.limit or 0.0, one.whole or 0.0) for one in stacks), default=0.0) or 1.0
     drawn, y = legend(parts, 0.0)
     for one in stacks:
         y += LINE - 4
-        amount = one.note or written(_sum(one)) + (f" of {written(one.limit)}" if one.limit is not None else "")
+        amount = one.note or written(_sum(one)) + (f" of {written(whole)}" if (whole := one.whole or one.limit) else "")
         drawn.append(text(0, y, one.label, "strong", width=WIDTH - LETTER * (len(amount) + 1)))
         drawn.append(text(WIDTH, y, amount, "soft", "end"))
         y, x = y + 5, 0.0
-        drawn.append(bar(0, y, (one.limit or largest) / largest * WIDTH, BAR, "idle"))
+        drawn.append(bar(0, y, (one.whole or one.limit or largest) / largest * WIDTH, BAR, "idle"))
         for position, (part, value) in enumerate(zip(parts, one.amounts, strict=True)):
             if value > 0:
                 width = value / largest * WIDTH

@@ -40,7 +40,7 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
             )
             if predicted is not None:
                 note = f"{milliseconds(predicted)} of {milliseconds(target.limit_ms)}"
-                stacks.append(Stack(f"{name}: {said}", (predicted / target.limit_ms,), 1.0, note))
+                stacks.append(Stack(f"{name}: {said}", (predicted / target.limit_ms,), limit=1.0, note=note))
     if stacks:
         yield Figure(
             "Latency at full load, as a part of its target",
@@ -72,7 +72,9 @@ def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
         parts = (memory.weights_gib, memory.activation_gib, memory.non_torch_gib, memory.cuda_graph_gib,
                  memory.kv_cache_gib)  # fmt: skip
         visible = catalog.gpus[group.gpu].visible_memory_gib
-        stacks.append(Stack(f"{name} on {group.gpu}" if group.offer not in name else name, parts, visible))
+        stacks.append(
+            Stack(f"{name} on {group.gpu}" if group.offer not in name else name, parts, memory.budget_gib, visible)
+        )
         rows.append(
             (name, group.gpu, *map(gib, parts), gib(visible), figure(memory.max_concurrency),
              figure(memory.typical_concurrency))
@@ -80,7 +82,7 @@ def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
     if stacks:
         yield Figure(
             "What fills a card, GiB",
-            stack_chart("Memory of one GPU of each replica group", MEMORY, stacks, gib, "what the engine can see"),
+            stack_chart("Memory of one GPU of each replica group", MEMORY, stacks, gib, "the engine's budget"),
             table(
                 "GiB of a GPU; requests that fit at once, all at full context or of mean size",
                 "workload|GPU|" + "|".join(f">{part}" for part in MEMORY) + "|>card|>full|>mean",

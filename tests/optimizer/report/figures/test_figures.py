@@ -15,6 +15,7 @@ from optimizer.report.figures import (
     range_chart,
     server_chart,
     stack_chart,
+    standalone,
     waterfall_chart,
 )
 from optimizer.report.figures.marks import WIDTH, fitted, legend, ticks
@@ -120,3 +121,22 @@ def test_a_legend_takes_as_many_rows_as_it_needs() -> None:
     _, short = legend(["a", "b"], 0.0)
     _, long = legend(["a name of some length"] * 6, 0.0)
     assert long > short
+
+
+def test_what_there_is_in_all_is_the_box_and_the_limit_a_mark_in_it() -> None:
+    # 30 of 80, and a mark at 60, three quarters of the way
+    svg = stack_chart("", ["a"], [Stack("card", (30.0,), limit=60.0, whole=80.0)], figure, "budget")
+    _, whole, part = bars(svg)
+    assert whole == (0.0, WIDTH, "idle")
+    assert part[1] == pytest.approx(WIDTH * 30 / 80)
+    (mark,) = (one for one in parsed(svg).iter(f"{SVG}line") if one.attrib["class"] == "mark")
+    assert float(mark.attrib["x1"]) == pytest.approx(WIDTH * 0.75)
+
+
+def test_nothing_is_drawn_of_what_is_missing() -> None:
+    assert len(bars(stack_chart("", ["a"], [Stack("card", (-3.0,), whole=80.0)], figure))) == 2  # the legend, the box
+
+
+def test_a_picture_of_its_own_brings_its_style() -> None:
+    picture = parsed(standalone(PICTURES["stacks"]))
+    assert picture[0].tag == f"{SVG}style"
