@@ -19,7 +19,9 @@ COLOURS = ("#0072b2", "#d98200", "#009e73", "#b8568f", "#4aa3dc", "#c4500a", "#7
 (https://jfly.uni-koeln.de/color/)."""
 N_COLOURS = len(COLOURS)
 
-STYLE = f"\nsvg.fig{{{';'.join(f'--c{at}:{one}' for at, one in enumerate(COLOURS))};" """
+STYLE = (
+    f"\nsvg.fig{{{';'.join(f'--c{at}:{one}' for at, one in enumerate(COLOURS))};"
+    """
 --ink:#1c2430;--soft:#5b6675;--rule:#d5dae1;--idle:#e9ecf0;--good:#177245;--bad:#b3261e;
 font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max-width:640px;width:100%;height:auto;
 display:block}
@@ -36,6 +38,7 @@ svg.fig .l4{stroke:var(--c4)}svg.fig .l5{stroke:var(--c5)}svg.fig .l6{stroke:var
 --c0:#4ea0d8;--c1:#f0a732;--c2:#2fbf94;--c3:#dc86b8;--c4:#86c5ee;--c5:#ea7a3a;--c6:#a79df0;--c7:#9aa2ad;
 --good:#4cc38a;--bad:#ff8a80}svg.fig .in{fill:#10151b}}
 """
+)
 """Style sheet of the pictures; a document holds it once."""
 
 
