@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -169,3 +170,8 @@ class Layout(Part):
     scenario_sha256: str
     inputs: dict[str, Any]
     """The normalised scenario, itself a valid scenario file, so that a plan file alone can be verified and exported."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show. The picture belongs to reports, which stand above plans and are asked for by name."""
+        html: str = import_module("optimizer.report.notebook").layout_html(self)
+        return html

@@ -74,7 +74,7 @@ COMMANDS = dict(commands())
 def test_there_are_these_commands_and_no_others() -> None:
     assert set(cli.main.commands) == {
         "init", "calibrate", "check", "schema", "solve", "verify", "memory", "perf", "catalog", "export", "compare",
-        "simulate",
+        "simulate", "report",
     }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def _servers(servers: tuple[Servers, ...]) -> RenderableType:
     )  # fmt: skip
 
 
-def _groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
+def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
     """Every replica group under the name of its workload, with its offer where the workload has several groups."""
     for workload in layout.workloads:
         for group in workload.replica_groups:
@@ -106,7 +106,7 @@ def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
         (name, group.offer, count(group.replicas), degrees(group), count(group.max_batch_size),
          f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
          group.limit or UNKNOWN)
-        for name, _, group in _groups(layout)
+        for name, _, group in named_groups(layout)
     ]  # fmt: skip
     return table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
@@ -125,7 +125,7 @@ def degrees(group: ReplicaGroup) -> str:
 
 def _predicted(layout: Layout, scenario: Scenario) -> list[RenderableType]:
     """What runs, how fast and in what memory; all of it is unknown where replicas were measured."""
-    groups = [(name, workload, group) for name, workload, group in _groups(layout) if group.memory is not None]
+    groups = [(name, workload, group) for name, workload, group in named_groups(layout) if group.memory is not None]
     if not groups:
         return [Text("Formats, latency and memory are unknown: every replica was measured, not predicted."), Text("")]
     tables = (_formats(groups), _latency(groups, scenario), _memory(groups))

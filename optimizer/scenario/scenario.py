@@ -5,18 +5,30 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
+from pydantic_core import InitErrorDetails
 
 from optimizer.errors import Fault, Location
 from optimizer.scenario.document import Positions
 from optimizer.scenario.faults import in_file_order
-from optimizer.scenario.fields import ByName, Choice, Count, JsonObject, Measured, Several, Text
+from optimizer.scenario.fields import (
+    ByName,
+    Choice,
+    Count,
+    JsonObject,
+    Measured,
+    Repository,
+    Several,
+    Surroundings,
+    Text,
+)
 from optimizer.scenario.inventory import Offer
 from optimizer.scenario.part import Part
+from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
     DURATION_MONTHS,
     ENERGY_PRICE,
@@ -29,6 +41,7 @@ from optimizer.scenario.quantities import (
     RATIO,
 )
 from optimizer.scenario.support import not_solved_yet
+from optimizer.scenario.words import did_you_mean, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
 MOST_PERIODS = 1000
@@ -37,10 +50,27 @@ OBJECTIVES = ("cost", "served", "power", "carbon")
 
 
 class OwnModel(Part):
-    """A model beyond the catalog."""
+    """A model beyond the catalog, or where checkpoints of one are."""
 
-    hf_config: Annotated[dict[str, Any], JsonObject("the path of a config.json, or its content,", path="./config.json")]
-    """Path of a Hugging Face config.json, or its content."""
+    hf_config: (
+        Annotated[dict[str, Any], JsonObject("the path of a config.json, or its content,", path="./config.json")] | None
+    ) = None
+    """Path of a Hugging Face config.json, or its content; a model of the catalog needs none."""
+    checkpoints: Annotated[Mapping[str, Annotated[str, Repository()]], ByName("weight formats")] = {}
+    """Weight format -> repository that holds the model in it, such as `{awq-int4: Qwen/Qwen3-32B-AWQ}`."""
+
+    @classmethod
+    def together(cls, keys: frozenset[str]) -> Iterator[InitErrorDetails]:
+        if not keys & {"hf_config", "checkpoints"}:
+            yield problem("nothing is said: give hf_config, checkpoints or both", at_key=True)
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        known = surroundings.catalog.formats
+        for name in self.checkpoints:
+            if name not in known:
+                near = did_you_mean(surroundings.suggestions.meant(name, "weight format", known))
+                hint = near or "; `gpuplan catalog formats` lists those there are"
+                yield problem(f"unknown weight format {shown(name)}{hint}", "checkpoints", name, at_key=True)
 
 
 class Facility(Part):
@@ -88,8 +118,8 @@ class Scenario(Part):
     """Catalog entries of one's own, as in the files of `--catalog`; a plan carries those that it was made with."""
     defaults: WorkloadFields | None = Field(default=None, exclude=True)
     """Any workload field, for every workload that does not say otherwise."""
-    models: Annotated[Mapping[str, OwnModel], ByName("models")] = {}
-    """Models beyond the catalog, by the id that workloads use."""
+    models: Annotated[Mapping[str, OwnModel], ByName("models", slashes=True)] = {}
+    """Models beyond the catalog, and checkpoints in formats that it does not know of, by the id that workloads use."""
     workloads: Annotated[Mapping[str, Workload], ByName("workloads")]
     """What must be served, by name."""
     inventory: Annotated[Mapping[str, Offer], ByName("offers")]

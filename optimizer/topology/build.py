@@ -46,6 +46,8 @@ class Topology:
     """In the order of the plan."""
     catalog: Catalog
     """With the scenario's own models."""
+    layout: Layout
+    scenario: Scenario
 
     def graph(self) -> nx.DiGraph:
         """The document as a graph, see `topology_graph`."""
@@ -88,7 +90,7 @@ def build_topology(layout: Layout, catalog: Catalog) -> Topology:
         replicas=tuple(replica for one in groups for replica in one.replicas),
         links=tuple(_links(groups, scenario, known)),
     )
-    return Topology(document, groups, known)
+    return Topology(document, groups, known, layout, scenario)
 
 
 def stage_layers(n_layers: int, pp: int) -> tuple[tuple[int, int], ...]:
