@@ -41,17 +41,20 @@ def assemble(
     specs = [spec for c in candidates for spec in c.specs]
     placements, needed = _placements(inst, specs, decision.n_replicas)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
+    n_spares = np.array([inst.spot.needed(h, int(n_servers[h])) for h in range(len(inst.terms))], np.int64)
     servers = tuple(
         Servers(
             offer=term.offer,
             term=term.term,
             gpu=scenario.inventory[term.offer].gpu,
             gpus_per_server=scenario.inventory[term.offer].gpus_per_server,
-            count=int(count),
+            term_months=term.term_months,
+            count=int(n_servers[h] + n_spares[h]),
+            idle=int(n_spares[h]),
             usd_per_hour=term.usd_per_hour,
         )
-        for term, count in zip(inst.terms, n_servers, strict=True)
-        if count
+        for h, term in enumerate(inst.terms)
+        if n_servers[h]
     )
     load_rps = _load_matrix(inst, decision.load_share)
     workloads, extrapolated, first = [], [], 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
 from optimizer.layout import ReplicaGroup, Servers, WorkloadPlan
-from optimizer.scenario import Offer, Scenario
+from optimizer.scenario import Offer, Scenario, Spot
 
 
 def assumptions(
@@ -38,14 +38,25 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
 def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]) -> Iterator[str]:
     for row in servers:
         offer = scenario.inventory[row.offer]
-        if row.term == "rent" and offer.price_source:
+        if row.term in ("rent", "reserve", "spot") and offer.price_source:
             yield f"{row.offer}: {offer.price_source}"
         if row.term in ("own", "buy") and offer.power_kw_per_server is None and _power_matters(scenario):
             sxm = catalog.gpus[offer.gpu].form_factor == "sxm"
             host_share, how = (HOST_SHARE_SXM, "as in a DGX H100") if sxm else (HOST_SHARE_OTHER, "an estimate")
             yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
+        if row.term == "spot" and offer.spot is not None:
+            yield f"{row.offer}: {_spares(offer.spot)}"
         if row.term == "buy" and (months := _lead_time_months(offer)):
             yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts with them"
+
+
+def _spares(spot: Spot) -> str:
+    if spot.interruptions_per_hour is None:
+        return "how often spot servers are taken away is not stated, so no spares are planned; `interruption` does it"
+    return (
+        f"spot servers are taken away {spot.interruptions_per_hour:.3g} times an hour and another serves "
+        f"{spot.recovery_hours:.3g} h later; with the spares none is lacking {spot.availability_fraction:.4%} of the time"
+    )
 
 
 def _power_matters(scenario: Scenario) -> bool:

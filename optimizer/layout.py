@@ -35,9 +35,18 @@ class Servers(Part):
     term: Term
     gpu: str
     gpus_per_server: int
+    term_months: float | None = None
+    """Length of a reserved term."""
     count: int
+    idle: int = 0
+    """Of `count`: servers that run nothing, because they are spares of spot servers."""
     usd_per_hour: float
     """Of one server."""
+
+    @property
+    def in_use(self) -> int:
+        """Servers that run something; they come first among the servers of an offer."""
+        return self.count - self.idle
 
 
 class Placement(Part):

@@ -9,6 +9,7 @@ import numpy as np
 from optimizer.formulation.instance import Instance
 from optimizer.formulation.rows import Rows
 from optimizer.formulation.variables import Variables
+from optimizer.serving_config import FloatArray
 
 Family = Callable[[Instance, Variables], Rows]
 
@@ -113,15 +114,47 @@ def server_patterns(inst: Instance, var: Variables) -> Rows:
 
 
 def offer_limits(inst: Instance, var: Variables) -> Rows:
-    """No more servers than are owned, or than a term offers.
+    """No more servers than are owned, or than a term offers, spares included.
 
-    n_servers[s,h]  ≤  max_servers[s,h]    ∀ (s,h) with a limit
+    n_servers[s,h] + Σ_c has_spare[s,h,c]  ≤  max_servers[s,h]    ∀ (s,h) with a limit
     """
-    limited = np.flatnonzero(np.isfinite(inst.max_servers))
+    is_limited = np.isfinite(inst.max_servers)
+    limited, row_of_term = np.flatnonzero(is_limited), np.cumsum(is_limited) - 1
+    spares = is_limited[inst.spot.term]
     return (
-        Rows("offer_limits", [f"{inst.terms[h].offer},{inst.terms[h].term}" for h in limited])
+        Rows("offer_limits", [f"{inst.terms[h].offer},{inst.terms[h].label}" for h in limited])
         .add(row=np.arange(len(limited)), column=var.n_servers[limited], coefficient=1.0)
+        .add(row=row_of_term[inst.spot.term[spares]], column=var.has_spare[spares], coefficient=1.0)
         .at_most(inst.max_servers[limited])
+    )
+
+
+def spot_spares(inst: Instance, var: Variables) -> Rows:
+    """Spot servers in use have as many spares as are missing at a time with the asked availability, see `spot.py`.
+
+    n_servers[s,spot]  ≤  unspared[s] + Σ_c step[s,c] · has_spare[s,c]    ∀ s with interruptions
+    """
+    interrupted = np.flatnonzero(np.isfinite(inst.spot.unspared))
+    return (
+        Rows("spot_spares", [inst.terms[h].offer for h in interrupted])
+        .add(row=np.arange(len(interrupted)), column=var.n_servers[interrupted], coefficient=1.0)
+        .add(row=np.searchsorted(interrupted, inst.spot.term), column=var.has_spare, coefficient=-inst.spot.step)
+        .at_most(inst.spot.unspared[interrupted])
+    )
+
+
+def spare_order(inst: Instance, var: Variables) -> Rows:
+    """… and the first spare comes before the second, because later ones allow more.
+
+    has_spare[s,c]  ≤  has_spare[s,c−1]    ∀ c > 1
+    """
+    later = np.flatnonzero(inst.spot.number > 1)
+    names = [f"{inst.terms[inst.spot.term[z]].offer},{inst.spot.number[z]}" for z in later]
+    return (
+        Rows("spare_order", names)
+        .add(row=np.arange(len(later)), column=var.has_spare[later], coefficient=1.0)
+        .add(row=np.arange(len(later)), column=var.has_spare[later - 1], coefficient=-1.0)
+        .at_most(0.0)
     )
 
 
@@ -170,15 +203,15 @@ def capex_budget(inst: Instance, var: Variables) -> Rows:
 
     Σ_{s,h} capex_usd[s,h] · n_servers[s,h]  ≤  capex_budget_usd
     """
-    return _limit("capex_budget", var, inst.capex_usd, inst.capex_budget_usd)
+    return _limit("capex_budget", inst, var, inst.capex_usd, inst.capex_budget_usd)
 
 
 def monthly_budget(inst: Instance, var: Variables) -> Rows:
-    """Rent and running cost of a month stay within budget.monthly.
+    """Rent, reservations and running cost of a month stay within budget.monthly.
 
-    Σ_{s,h} monthly_usd[s,h] · n_servers[s,h]  ≤  monthly_budget_usd
+    Σ_{s,h} monthly_usd[s,h] · (n_servers[s,h] + Σ_c has_spare[s,h,c])  ≤  monthly_budget_usd
     """
-    return _limit("monthly_budget", var, inst.monthly_usd, inst.monthly_budget_usd)
+    return _limit("monthly_budget", inst, var, inst.monthly_usd, inst.monthly_budget_usd)
 
 
 def power_cap(inst: Instance, var: Variables) -> Rows:
@@ -186,18 +219,20 @@ def power_cap(inst: Instance, var: Variables) -> Rows:
 
     Σ_{s,h} power_kw[s,h] · n_servers[s,h]  ≤  power_cap_kw
     """
-    return _limit("power_cap", var, inst.power_kw, inst.power_cap_kw)
+    return _limit("power_cap", inst, var, inst.power_kw, inst.power_cap_kw)
 
 
-def _limit(family: str, var: Variables, amount: np.ndarray, limit: float) -> Rows:
+def _limit(family: str, inst: Instance, var: Variables, amount: FloatArray, limit: float) -> Rows:
     """One row over all servers, or none when there is no limit; scaled by the limit, so that it reads Σ share ≤ 1."""
     if not np.isfinite(limit):
         return Rows(family, [])
     scale = limit if limit > 0 else 1.0
     counted = np.flatnonzero(amount)
+    spares = np.flatnonzero(amount[inst.spot.term])
     return (
         Rows(family, ["total"])
         .add(row=0, column=var.n_servers[counted], coefficient=amount[counted] / scale)
+        .add(row=0, column=var.has_spare[spares], coefficient=amount[inst.spot.term[spares]] / scale)
         .at_most(limit / scale)
     )
 
@@ -209,6 +244,8 @@ FAMILIES: tuple[Family, ...] = (
     pattern_slots,
     server_patterns,
     offer_limits,
+    spot_spares,
+    spare_order,
     single_format,
     choose_format,
     capex_budget,

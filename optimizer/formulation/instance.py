@@ -14,6 +14,7 @@ import numpy as np
 from catalog import Catalog
 from optimizer.candidates import Candidates
 from optimizer.formulation.packing import Packing, pack_offers
+from optimizer.formulation.spot import SpotSpares, spot_spares
 from optimizer.formulation.terms import ServerTerm, server_terms
 from optimizer.scenario import Scenario
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
@@ -54,6 +55,7 @@ class Instance:
     power_kw: FloatArray  # [H]
     max_servers: FloatArray  # [H]
     most_servers: FloatArray  # [H] more are never of use, whatever the limit
+    spot: SpotSpares
 
     packing: Packing
     capex_budget_usd: float  # infinite when there is none
@@ -81,7 +83,9 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
 
     choice_names, workload_of_choice, choice_of_candidate = _choices(scenario, candidates)
     terms = [
-        term for name, offer in offers for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility)
+        term
+        for name, offer in offers
+        for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility, scenario.horizon_months)
     ]
     index = {name: s for s, (name, _) in enumerate(offers)}
     offer_of_term = np.array([index[term.offer] for term in terms], np.int64)
@@ -121,6 +125,7 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         power_kw=np.array([term.power_kw for term in terms], float),
         max_servers=np.array([term.max_servers for term in terms], float),
         most_servers=units[offer_of_term],
+        spot=spot_spares(terms, [scenario.inventory[term.offer] for term in terms], units[offer_of_term]),
         packing=packing,
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,

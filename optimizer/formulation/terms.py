@@ -15,6 +15,8 @@ HOST_SHARE_SXM = 0.8
 """Host power over GPU power: a DGX H100 draws 10.2 kW for 8 × 700 W (NVIDIA DGX H100 data sheet, 10.2 / 5.6 − 1)."""
 HOST_SHARE_OTHER = 0.5
 """Estimate for PCIe and other servers."""
+ROUNDING = 1e-9
+"""Of a quotient of durations that are stated as decimals: three terms of 12mo cover 36mo exactly."""
 
 
 class ServerTerm(NamedTuple):
@@ -26,11 +28,18 @@ class ServerTerm(NamedTuple):
     """Over the horizon, divided by its hours."""
     capex_usd: float
     monthly_usd: float
-    """Counts against `budget.monthly`: rent and running cost."""
+    """Counts against `budget.monthly`: rent, reservations and running cost."""
     power_kw: float
     """Counts against `facility.power_cap`; 0 for servers of others."""
     max_servers: float
     """Infinite when the offer states no limit."""
+    term_months: float | None = None
+    """Length of a reserved term."""
+
+    @property
+    def label(self) -> str:
+        """As in names of rows: `rent`, `reserve 12mo`."""
+        return self.term if self.term_months is None else f"{self.term} {self.term_months:g}mo"
 
 
 def server_power_kw(offer: Offer, gpu: Gpu) -> float:
@@ -47,11 +56,12 @@ def running_usd_per_month(power_kw: float, facility: Facility) -> float:
     return energy_usd + facility.opex_usd_per_server_month
 
 
-def server_terms(name: str, offer: Offer, gpu: Gpu, facility: Facility) -> Iterator[ServerTerm]:
-    """The terms of an offer in the order own, buy, rent.
+def server_terms(name: str, offer: Offer, gpu: Gpu, facility: Facility, horizon_months: float) -> Iterator[ServerTerm]:
+    """The terms of an offer in the order own, buy, rent, reserve, spot.
 
     A bought server loses value in a straight line from its price to residual × price over its life; over the horizon it
-    costs that loss plus running cost. An owned one costs its running cost, a rented one its price for all hours.
+    costs that loss plus running cost. An owned one costs its running cost, a rented or spot one its price for all hours,
+    a reserved one its price for whole terms, as many as cover the horizon.
     """
     power_kw = server_power_kw(offer, gpu)
     running = running_usd_per_month(power_kw, facility)
@@ -63,8 +73,23 @@ def server_terms(name: str, offer: Offer, gpu: Gpu, facility: Facility) -> Itera
         usd_per_hour = (loss_per_month + running) / HOURS_PER_MONTH
         yield ServerTerm(name, "buy", usd_per_hour, buy.usd_per_server, running, power_kw, _cap(buy.max))
     if offer.rent is not None:
-        usd_per_hour = offer.rent.usd_per_server_hour
-        yield ServerTerm(name, "rent", usd_per_hour, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(offer.rent.max))
+        yield _by_the_hour(name, "rent", offer.rent.usd_per_server_hour, offer.rent.max)
+    for entry in offer.reserve:
+        paid_months = whole_terms(horizon_months, entry.term_months) * entry.term_months
+        yield _by_the_hour(name, "reserve", entry.usd_per_server_hour, entry.max)._replace(
+            usd_per_hour=entry.usd_per_server_hour * paid_months / horizon_months, term_months=entry.term_months
+        )
+    if offer.spot is not None:
+        yield _by_the_hour(name, "spot", offer.spot.usd_per_server_hour, offer.spot.max)
+
+
+def whole_terms(months: float, term_months: float) -> int:
+    """Terms of a reservation that cover so many months of use."""
+    return math.ceil(months / term_months - ROUNDING)
+
+
+def _by_the_hour(name: str, term: Term, usd_per_hour: float, maximum: int | None) -> ServerTerm:
+    return ServerTerm(name, term, usd_per_hour, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(maximum))
 
 
 def _cap(maximum: int | None) -> float:

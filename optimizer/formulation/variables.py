@@ -19,6 +19,7 @@ class Variables:
     n_servers: IntArray  # [H] integer: servers of an offer on a term
     uses_format: IntArray  # [Q] binary: the model and format a workload uses
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
+    has_spare: IntArray  # [Z] binary: a spare of a spot term is there
     upper: FloatArray  # of all columns; every lower bound is 0
     is_integer: BoolArray
 
@@ -36,16 +37,19 @@ def lay_out(inst: Instance) -> Variables:
         (inst.most_servers, True),
         (np.ones(len(inst.choice_names)), True),
         (pattern_bound[inst.packing.offer_of_pattern], True),
+        (np.ones(len(inst.spot.term)), True),
     )
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
-    n_replicas, load_share, n_servers, uses_format, n_patterns = np.split(np.arange(ends[-1]), ends[:-1])
+    columns = np.split(np.arange(ends[-1]), ends[:-1])
+    n_replicas, load_share, n_servers, uses_format, n_patterns, has_spare = columns
     return Variables(
         n_replicas=n_replicas,
         load_share=load_share,
         n_servers=n_servers,
         uses_format=uses_format,
         n_patterns=n_patterns,
+        has_spare=has_spare,
         upper=np.concatenate([bounds for bounds, _ in bounds_and_kinds]),
         is_integer=np.repeat([kind for _, kind in bounds_and_kinds], sizes),
     )
@@ -59,7 +63,8 @@ def column_names(inst: Instance) -> list[str]:
     return [
         *(f"n_replicas[{w},{s},{label}]" for w, s, label in inst.candidate_names),
         *(f"load_share[{','.join(inst.candidate_names[k])},{inst.demand_names[d][1]}]" for k, d in loads),
-        *(f"n_servers[{term.offer},{term.term}]" for term in inst.terms),
+        *(f"n_servers[{term.offer},{term.label}]" for term in inst.terms),
         *(f"uses_format[{w},{q}]" for w, q in inst.choice_names),
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
+        *(f"has_spare[{inst.terms[h].offer},{c}]" for h, c in zip(inst.spot.term, inst.spot.number, strict=True)),
     ]

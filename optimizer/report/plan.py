@@ -81,7 +81,7 @@ def _not_found(layout: Layout) -> RenderableType:
 
 def _servers(servers: tuple[Servers, ...]) -> RenderableType:
     rows = [
-        (row.offer, TERMS[row.term], row.gpu, count(row.gpus_per_server), count(row.count),
+        (row.offer, term_words(row), row.gpu, count(row.gpus_per_server), counted(row),
          usd(row.usd_per_hour), usd(row.count * row.usd_per_hour))
         for row in servers
     ]  # fmt: skip
@@ -91,6 +91,16 @@ def _servers(servers: tuple[Servers, ...]) -> RenderableType:
          ("$/h each", "right"), ("$/h", "right")),
         rows,
     )  # fmt: skip
+
+
+def term_words(row: Servers) -> str:
+    """`rented`, or `reserved for 12 months`."""
+    return TERMS[row.term] if row.term_months is None else f"{TERMS[row.term]} for {figure(row.term_months)} months"
+
+
+def counted(row: Servers) -> str:
+    """Servers of a row, and how many of them run nothing."""
+    return f"{row.count} ({row.idle} spare)" if row.idle else count(row.count)
 
 
 def _groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:

@@ -26,11 +26,6 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("objective",), f"objective {scenario.objective}"
     for name, workload in scenario.workloads.items():
         yield from ((("workloads", name, key), what) for key, what in _of_workload(workload))
-    for name, offer in scenario.inventory.items():
-        if offer.reserve:
-            yield ("inventory", name, "reserve"), "reserved terms"
-        if offer.spot is not None:
-            yield ("inventory", name, "spot"), "spot servers"
 
 
 def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:

@@ -155,7 +155,8 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
     }
     found: list[Server] = []
     for offer in dict.fromkeys(row.offer for row in layout.servers):
-        rows = [row for row in layout.servers if row.offer == offer for _ in range(row.count)]
+        here = [row for row in layout.servers if row.offer == offer]
+        rows = [row for row in here for _ in range(row.in_use)] + [row for row in here for _ in range(row.idle)]
         for index, row in enumerate(rows):
             id_ = f"{offer}/{index}"
             gpus = tuple(uses.get((id_, gpu)) for gpu in range(row.gpus_per_server))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from catalog.units import HOURS_PER_MONTH, W_PER_KW
 from optimizer.layout import Servers
 from optimizer.scenario import Offer
-from optimizer.verification.claims import Claims, agree, exceeds, number
+from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, number
 
 HOST_SHARE_SXM = 0.8
 """Power of the host as a share of its GPUs': a DGX H100 draws 10.2 kW for 8 × 700 W (NVIDIA DGX H100 user guide)."""
@@ -79,9 +80,16 @@ def server_price(claims: Claims, row: Servers) -> Price | None:
         # In a straight line from the price to residual × price over the life.
         lost_usd = buy.usd_per_server * (1 - buy.residual_fraction) * months / buy.life_months
         return Price(lost_usd + running_usd * months, buy.usd_per_server, running_usd, power_kw)
-    if row.term == "rent" and offer.rent is not None:
-        rent_usd = offer.rent.usd_per_server_hour * HOURS_PER_MONTH
-        return Price(rent_usd * months, 0.0, rent_usd, 0.0)
+    for term, sold in (("rent", offer.rent), ("spot", offer.spot)):
+        if row.term == term and sold is not None:
+            rent_usd = sold.usd_per_server_hour * HOURS_PER_MONTH
+            return Price(rent_usd * months, 0.0, rent_usd, 0.0)
+    for entry in offer.reserve:
+        if row.term == "reserve" and row.term_months == entry.term_months:
+            reserved_usd = entry.usd_per_server_hour * HOURS_PER_MONTH
+            # Whole terms are paid; three terms of 12 months are 36 months, whatever rounding says.
+            terms = ceil(months / entry.term_months - NOTHING)
+            return Price(reserved_usd * terms * entry.term_months, 0.0, reserved_usd, 0.0)
     return None
 
 

@@ -20,7 +20,7 @@ TWO_CLASSES = {"short": "75%", "long": "25%"}
 
 
 def everything() -> dict[str, Any]:
-    """Rows in every family: two classes, two kinds of replica, patterns, own, buy and rent, all limits."""
+    """Rows in every family: two classes, two kinds of replica, patterns, terms of every kind, all limits."""
     rates = {"short": 8.0, "long": 2.0}
     chat = workload(
         10, [("h100-sxm", 2, rates), ("h100-sxm", 3, rates), ("l4", 1, {"short": 1.0})], classes=TWO_CLASSES
@@ -35,6 +35,12 @@ def everything() -> dict[str, Any]:
                 "buy": {"price": "$120k/server", "life": "48mo", "residual": "25%", "max": 2},
                 "rent": {"price": "$2.5/gpu/h"},
                 "power": "5kW/server",
+            },
+            "cloud": {
+                "gpu": "l4",
+                "gpus_per_server": 1,
+                "reserve": [{"term": "6mo", "price": "$0.5/gpu/h"}, {"term": "9mo", "price": "$0.4/gpu/h", "max": 3}],
+                "spot": {"price": "$0.3/gpu/h", "interruption": "5%/h", "max": 9},
             },
         },
         facility={"power_price": "$0.10/kWh", "pue": 1.2, "opex": "$100/server/mo", "power_cap": "14kW"},
@@ -126,6 +132,31 @@ MATTERS: dict[str, tuple[dict[str, Any], float, float]] = {
         ),
         20.0,
         16.0,
+    ),
+    # Two spot servers at $4/h and a spare (at 5%/h and 15 min, 0.025 servers are missing: P(none) is 97.5 %), or rent.
+    "spot_spares": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"spot": {"price": "$1/gpu/h", "interruption": "5%/h"}}},
+        ),
+        12.0,
+        8.0,
+    ),
+    # One spare is enough for 11 servers, two for 34: 12 servers need both. Without order the second comes alone.
+    # (The slow replica is never used; it makes more than 12 servers conceivable.)
+    "spare_order": (
+        scenario(
+            {"a": workload(12, [("l4", 1, 1.0), ("l4", 1, 0.5)])},
+            {
+                "node": {
+                    "gpu": "l4",
+                    "gpus_per_server": 1,
+                    "spot": {"price": "$1/gpu/h", "interruption": "5%/h"},
+                }
+            },
+        ),
+        14.0,
+        13.0,
     ),
     # Buying costs 48000/48/730 = $1.37/h, renting $8/h; the budget has room for one purchase of the two servers.
     "capex_budget": (
