@@ -14,7 +14,7 @@ from optimizer.formulation import Instance
 from optimizer.layout import Cost, Placement, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.placement import place
 from optimizer.scenario import Scenario
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import FloatArray
 from optimizer.solve import Decision, fewest_terms
 
 
@@ -39,7 +39,7 @@ def assemble(
 ) -> Assembled:
     """Groups in the order of workloads and candidates; servers in the order of offers and terms."""
     specs = [spec for c in candidates for spec in c.specs]
-    placements, needed = _placements(inst, specs, decision.n_replicas)
+    placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
     n_spares = np.array([inst.spot.needed(h, int(n_servers[h])) for h in range(len(inst.terms))], np.int64)
     servers = tuple(
@@ -88,19 +88,27 @@ def assemble(
 
 
 def _placements(
-    inst: Instance, specs: Sequence[ReplicaSpec], n_replicas: IntArray
+    inst: Instance, specs: Sequence[ReplicaSpec], decision: Decision
 ) -> tuple[dict[int, tuple[tuple[int, ...], ...]], list[int]]:
     """Server indices of every replica of each used candidate, and how many servers each offer needs [S]."""
     placements: dict[int, tuple[tuple[int, ...], ...]] = {}
     needed = []
     for s in range(len(inst.offer_names)):
-        used = [int(k) for k in np.flatnonzero((inst.offer_of_candidate == s) & (n_replicas > 0))]
-        replicas = [_stages(specs[k]) for k in used for _ in range(n_replicas[k])]
-        placed = place(replicas, int(inst.gpus_per_server[s]))
-        ends = np.cumsum([n_replicas[k] for k in used], dtype=np.int64).tolist()
-        for k, end in zip(used, ends, strict=True):
-            placements[k] = tuple(placed[end - int(n_replicas[k]) : end])
-        needed.append(1 + max((index for servers in placed for index in servers), default=-1))
+        used = np.flatnonzero((inst.offer_of_candidate == s) & (decision.n_replicas > 0)).tolist()
+        placed: dict[int, list[tuple[int, ...]]] = {k: [] for k in used}
+        servers = decision.servers.get(s, ())
+        for index, held in enumerate(servers):
+            for k in held:
+                placed[k].append((index,))
+        apart = [k for k in used for _ in range(int(decision.n_replicas[k]) - len(placed[k]))]
+        for k, indices in zip(
+            apart, place([_stages(specs[k]) for k in apart], int(inst.gpus_per_server[s])), strict=True
+        ):
+            placed[k].append(tuple(index + len(servers) for index in indices))
+        placements |= {k: tuple(where) for k, where in placed.items()}
+        needed.append(
+            1 + max((index for where in placed.values() for indices in where for index in indices), default=-1)
+        )
     return placements, needed
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from optimizer.formulation.instance import Instance
 from optimizer.formulation.rows import Rows
+from optimizer.formulation.spare import SPARE_FAMILIES
 from optimizer.formulation.variables import Variables
 from optimizer.serving_config import FloatArray
 
@@ -102,7 +103,7 @@ def server_patterns(inst: Instance, var: Variables) -> Rows:
 
     Σ_p n_patterns[p]  ≤  Σ_h n_servers[s,h]    ∀ s packed by pattern
     """
-    by_pattern = ~inst.packing.by_volume
+    by_pattern = ~(inst.packing.by_volume | inst.packing.by_site)
     row_of_offer = np.cumsum(by_pattern) - 1
     of_term = by_pattern[inst.offer_of_term]
     return (
@@ -251,4 +252,5 @@ FAMILIES: tuple[Family, ...] = (
     capex_budget,
     monthly_budget,
     power_cap,
+    *SPARE_FAMILIES,
 )

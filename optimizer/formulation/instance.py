@@ -14,7 +14,9 @@ import numpy as np
 from catalog import Catalog
 from optimizer.candidates import Candidates
 from optimizer.formulation.packing import Packing, pack_offers
+from optimizer.formulation.sites import Sites, Standing, build_sites, most_replicas_with_spare
 from optimizer.formulation.spot import SpotSpares, spot_spares
+from optimizer.formulation.survival import Loads, Survival, build_survival
 from optimizer.formulation.terms import ServerTerm, server_terms
 from optimizer.scenario import Scenario
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
@@ -58,6 +60,9 @@ class Instance:
     spot: SpotSpares
 
     packing: Packing
+    has_spare: BoolArray  # [W] the workload must survive the loss of any one server
+    sites: Sites
+    survival: Survival
     capex_budget_usd: float  # infinite when there is none
     monthly_budget_usd: float
     power_cap_kw: float
@@ -90,7 +95,54 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     index = {name: s for s, (name, _) in enumerate(offers)}
     offer_of_term = np.array([index[term.offer] for term in terms], np.int64)
     gpus_per_server = np.array([offer.gpus_per_server for _, offer in offers], np.int64)
-    packing = pack_offers(gpus_per_server, offer_of_candidate, gpus_per_replica)
+    workload_of_candidate = np.repeat(np.arange(len(candidates)), [len(c.specs) for c in candidates])
+    candidate_names = tuple(
+        (c.workload, offers[s][0], spec.label) for c in candidates for s, spec in zip(c.offer, c.specs, strict=True)
+    )
+    has_spare = np.array([scenario.workloads[c.workload].spare == "n+1" for c in candidates], bool)
+    spare = has_spare[workload_of_candidate]
+    by_site = np.zeros(len(offers), bool)
+    by_site[offer_of_candidate[spare]] = True
+    packing = pack_offers(gpus_per_server, offer_of_candidate, gpus_per_replica, by_site)
+    classes = np.zeros((len(offer_of_candidate), len(demand_names)), bool)
+    classes[candidate_of_load, demand_of_load] = True
+    max_servers = np.array([term.max_servers for term in terms], float)
+    sites = build_sites(
+        Standing(
+            workload=workload_of_candidate,
+            choice=choice_of_candidate,
+            offer=offer_of_candidate,
+            gpus=gpus_per_replica,
+            n_alone=most_replicas,
+            names=tuple(f"{w},{label}" for w, _, label in candidate_names),
+            classes=classes,
+            spare=spare,
+        ),
+        gpus_per_server,
+        np.bincount(offer_of_term, weights=max_servers, minlength=len(offers)).astype(float),
+    )
+    most_replicas = np.where(
+        spare,
+        np.maximum(
+            most_replicas, most_replicas_with_spare(busy, gpus_per_replica, gpus_per_server[offer_of_candidate])
+        ),
+        most_replicas,
+    )
+    survival = build_survival(
+        sites,
+        Loads(
+            candidate=candidate_of_load,
+            demand=demand_of_load,
+            choice=choice_of_candidate[candidate_of_load],
+            busy_replicas=busy_replicas,
+            is_split=is_split,
+            workload_of_candidate=workload_of_candidate,
+            candidate_labels=[",".join(name) for name in candidate_names],
+            demand_classes=[r for _, r in demand_names],
+            choice_labels=[",".join(name) for name in choice_names],
+        ),
+        tuple(index),
+    )
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(len(offers))
     np.add.at(units, offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
@@ -101,10 +153,8 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         demand_rps=demand_rps,
         offer_names=tuple(index),
         gpus_per_server=gpus_per_server,
-        candidate_names=tuple(
-            (c.workload, offers[s][0], spec.label) for c in candidates for s, spec in zip(c.offer, c.specs, strict=True)
-        ),
-        workload_of_candidate=np.repeat(np.arange(len(candidates)), [len(c.specs) for c in candidates]),
+        candidate_names=candidate_names,
+        workload_of_candidate=workload_of_candidate,
         offer_of_candidate=offer_of_candidate,
         gpus_per_replica=gpus_per_replica,
         most_replicas=most_replicas,
@@ -123,10 +173,13 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         capex_usd=np.array([term.capex_usd for term in terms], float),
         monthly_usd=np.array([term.monthly_usd for term in terms], float),
         power_kw=np.array([term.power_kw for term in terms], float),
-        max_servers=np.array([term.max_servers for term in terms], float),
+        max_servers=max_servers,
         most_servers=units[offer_of_term],
         spot=spot_spares(terms, [scenario.inventory[term.offer] for term in terms], units[offer_of_term]),
         packing=packing,
+        has_spare=has_spare,
+        sites=sites,
+        survival=survival,
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,
         power_cap_kw=np.inf if scenario.facility.power_cap_kw is None else scenario.facility.power_cap_kw,

@@ -20,6 +20,10 @@ class Variables:
     uses_format: IntArray  # [Q] binary: the model and format a workload uses
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
     has_spare: IntArray  # [Z] binary: a spare of a spot term is there
+    n_on_server: IntArray  # [X] integer: replicas of a cell on a site
+    in_use: IntArray  # [J] binary: a site is used
+    is_used: IntArray  # [spanning K] binary: a candidate that fills several servers has replicas
+    share_after: IntArray  # [A] 0 to 1: share of a class's demand that a candidate carries after a loss
     upper: FloatArray  # of all columns; every lower bound is 0
     is_integer: BoolArray
 
@@ -31,6 +35,7 @@ class Variables:
 def lay_out(inst: Instance) -> Variables:
     """One column a decision. Upper bounds come from the data: more is never of use."""
     pattern_bound = np.bincount(inst.offer_of_term, weights=inst.most_servers, minlength=len(inst.offer_names))
+    sites = inst.sites
     bounds_and_kinds = (
         (inst.most_replicas.astype(float), True),
         (np.ones(int(inst.is_split.sum())), False),
@@ -38,11 +43,16 @@ def lay_out(inst: Instance) -> Variables:
         (np.ones(len(inst.choice_names)), True),
         (pattern_bound[inst.packing.offer_of_pattern], True),
         (np.ones(len(inst.spot.term)), True),
+        ((inst.gpus_per_server[sites.cell_offer] // sites.cell_gpus).astype(float)[sites.stand_cell], True),
+        (np.ones(len(sites.offer)), True),
+        (np.ones(len(sites.spanning)), True),
+        (np.ones(len(inst.survival.share_load)), False),
     )
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
     columns = np.split(np.arange(ends[-1]), ends[:-1])
-    n_replicas, load_share, n_servers, uses_format, n_patterns, has_spare = columns
+    n_replicas, load_share, n_servers, uses_format, n_patterns, has_spare, *of_sites = columns
+    n_on_server, in_use, is_used, share_after = of_sites
     return Variables(
         n_replicas=n_replicas,
         load_share=load_share,
@@ -50,6 +60,10 @@ def lay_out(inst: Instance) -> Variables:
         uses_format=uses_format,
         n_patterns=n_patterns,
         has_spare=has_spare,
+        n_on_server=n_on_server,
+        in_use=in_use,
+        is_used=is_used,
+        share_after=share_after,
         upper=np.concatenate([bounds for bounds, _ in bounds_and_kinds]),
         is_integer=np.repeat([kind for _, kind in bounds_and_kinds], sizes),
     )
@@ -57,7 +71,9 @@ def lay_out(inst: Instance) -> Variables:
 
 def column_names(inst: Instance) -> list[str]:
     """`family[index,index]` of every column."""
-    offers = inst.offer_names
+    offers, sites = inst.offer_names, inst.sites
+    site_names = [f"{offers[s]},{j}" for s, j in zip(sites.offer, sites.number, strict=True)]
+    stands = zip(sites.stand_cell, sites.stand_site, strict=True)
     split = inst.is_split
     loads = zip(inst.candidate_of_load[split], inst.demand_of_load[split], strict=True)
     return [
@@ -67,4 +83,8 @@ def column_names(inst: Instance) -> list[str]:
         *(f"uses_format[{w},{q}]" for w, q in inst.choice_names),
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
         *(f"has_spare[{inst.terms[h].offer},{c}]" for h, c in zip(inst.spot.term, inst.spot.number, strict=True)),
+        *(f"n_on_server[{site_names[j]},{sites.cell_names[c]}]" for c, j in stands),
+        *(f"in_use[{name}]" for name in site_names),
+        *(f"is_used[{','.join(inst.candidate_names[k])}]" for k in sites.spanning),
+        *(f"share_after[{name}]" for name in inst.survival.share_names),
     ]

@@ -37,5 +37,3 @@ def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:
         yield "growth", "rates that change from period to period"
     if workload.priority != DEFAULT_PRIORITY:
         yield "priority", "priorities"
-    if workload.spare != "none":
-        yield "spare", "spare capacity"

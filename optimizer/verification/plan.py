@@ -15,12 +15,14 @@ from optimizer.verification.measured import measured
 from optimizer.verification.money import money
 from optimizer.verification.predicted import predicted
 from optimizer.verification.service import service
+from optimizer.verification.spare import spare
 
 PROMISES: tuple[Callable[[Claims], Iterator[str]], ...] = (
     identity,
     machines,
     money,
     service,
+    spare,
     lawful,
     measured,
     predicted,

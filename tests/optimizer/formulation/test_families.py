@@ -13,6 +13,7 @@ from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, ReplicaSpec, build_candidates
 from optimizer.formulation import FAMILIES, Family, Instance, build_instance, build_program, lay_out
+from optimizer.formulation.spare import SPARE_FAMILIES
 from optimizer.solve import program_text, solve_program
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,6 +82,48 @@ def two_formats(catalog: Catalog, rates: dict[tuple[str, str], tuple[float, floa
     return build_instance(loaded, catalog, [candidates])
 
 
+def candidates(workload: str, rows: list[tuple[int, str, int, list[float]]]) -> Candidates:
+    """Candidates (offer, weight format, GPUs, rate of each class); those of 4 GPUs are pipelines of two stages."""
+    specs = [
+        ReplicaSpec(
+            "h100-sxm", gpus, "Qwen/Qwen3-8B", dtype, "auto", "vllm", gpus // 2 or 1, 1 + gpus // 4, 1, 1, 64, 4096
+        )
+        for _, dtype, gpus, _ in rows
+    ]
+    return Candidates(
+        workload=workload,
+        specs=tuple(specs),
+        offer=np.array([offer for offer, *_ in rows]),
+        gpus_per_replica=np.array([gpus for *_, gpus, _ in rows]),
+        rate_rps=np.array([rates for *_, rates in rows], float),
+    )
+
+
+def surviving(catalog: Catalog, most: int = 2) -> Instance:
+    """At most `most` pairs of GPUs; `chat` has two classes and spare, `code` one and spare, `night` no spare.
+
+    A replica of `code` in bf16 fills two servers and carries all; one in fp8 fills half a server and carries half.
+    """
+    both = {"short": 1.0, "long": 1.0}
+    given = scenario(
+        {
+            "chat": workload(2, [("h100-sxm", 1, both)], classes={"short": "50%", "long": "50%"}, spare="n+1"),
+            "code": workload(1, [("h100-sxm", 1, 1.0)], spare="n+1"),
+            "night": workload(1, [("h100-sxm", 1, 1.0)]),
+        },
+        {"node": rented("h100-sxm", 2, 1.0, most=most)},
+    )
+    return build_instance(
+        load_scenario(given, catalog),
+        catalog,
+        [
+            candidates("chat", [(0, "bf16", 1, [2.0, 2.0]), (0, "fp8", 1, [4.0, 1.0])]),
+            candidates("code", [(0, "bf16", 4, [1.0]), (0, "fp8", 1, [0.5])]),
+            candidates("night", [(0, "bf16", 1, [1.0])]),
+        ],
+    )
+
+
 FORMATS_AND_OFFERS = {("bf16", "big"): (2.0, 2.0), ("fp8", "small"): (1.0, 0.0), ("fp8", "big"): (4.0, 0.5)}
 
 
@@ -90,6 +133,8 @@ def test_a_family_is_written_as_its_golden_file_says(
 ) -> None:
     about_formats = family.__name__ in ("single_format", "choose_format")
     inst = two_formats(catalog, FORMATS_AND_OFFERS) if about_formats else instance(everything(), catalog)
+    if family in SPARE_FAMILIES:
+        inst = surviving(catalog)
     text = program_text(inst, "lp", [family])
     path = GOLDEN / f"{family.__name__}.lp"
     if request.config.getoption("--regenerate"):
@@ -211,6 +256,54 @@ def test_the_optimum_changes_when_no_format_is_chosen(catalog: Catalog) -> None:
     # Without exactly one choice all of them may be used, and the plan is the mixed one.
     inst = two_formats(catalog, {("bf16", "big"): (0.5, 1.0), ("fp8", "small"): (1.0, 0.0)})
     assert cost(inst, without("choose_format")) == pytest.approx(4.0)
+
+
+SURVIVING_WITHOUT = {
+    "server_places": 0.0,  # replicas that stand nowhere need no server,
+    "server_room": 0.0,  # nor do those on sites without need of room,
+    "servers_in_use": 0.0,  # nor do sites that are no servers
+    "spare_server": 4.0,  # as without spare
+    "servers_in_order": 6.0,  # forbids only what is equal to something else
+}
+
+
+@pytest.mark.parametrize("name", SURVIVING_WITHOUT)
+def test_the_optimum_changes_when_a_family_of_spare_is_left_out(name: str, catalog: Catalog) -> None:
+    # chat: one bf16 replica carries both classes; code: two fp8 ones carry a half each, or a bf16 one on two servers;
+    # night: one. That is four GPUs on two servers at $2/h. Surviving, chat needs a second replica on another server, and
+    # code a third with no two on one server. That is six GPUs, and three servers hold them: code + chat twice, code + night.
+    inst = surviving(catalog, most=6)
+    assert cost(inst) == pytest.approx(6.0)
+    assert cost(inst, without(name)) == pytest.approx(SURVIVING_WITHOUT[name])
+
+
+def test_the_optimum_changes_when_the_replicas_left_may_be_too_busy(catalog: Catalog) -> None:
+    # Two classes of 10/s at 5/s are four replicas; two on each of two servers ($8/h each) do. When one server is lost
+    # four must be left, so there are three servers. If what is left may be used beyond its capacity, two are enough.
+    pairs = workload(20, [("h100-sxm", 2, {"x": 5.0, "y": 5.0})], classes={"x": "50%", "y": "50%"}, spare="n+1")
+    inst = instance(scenario({"a": pairs}, CHEAP_AND_SMALL), catalog)
+    assert cost(inst) == pytest.approx(24.0)
+    assert cost(inst, without("spare_capacity")) == pytest.approx(16.0)
+
+
+def test_the_optimum_changes_when_a_replica_over_two_servers_cannot_be_lost(catalog: Catalog) -> None:
+    given = scenario({"code": workload(1, [("h100-sxm", 1, 1.0)], spare="n+1")}, {"node": rented("h100-sxm", 2, 1.0)})
+    loaded = load_scenario(given, catalog)
+    inst = build_instance(loaded, catalog, [candidates("code", [(0, "bf16", 4, [1.0])])])
+    # One replica takes two servers at $2/h and carries all; a second must be left when it is lost.
+    assert cost(inst) == pytest.approx(8.0)
+    assert cost(inst, without("spare_spanning")) == pytest.approx(4.0)
+
+
+def test_the_optimum_changes_when_a_loss_may_be_met_in_another_format(catalog: Catalog) -> None:
+    chat = workload(2, [("h100-sxm", 1, {"x": 1.0, "y": 1.0})], classes={"x": "50%", "y": "50%"}, spare="n+1")
+    given = scenario({"chat": chat}, {"big": rented("h100-sxm", 1, 3.0), "small": rented("h100-sxm", 1, 1.0, most=1)})
+    both = candidates("chat", [(0, "bf16", 1, [2.0, 2.0]), (1, "fp8", 1, [2.0, 2.0])])
+    inst = build_instance(load_scenario(given, catalog), catalog, [both])
+    # A replica of either carries all. There is one small server, so fp8 has no second replica: two big ones, $6/h.
+    # With bf16 to step in for fp8, one of each.
+    assert cost(inst) == pytest.approx(6.0)
+    assert cost(inst, without("spare_format")) == pytest.approx(4.0)
 
 
 def test_both_solvers_find_the_same_optimum(catalog: Catalog) -> None:

@@ -22,7 +22,6 @@ NOT_YET: list[tuple[str, dict[str, Any], str]] = [
         "rates that change from period to period",
     ),
     ("workloads.chat.priority", {"workload": {"priority": 2}}, "priorities"),
-    ("workloads.chat.spare", {"workload": {"spare": "n+1"}}, "spare capacity"),
 ]
 
 
@@ -51,7 +50,7 @@ def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> No
         "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"
         "objective: served\n"
         "name: x\n"
-        "defaults: {spare: n+1}\n"
+        "defaults: {priority: 2}\n"
         "workloads:\n"
         "  chat: {model: Qwen/Qwen3-8B, requests: 2/s, input_tokens: 10, output_tokens: 10, slo: throughput}\n"
         "periods: 3\n"
