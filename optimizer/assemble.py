@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +10,19 @@ import numpy as np
 from catalog import Catalog
 from catalog.units import HOURS_PER_MONTH
 from optimizer.candidates import Candidates, ReplicaFigures, ReplicaSpec, replica_figures
-from optimizer.formulation import Instance
-from optimizer.layout import Cost, Placement, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.formulation import Instance, Orders
+from optimizer.layout import Commitment, Cost, PeriodPlan, Placement, Purchase, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.placement import place
 from optimizer.scenario import Scenario
-from optimizer.serving_config import FloatArray
-from optimizer.solve import Decision, fewest_terms
+from optimizer.serving_config import FloatArray, IntArray
+from optimizer.solve import Decision, fewest_orders, fewest_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """The parts of a layout that a decision determines."""
 
-    servers: tuple[Servers, ...]
-    workloads: tuple[WorkloadPlan, ...]
+    periods: tuple[PeriodPlan, ...]
     cost: Cost
     extrapolated: tuple[str, ...]
     """Workloads whose figures lie outside what the performance model was fitted on."""
@@ -37,54 +36,133 @@ def assemble(
     decision: Decision,
     bound_usd_per_hour: float,
 ) -> Assembled:
-    """Groups in the order of workloads and candidates; servers in the order of offers and terms."""
-    specs = [spec for c in candidates for spec in c.specs]
+    """Periods in order; groups in the order of workloads and candidates, servers in that of offers and terms."""
+    specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_periods
     placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
     n_spares = np.array([inst.spot.needed(h, int(n_servers[h])) for h in range(len(inst.terms))], np.int64)
-    servers = tuple(
-        Servers(
-            offer=term.offer,
-            term=term.term,
-            gpu=scenario.inventory[term.offer].gpu,
-            gpus_per_server=scenario.inventory[term.offer].gpus_per_server,
-            term_months=term.term_months,
-            count=int(n_servers[h] + n_spares[h]),
-            idle=int(n_spares[h]),
-            usd_per_hour=term.usd_per_hour,
+    n_ordered = fewest_orders(inst, decision.n_ordered, n_servers)
+    workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
+    offers = list(scenario.inventory)
+    periods = tuple(
+        PeriodPlan(
+            period=t + 1,
+            starts_month=t * inst.horizon.period_months,
+            months=inst.horizon.period_months,
+            servers=_servers(scenario, inst, t, n_servers, n_spares, n_ordered),
+            workloads=workloads[t],
+            purchases=_purchases(inst.orders, offers, t, n_ordered),
+            commitments=_commitments(inst.orders, offers, t, n_ordered),
         )
-        for h, term in enumerate(inst.terms)
-        if n_servers[h]
+        for t in range(inst.horizon.n_periods)
     )
+    capex_usd = float(inst.capex_usd @ n_servers + inst.orders.capex_usd @ n_ordered)
+    # Summed server by server: a plan that only rents costs exactly the sum of what is rented.
+    usd_per_hour = sum((n_servers + n_spares) * inst.usd_per_hour) + float(inst.orders.usd_per_hour @ n_ordered)
+    cost = _cost(float(usd_per_hour), capex_usd, bound_usd_per_hour, scenario.horizon_months)
+    return Assembled(periods, cost, extrapolated)
+
+
+def _workloads(
+    scenario: Scenario,
+    catalog: Catalog,
+    candidates: Sequence[Candidates],
+    inst: Instance,
+    decision: Decision,
+    placements: Mapping[int, tuple[tuple[int, ...], ...]],
+) -> tuple[list[tuple[WorkloadPlan, ...]], tuple[str, ...]]:
+    """How workloads are served in each period, and which of them in ways that are extrapolated."""
     load_rps = _load_matrix(inst, decision.load_share)
-    workloads, extrapolated, first = [], [], 0
-    for c in candidates:
-        workload = scenario.workloads[c.workload]
-        classes = [r.name for r in workload.request_classes]
-        demands = [d for d, (name, _) in enumerate(inst.demand_names) if name == c.workload]
-        groups = []
-        for i, spec in enumerate(c.specs):
-            k = first + i
-            if not decision.n_replicas[k]:
-                continue
-            figures = None if spec.model is None else replica_figures(spec, workload, catalog)
-            groups.append(
-                _group(
-                    spec=spec,
-                    offer=inst.offer_names[int(c.offer[i])],
-                    figures=figures,
-                    load_rps=dict(zip(classes, load_rps[k, demands].tolist(), strict=True)),
-                    rate_rps=dict(zip(classes, c.rate_rps[i].tolist(), strict=True)),
-                    placements=placements[k],
+    figures: dict[tuple[int, int], ReplicaFigures] = {}
+    periods: list[tuple[WorkloadPlan, ...]] = []
+    k = 0
+    for t in range(inst.horizon.n_periods):
+        plans = []
+        for w, c in enumerate(candidates):
+            workload = scenario.workloads[c.workload]
+            names = [r.name for r in workload.request_classes]
+            asked = np.flatnonzero(inst.workload_of_demand == t * len(candidates) + w)
+            groups = []
+            for i, spec in enumerate(c.specs):
+                if decision.n_replicas[k]:
+                    if spec.model is not None and (w, i) not in figures:
+                        figures[w, i] = replica_figures(spec, workload, catalog)
+                    loads = dict.fromkeys(names, 0.0)
+                    loads |= {names[inst.class_of_demand[d]]: float(load_rps[k, d]) for d in asked}
+                    groups.append(
+                        _group(
+                            spec=spec,
+                            offer=list(scenario.inventory)[int(c.offer[i])],
+                            figures=figures.get((w, i)),
+                            load_rps=loads,
+                            rate_rps=dict(zip(names, c.rate_rps[i].tolist(), strict=True)),
+                            placements=placements[k],
+                        )
+                    )
+                k += 1
+            demand_rps = workload.demand_in(t)
+            plans.append(WorkloadPlan(name=c.workload, demand_rps=demand_rps, replica_groups=tuple(groups)))
+        periods.append(tuple(plans))
+    extrapolated = [candidates[w].workload for (w, _), found in sorted(figures.items()) if found.extrapolated]
+    return periods, tuple(dict.fromkeys(extrapolated))
+
+
+def _servers(
+    scenario: Scenario, inst: Instance, period: int, n_servers: IntArray, n_spares: IntArray, n_ordered: IntArray
+) -> tuple[Servers, ...]:
+    """Servers in service in a period: those that run something, spares, and what was ordered and is not needed."""
+    n_offers, orders, rows = len(scenario.inventory), inst.orders, []
+    serves = orders.serves(period)
+    for h, term in enumerate(inst.terms):
+        if term.period != period:
+            continue
+        idle = int(n_spares[h])
+        if term.term in ("buy", "reserve") and len(n_ordered):
+            here = serves & (orders.offer == inst.offer_of_term[h] % n_offers)
+            here &= np.array([months == term.term_months for months in orders.term_months], bool)
+            idle = int(n_ordered[here].sum() - n_servers[h])
+        if n_servers[h] + idle:
+            offer = scenario.inventory[term.offer]
+            rows.append(
+                Servers(
+                    offer=term.offer,
+                    term=term.term,
+                    gpu=offer.gpu,
+                    gpus_per_server=offer.gpus_per_server,
+                    term_months=term.term_months,
+                    count=int(n_servers[h]) + idle,
+                    idle=idle,
+                    usd_per_hour=term.usd_per_hour,
                 )
             )
-            if figures is not None and figures.extrapolated:
-                extrapolated.append(c.workload)
-        workloads.append(WorkloadPlan(name=c.workload, demand_rps=workload.demand_rps, replica_groups=tuple(groups)))
-        first += len(c.specs)
-    capex_usd = float(inst.capex_usd @ n_servers)
-    cost = _cost(servers, capex_usd, bound_usd_per_hour, scenario.horizon_months)
-    return Assembled(servers, tuple(workloads), cost, tuple(dict.fromkeys(extrapolated)))
+    return tuple(rows)
+
+
+def _purchases(orders: Orders, offers: Sequence[str], period: int, n_ordered: IntArray) -> tuple[Purchase, ...]:
+    return tuple(
+        Purchase(
+            offer=offers[orders.offer[o]],
+            count=int(n_ordered[o]),
+            usd=float(n_ordered[o] * orders.usd[o]),
+            arrives=int(orders.first[o]) + 1,
+        )
+        for o in np.flatnonzero(n_ordered)
+        if orders.period[o] == period and orders.term_months[o] is None
+    )
+
+
+def _commitments(orders: Orders, offers: Sequence[str], period: int, n_ordered: IntArray) -> tuple[Commitment, ...]:
+    return tuple(
+        Commitment(
+            offer=offers[orders.offer[o]],
+            term_months=months,
+            terms=int(orders.terms[o]),
+            count=int(n_ordered[o]),
+            usd=float(n_ordered[o] * orders.usd[o]),
+        )
+        for o in np.flatnonzero(n_ordered)
+        if orders.period[o] == period and (months := orders.term_months[o]) is not None
+    )
 
 
 def _placements(
@@ -171,8 +249,7 @@ def _group(
     )
 
 
-def _cost(servers: Sequence[Servers], capex_usd: float, bound_usd_per_hour: float, horizon_months: float) -> Cost:
-    usd_per_hour = sum(row.count * row.usd_per_hour for row in servers)
+def _cost(usd_per_hour: float, capex_usd: float, bound_usd_per_hour: float, horizon_months: float) -> Cost:
     usd_per_month = usd_per_hour * HOURS_PER_MONTH
     return Cost(
         usd_per_hour=usd_per_hour,

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
-from optimizer.layout import ReplicaGroup, Servers, WorkloadPlan
+from optimizer.layout import PeriodPlan, ReplicaGroup, Servers
 from optimizer.scenario import Offer, Scenario, Spot
 
 
-def assumptions(
-    scenario: Scenario, catalog: Catalog, servers: Sequence[Servers], workloads: Sequence[WorkloadPlan]
-) -> tuple[str, ...]:
+def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPlan]) -> tuple[str, ...]:
     """Of what was predicted, converted, priced and powered in this plan; each said once."""
+    servers = [row for period in periods for row in period.servers]
+    workloads = [plan for period in periods for plan in period.workloads]
     groups = [group for plan in workloads for group in plan.replica_groups if group.model is not None]
     return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *_of_servers(scenario, catalog, servers))))
 
@@ -46,7 +46,7 @@ def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]
             yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
         if row.term == "spot" and offer.spot is not None:
             yield f"{row.offer}: {_spares(offer.spot)}"
-        if row.term == "buy" and (months := _lead_time_months(offer)):
+        if row.term == "buy" and scenario.periods == 1 and (months := _lead_time_months(offer)):
             yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts with them"
 
 
@@ -55,7 +55,7 @@ def _spares(spot: Spot) -> str:
         return "how often spot servers are taken away is not stated, so no spares are planned; `interruption` does it"
     return (
         f"spot servers are taken away {spot.interruptions_per_hour:.3g} times an hour and another serves "
-        f"{spot.recovery_hours:.3g} h later; with the spares none is lacking {spot.availability_fraction:.4%} of the time"
+        f"{spot.recovery_hours:.3g} h later; {spot.availability_fraction:.4%} of the time the spares are enough"
     )
 
 

@@ -23,7 +23,7 @@ def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True
     return tuple(
         _measured(name, workload, workload.measured, offers)
         if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, prune)
+        else _predicted(name, workload, offers, catalog, _alone_rps(workload, scenario), prune)
         for name, workload in scenario.workloads.items()
     )
 
@@ -51,7 +51,7 @@ def _measured(
 
 
 def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, prune: bool
+    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, alone_rps: float, prune: bool
 ) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
@@ -76,7 +76,7 @@ def _predicted(
     holds = _holds(found, offers, stage, gpus)
     if prune:
         choice = np.concatenate([rated.choice for rated in found])
-        alone = _alone(workload, rate_rps, max_utilization)
+        alone = _alone(workload, rate_rps, alone_rps)
         rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
     kept = np.flatnonzero(holds.any(axis=1))
@@ -108,11 +108,17 @@ def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpu
     return np.stack(columns, axis=1)
 
 
-def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
+def _alone_rps(workload: Workload, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
+    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
+    return most_rps / scenario.max_utilization_fraction
+
+
+def _alone(workload: Workload, rate_rps: FloatArray, alone_rps: float) -> FloatArray:
     """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    demand_rps = alone_rps * np.array([c.share_fraction for c in workload.request_classes])
     busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1) / max_utilization
+    replicas: FloatArray = busy.sum(axis=1)
     return replicas
 
 

@@ -40,8 +40,9 @@ def compare(plans: tuple[str, ...]) -> None:
 @command("export", example="gpuplan export quickstart.plan.json --to vllm,k8s -O deploy")
 @click.argument("plan", required=False)
 @click.option("--to", "targets", metavar="TARGET,...", help="What to export to; --list names the targets.")
+@click.option("--period", type=click.IntRange(1), default=1, help="Of a plan of several periods; default the first.")
 @click.option("--list", "list_targets", is_flag=True, help="List the targets.")
-def export(plan: str | None, targets: str | None, list_targets: bool) -> None:
+def export(plan: str | None, targets: str | None, period: int, list_targets: bool) -> None:
     """Write a plan as files that engines and clusters run."""
     from optimizer.exporters import EXPORTERS
     from optimizer.report.checks import targets_report
@@ -57,7 +58,7 @@ def export(plan: str | None, targets: str | None, list_targets: bool) -> None:
     if unknown := [name for name in chosen if name not in EXPORTERS]:
         raise click.BadParameter(f"{', '.join(unknown)}; there is {', '.join(EXPORTERS)}", param_hint="--to")
     catalog = the_catalog()
-    topology = build_topology(sound_plan(plan, catalog), catalog)
+    topology = build_topology(sound_plan(plan, catalog), catalog, period)
     exports = [EXPORTERS[name].render(topology) for name in chosen]
     for left_out in (line for export in exports for line in export.left_out):
         click.echo(f"left out: {left_out}", err=True)

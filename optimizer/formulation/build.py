@@ -20,9 +20,9 @@ def build_program(
     families: Sequence[Family] = FAMILIES,
     usd_per_server: FloatArray | None = None,
 ) -> Program:
-    """Minimise Σ usd_per_server[h] · (n_servers[h] + its spares) subject to the families.
+    """Minimise Σ usd_per_server[h] · (n_servers[h] + its spares), and what orders cost, subject to the families.
 
-    `usd_per_server` [H] is USD per hour unless given.
+    `usd_per_server` [H] is USD per hour unless given; orders then cost nothing.
 
     Raises:
         SolverError: a row without terms cannot hold; such an instance must have been refused before.
@@ -40,6 +40,7 @@ def build_program(
     objective = np.zeros(var.n_columns)
     price = inst.usd_per_hour if usd_per_server is None else usd_per_server
     objective[var.n_servers] = price
+    objective[var.n_ordered] = inst.orders.usd_per_hour if usd_per_server is None else 0.0
     objective[var.has_spare] = price[inst.spot.term]
     return Program.from_entries(
         objective=objective,

@@ -18,7 +18,7 @@ Entries = tuple[IntArray, IntArray, FloatArray]
 class Survival:
     """Rows of `spare_server`, `spare_capacity` and `spare_format` with what enters them.
 
-    Each entry triple is (row, index, coefficient); indices are of candidates, of stands (pairs of a cell and a site), of
+    Each entry triple is (row, index, coefficient); indices are of candidates, of stands (a cell on a site), of
     positions in `spanning`, of choices, or of shares.
     """
 

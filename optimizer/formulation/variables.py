@@ -24,6 +24,7 @@ class Variables:
     in_use: IntArray  # [J] binary: a site is used
     is_used: IntArray  # [spanning K] binary: a candidate that fills several servers has replicas
     share_after: IntArray  # [A] 0 to 1: share of a class's demand that a candidate carries after a loss
+    n_ordered: IntArray  # [O] integer: servers bought or reserved by an order
     upper: FloatArray  # of all columns; every lower bound is 0
     is_integer: BoolArray
 
@@ -47,12 +48,13 @@ def lay_out(inst: Instance) -> Variables:
         (np.ones(len(sites.offer)), True),
         (np.ones(len(sites.spanning)), True),
         (np.ones(len(inst.survival.share_load)), False),
+        (_most_ordered(inst), True),
     )
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
     columns = np.split(np.arange(ends[-1]), ends[:-1])
     n_replicas, load_share, n_servers, uses_format, n_patterns, has_spare, *of_sites = columns
-    n_on_server, in_use, is_used, share_after = of_sites
+    n_on_server, in_use, is_used, share_after, n_ordered = of_sites
     return Variables(
         n_replicas=n_replicas,
         load_share=load_share,
@@ -64,14 +66,25 @@ def lay_out(inst: Instance) -> Variables:
         in_use=in_use,
         is_used=is_used,
         share_after=share_after,
+        n_ordered=n_ordered,
         upper=np.concatenate([bounds for bounds, _ in bounds_and_kinds]),
         is_integer=np.repeat([kind for _, kind in bounds_and_kinds], sizes),
     )
 
 
+def _most_ordered(inst: Instance) -> FloatArray:
+    """[O] more than are of use in some period are never ordered."""
+    n_offers = len(inst.offer_names) // inst.horizon.n_periods
+    most = np.zeros(n_offers)
+    np.maximum.at(most, inst.offer_of_term % n_offers, inst.most_servers)
+    bound: FloatArray = most[inst.orders.offer]
+    return bound
+
+
 def column_names(inst: Instance) -> list[str]:
     """`family[index,index]` of every column."""
     offers, sites = inst.offer_names, inst.sites
+    of_spare = inst.offer_of_term[inst.spot.term]
     site_names = [f"{offers[s]},{j}" for s, j in zip(sites.offer, sites.number, strict=True)]
     stands = zip(sites.stand_cell, sites.stand_site, strict=True)
     split = inst.is_split
@@ -79,12 +92,13 @@ def column_names(inst: Instance) -> list[str]:
     return [
         *(f"n_replicas[{w},{s},{label}]" for w, s, label in inst.candidate_names),
         *(f"load_share[{','.join(inst.candidate_names[k])},{inst.demand_names[d][1]}]" for k, d in loads),
-        *(f"n_servers[{term.offer},{term.label}]" for term in inst.terms),
+        *(f"n_servers[{inst.term_name(h)}]" for h in range(len(inst.terms))),
         *(f"uses_format[{w},{q}]" for w, q in inst.choice_names),
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
-        *(f"has_spare[{inst.terms[h].offer},{c}]" for h, c in zip(inst.spot.term, inst.spot.number, strict=True)),
+        *(f"has_spare[{offers[s]},{c}]" for s, c in zip(of_spare, inst.spot.number, strict=True)),
         *(f"n_on_server[{site_names[j]},{sites.cell_names[c]}]" for c, j in stands),
         *(f"in_use[{name}]" for name in site_names),
         *(f"is_used[{','.join(inst.candidate_names[k])}]" for k in sites.spanning),
         *(f"share_after[{name}]" for name in inst.survival.share_names),
+        *(f"n_ordered[{name}]" for name in inst.orders.names(offers)),
     ]

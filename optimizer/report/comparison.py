@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Layout, WorkloadPlan
-from optimizer.report.plan import counted, degrees, term_words
+from optimizer.report.periods import counted, term_words
+from optimizer.report.plan import degrees
 from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
 
 

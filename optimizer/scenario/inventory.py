@@ -27,7 +27,7 @@ from optimizer.scenario.workload import GpuId
 
 TERMS = ("own", "buy", "rent", "reserve", "spot")
 DEFAULT_RECOVERY_HOURS = 0.25
-"""Estimate: minutes each for a new server to start, for tens of GiB of weights to load and for the engine to warm up."""
+"""Estimate: minutes each for a server to start, for tens of GiB of weights to load and for the engine to warm up."""
 DEFAULT_SPOT_AVAILABILITY = 0.99
 HIGHEST_AVAILABILITY = 0.999999
 _LONGEST_SOURCE = 500

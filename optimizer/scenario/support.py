@@ -16,10 +16,6 @@ POINT_ESTIMATE = 0.5
 
 def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and what it asks for, in the order of the scenario's classes."""
-    if scenario.periods > 1:
-        yield ("periods",), "more than one period"
-    if scenario.discount_rate_per_year:
-        yield ("discount_rate",), "discounting"
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield ("confidence",), "planning on a quantile other than 50%"
     if scenario.objective != "cost":
@@ -31,9 +27,5 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
 def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:
     if workload.trace is not None:
         yield "trace", "traces"
-    if workload.requests_per_period_rps is not None:
-        yield "requests_per_period", "rates that change from period to period"
-    if workload.growth_fraction_per_period:
-        yield "growth", "rates that change from period to period"
     if workload.priority != DEFAULT_PRIORITY:
         yield "priority", "priorities"

@@ -179,6 +179,12 @@ class Workload(WorkloadFields):
         """Requests per second that capacity must hold: mean × peak."""
         return self.mean_rps * self.peak_factor
 
+    def demand_in(self, period: int) -> float:
+        """Requests per second that capacity must hold in a period, counted from 0; growth compounds."""
+        if self.requests_per_period_rps is not None:
+            return self.requests_per_period_rps[period] * self.peak_factor
+        return self.demand_rps * (1 + (self.growth_fraction_per_period or 0.0)) ** period
+
     @property
     def planned_targets(self) -> tuple[Target, ...]:
         """The targets that predictions must hold: less the margin."""

@@ -71,7 +71,7 @@ def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[]
     )
     decision = None
     if solution.values is not None:
-        families = (var.n_replicas, var.n_servers, var.n_on_server)
+        families = (var.n_replicas, var.n_servers, var.n_on_server, var.n_ordered)
         counts = solution.values[np.concatenate(families)]
         whole = np.rint(counts)
         if np.abs(counts - whole).max(initial=0.0) > INTEGRALITY_TOLERANCE:

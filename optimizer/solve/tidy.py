@@ -31,10 +31,17 @@ class Decision:
     n_servers: IntArray  # [H]
     servers: Mapping[int, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     """Offer -> candidates of the replicas on each of its servers, where it matters which stand together."""
+    n_ordered: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # [O]
 
 
-def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray, n_on_server: IntArray | None = None) -> Decision:
-    """The decision behind rounded counts; `n_on_server` [X] where replicas stand, if the instance has sites.
+def tidy(
+    inst: Instance,
+    n_replicas: IntArray,
+    n_servers: IntArray,
+    n_on_server: IntArray | None = None,
+    n_ordered: IntArray | None = None,
+) -> Decision:
+    """The decision behind rounded counts; `n_on_server` [X] if the instance has sites, `n_ordered` [O] if orders.
 
     Raises:
         SolverError: the counts do not carry the demand; the solver's answer was wrong beyond tolerance.
@@ -43,6 +50,8 @@ def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray, n_on_server:
     occupants = Occupants(inst, n_replicas, np.zeros(0, np.int64) if n_on_server is None else n_on_server)
     load_share = np.zeros(len(inst.candidate_of_load))
     for w, loads in enumerate(_loads_by_workload(inst)):
+        if not len(loads):
+            continue  # nobody asks for it in this period
         need = _Need(inst, w, loads, occupants)
         need.keep_one_choice(n_replicas)
         need.drop_superfluous(n_replicas)
@@ -57,7 +66,29 @@ def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray, n_on_server:
             if row is not None:
                 load_share[load] = share[row, column]
     servers = {s: occupants.servers(s) for s in np.flatnonzero(inst.packing.by_site).tolist()}
-    return Decision(n_replicas, load_share, n_servers, servers)
+    return Decision(
+        n_replicas, load_share, n_servers, servers, np.zeros(0, np.int64) if n_ordered is None else n_ordered
+    )
+
+
+def fewest_orders(inst: Instance, n_ordered: IntArray, n_servers: IntArray) -> IntArray:
+    """Orders [O] without those that no server in use [H] needs, the dearest first."""
+    kept, orders = n_ordered.copy(), inst.orders
+    n_offers = len(inst.offer_names) // inst.horizon.n_periods
+    in_use = {
+        (int(inst.offer_of_term[h]) % n_offers, term.term_months, term.period): int(n_servers[h])
+        for h, term in enumerate(inst.terms)
+        if term.term in ("buy", "reserve")
+    }
+    for o in sorted(np.flatnonzero(kept).tolist(), key=lambda o: (-orders.usd_per_hour[o], -o)):
+        offer, months, _ = orders.groups[orders.group[o]]
+        alike = orders.group == orders.group[o]
+        surplus = [
+            int(kept[alike & orders.serves(t)].sum()) - in_use[offer, months, t]
+            for t in range(int(orders.first[o]), int(orders.end[o]))
+        ]
+        kept[o] -= min(int(kept[o]), *surplus)
+    return kept
 
 
 def fewest_terms(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:

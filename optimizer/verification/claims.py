@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from catalog import Catalog
@@ -27,6 +27,18 @@ class Claims:
     """With the scenario's own models and entries."""
     catalog_version: str
     """Of the shipped files alone; entries of the user's own stand in the plan."""
+    period: int = 0
+    """Whose lists the layout holds, counted from 0."""
+
+    def periods(self) -> Iterator[Claims]:
+        """The claims of each period that the plan has; a plan without periods has one."""
+        for period in range(max(1, len(self.layout.periods))):
+            layout = self.layout.of_period(period + 1) if self.layout.periods else self.layout
+            yield replace(self, layout=layout, period=period)
+
+    def demand_rps(self, workload: Workload) -> float:
+        """Requests per second of a workload in the period; 0 beyond the scenario's periods."""
+        return workload.demand_in(self.period) if self.period < self.scenario.periods else 0.0
 
     def workloads(self) -> Iterator[tuple[WorkloadPlan, Workload]]:
         """Planned workloads that the scenario has."""

@@ -15,12 +15,12 @@ def spare(claims: Claims) -> Iterator[str]:
     """Whichever server is lost, the replicas left carry the whole demand at up to 100 %, classes rerouted freely."""
     for planned, workload in claims.workloads():
         if workload.spare == "n+1":
-            yield from _losses(planned, workload)
+            yield from _losses(planned, workload, claims.demand_rps(workload))
 
 
-def _losses(planned: WorkloadPlan, workload: Workload) -> Iterator[str]:
+def _losses(planned: WorkloadPlan, workload: Workload, total_rps: float) -> Iterator[str]:
     classes = [one.name for one in workload.request_classes]
-    demand_rps = [workload.demand_rps * one.share_fraction for one in workload.request_classes]
+    demand_rps = [total_rps * one.share_fraction for one in workload.request_classes]
     rate_rps = [[group.rate_rps.get(name, 0.0) for name in classes] for group in planned.replica_groups]
     lost: dict[tuple[str, int], Counter[int]] = {}
     for g, group in enumerate(planned.replica_groups):

@@ -1,4 +1,4 @@
-"""`spare: n+1` from scenario to verified plan: what it costs, where replicas stand, and that a loss is really survived."""
+"""`spare: n+1` from scenario to verified plan: what it costs, where replicas stand, that a loss is survived."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_topology_places_replicas_as_the_plan_says(catalog: Catalog) -> None
 
 
 def draw(rng: random.Random) -> dict[str, Any]:
-    """One workload of two classes on one or two offers of different cards; replicas of 1 to 3 GPUs on servers of 2 to 4."""
+    """One workload of two classes on one or two offers; replicas of 1 to 3 GPUs on servers of 2 to 4."""
     gpus = rng.sample(["l4", "l40s", "h100-sxm"], rng.choice((1, 2)))
     inventory = {gpu: rented(gpu, rng.choice((2, 3, 4)), round(rng.uniform(0.5, 3), 2)) for gpu in gpus}
     measured = [

@@ -13,6 +13,7 @@ from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, ReplicaSpec, build_candidates
 from optimizer.formulation import FAMILIES, Family, Instance, build_instance, build_program, lay_out
+from optimizer.formulation.fleet import FLEET_FAMILIES
 from optimizer.formulation.spare import SPARE_FAMILIES
 from optimizer.solve import program_text, solve_program
 
@@ -48,6 +49,20 @@ def everything() -> dict[str, Any]:
         budget={"capex": "$150k", "monthly": "$20k"},
         horizon="12mo",
     )
+
+
+def growing(**buy: Any) -> dict[str, Any]:
+    """One server of one GPU is needed in the first year, two in the second, three in the third."""
+    node = {
+        "gpu": "l4",
+        "gpus_per_server": 1,
+        "buy": {"price": "$8760/server", "life": "36mo", "max": 2, "lead_time": "12mo"} | buy,
+        "rent": {"price": "$3/gpu/h"},
+        "reserve": [{"term": "18mo", "price": "$1.5/gpu/h", "max": 2}],
+    }
+    grows = workload(1, [("l4", 1, 1.0)]) | {"requests_per_period": ["1/s", "2/s", "3/s"]}
+    del grows["requests"]
+    return scenario({"a": grows}, {"node": node}, horizon="36mo", periods=3, budget={"capex": "$9k", "monthly": "$9k"})
 
 
 def instance(given: dict[str, Any], catalog: Catalog) -> Instance:
@@ -135,6 +150,8 @@ def test_a_family_is_written_as_its_golden_file_says(
     inst = two_formats(catalog, FORMATS_AND_OFFERS) if about_formats else instance(everything(), catalog)
     if family in SPARE_FAMILIES:
         inst = surviving(catalog)
+    if family in FLEET_FAMILIES:
+        inst = instance(growing(), catalog)
     text = program_text(inst, "lp", [family])
     path = GOLDEN / f"{family.__name__}.lp"
     if request.config.getoption("--regenerate"):
@@ -270,8 +287,8 @@ SURVIVING_WITHOUT = {
 @pytest.mark.parametrize("name", SURVIVING_WITHOUT)
 def test_the_optimum_changes_when_a_family_of_spare_is_left_out(name: str, catalog: Catalog) -> None:
     # chat: one bf16 replica carries both classes; code: two fp8 ones carry a half each, or a bf16 one on two servers;
-    # night: one. That is four GPUs on two servers at $2/h. Surviving, chat needs a second replica on another server, and
-    # code a third with no two on one server. That is six GPUs, and three servers hold them: code + chat twice, code + night.
+    # night: one. That is four GPUs on two servers at $2/h. Surviving, chat needs a second replica on another server,
+    # and code a third with no two on one server. Three servers hold these six: code + chat twice, code + night.
     inst = surviving(catalog, most=6)
     assert cost(inst) == pytest.approx(6.0)
     assert cost(inst, without(name)) == pytest.approx(SURVIVING_WITHOUT[name])
@@ -304,6 +321,29 @@ def test_the_optimum_changes_when_a_loss_may_be_met_in_another_format(catalog: C
     # With bf16 to step in for fp8, one of each.
     assert cost(inst) == pytest.approx(6.0)
     assert cost(inst, without("spare_format")) == pytest.approx(4.0)
+
+
+def test_the_optimum_changes_when_a_family_of_several_periods_is_left_out(catalog: Catalog) -> None:
+    # Dollars over three years of 8,760 h each, in which 1, 2 and 3 servers are needed. $9k buy one; bought at once for
+    # 8,760 it arrives in a year and serves years two and three. So one more is needed in each year, and a third in the
+    # last: renting for a year costs 26,280; an 18-month term serves one year for 19,710, two in a row three for 39,420.
+    # Together 8,760 + 39,420 + 19,710.
+    inst = instance(growing(), catalog)
+    hours = 36 * 730
+    assert cost(inst) * hours == pytest.approx(67_890)
+    # Servers that nobody bought cost nothing to run.
+    assert cost(inst, without("fleet_balance")) * hours == pytest.approx(0.0)
+    # … and reserved ones are paid by their commitment.
+    assert cost(inst, without("commitments")) * hours == pytest.approx(0.0)
+
+
+def test_no_more_is_ordered_than_is_offered(catalog: Catalog) -> None:
+    given = growing(max=0)
+    given["inventory"]["node"]["reserve"][0]["max"] = 0
+    inst = instance(given, catalog)
+    # Rent alone: 1 + 2 + 3 years at $26,280. Without limits as above.
+    assert cost(inst) * 36 * 730 == pytest.approx(6 * 26_280)
+    assert cost(inst, without("order_limits")) * 36 * 730 == pytest.approx(67_890)
 
 
 def test_both_solvers_find_the_same_optimum(catalog: Catalog) -> None:
