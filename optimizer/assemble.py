@@ -74,6 +74,7 @@ def _workloads(
     """How workloads are served in each period, and which of them in ways that are extrapolated."""
     load_rps = _load_matrix(inst, decision.load_share)
     figures: dict[tuple[int, int], ReplicaFigures] = {}
+    offers = list(scenario.inventory.items())
     periods: list[tuple[WorkloadPlan, ...]] = []
     k = 0
     for t in range(inst.horizon.n_periods):
@@ -84,15 +85,17 @@ def _workloads(
             asked = np.flatnonzero(inst.workload_of_demand == t * len(candidates) + w)
             groups = []
             for i, spec in enumerate(c.specs):
+                offer_name, offer = offers[int(c.offer[i])]
                 if decision.n_replicas[k]:
                     if spec.model is not None and (w, i) not in figures:
-                        figures[w, i] = replica_figures(spec, workload, catalog)
+                        hurried = workload.with_network(scenario.round_trip_ms(workload, offer))
+                        figures[w, i] = replica_figures(spec, hurried, catalog)
                     loads = dict.fromkeys(names, 0.0)
                     loads |= {names[inst.class_of_demand[d]]: float(load_rps[k, d]) for d in asked}
                     groups.append(
                         _group(
                             spec=spec,
-                            offer=list(scenario.inventory)[int(c.offer[i])],
+                            offer=offer_name,
                             figures=figures.get((w, i)),
                             load_rps=loads,
                             rate_rps=dict(zip(names, c.rate_rps[i].tolist(), strict=True)),

@@ -14,8 +14,15 @@ def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPl
     """Of what was predicted, converted, priced and powered in this plan; each said once."""
     servers = [row for period in periods for row in period.servers]
     workloads = [plan for period in periods for plan in period.workloads]
+    away = [
+        f"{plan.name} is reached over {figure:g} ms to {group.offer}, which its ttft and e2e targets leave time for"
+        for plan in workloads
+        for group in plan.replica_groups
+        if (figure := scenario.round_trip_ms(scenario.workloads[plan.name], scenario.inventory[group.offer]))
+    ]
     groups = [group for plan in workloads for group in plan.replica_groups if group.model is not None]
-    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *_of_servers(scenario, catalog, servers))))
+    of_servers = _of_servers(scenario, catalog, servers)
+    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *away, *of_servers)))
 
 
 def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -19,12 +20,47 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArra
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
     """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
-    offers = list(scenario.inventory.values())
     return tuple(
-        _measured(name, workload, workload.measured, offers)
-        if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, _alone_rps(workload, scenario), prune)
-        for name, workload in scenario.workloads.items()
+        _in_regions(name, workload, scenario, catalog, prune=prune) for name, workload in scenario.workloads.items()
+    )
+
+
+def _in_regions(name: str, workload: Workload, scenario: Scenario, catalog: Catalog, *, prune: bool) -> Candidates:
+    """The candidates on the offers where the workload may be served, rated for offers as far away together."""
+    offers = list(scenario.inventory.values())
+    by_distance: dict[float, list[int]] = {}
+    for s, offer in enumerate(offers):
+        if scenario.may_serve(workload, offer):
+            by_distance.setdefault(scenario.round_trip_ms(workload, offer), []).append(s)
+    found = []
+    for round_trip_ms, here in sorted(by_distance.items()):
+        near = [offers[s] for s in here]
+        if workload.measured is not None:
+            rated = _measured(name, workload, workload.measured, near)
+        else:
+            hurried = workload.with_network(round_trip_ms)
+            rated = _predicted(name, hurried, near, catalog, _alone_rps(workload, scenario), prune)
+        found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(found: Sequence[Candidates]) -> Candidates:
+    """Candidates of one workload on disjoint offers as one, in the order of offers."""
+    offer = np.concatenate([one.offer for one in found])
+    order = np.argsort(offer, kind="stable")
+    specs = [spec for one in found for spec in one.specs]
+    nearest_ms: dict[str, float] = {}
+    for one in found:
+        nearest_ms |= {key: min(value, nearest_ms.get(key, np.inf)) for key, value in one.nearest_ms.items()}
+    return Candidates(
+        workload=found[0].workload,
+        specs=tuple(specs[k] for k in order.tolist()),
+        offer=offer[order],
+        gpus_per_replica=np.concatenate([one.gpus_per_replica for one in found])[order],
+        rate_rps=np.concatenate([one.rate_rps for one in found])[order],
+        n_evaluated=sum(one.n_evaluated for one in found),
+        rejected=dict(sum((Counter(one.rejected) for one in found), Counter())),
+        nearest_ms=nearest_ms,
     )
 
 

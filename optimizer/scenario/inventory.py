@@ -192,6 +192,8 @@ class Offer(Part):
         default=None, alias="link_domain"
     )
     """GPUs of the server that the fast link joins, 1 for none; default: as the card has it."""
+    region: Annotated[str, Text()] | None = None
+    """Where it stands, such as `eu-west`; an instance brings its own. Needed where workloads name regions."""
     price_source: Annotated[str, Text(_LONGEST_SOURCE)] | None = None
     """Where the prices come from, repeated in the plan's assumptions."""
 

@@ -47,12 +47,17 @@ class Claims:
                 yield planned, self.scenario.workloads[planned.name]
 
     def groups(self) -> Iterator[tuple[str, Workload, ReplicaGroup]]:
-        """Every replica group of those, with a name for it in messages."""
+        """Every replica group of those, with a name for it in messages and its workload.
+
+        The workload's targets leave time for the network to the group's region.
+        """
         for planned, workload in self.workloads():
             on_offer = Counter(group.offer for group in planned.replica_groups)
             for number, group in enumerate(planned.replica_groups):
                 several = f" (group {number})" if on_offer[group.offer] > 1 else ""
-                yield f"{planned.name} on {group.offer}{several}", workload, group
+                offer = self.scenario.inventory.get(group.offer)
+                away_ms = self.scenario.round_trip_ms(workload, offer) if offer else 0.0
+                yield f"{planned.name} on {group.offer}{several}", workload.with_network(away_ms), group
 
 
 def agree(claimed: float, true: float) -> bool:

@@ -23,8 +23,11 @@ def machines(claims: Claims) -> Iterator[str]:
         sizes[row.offer] = row.gpus_per_server
     needed: Counter[str] = Counter()
     taken: Counter[tuple[str, int]] = Counter()
-    for name, _, group in claims.groups():
+    for name, workload, group in claims.groups():
         offered = claims.scenario.inventory.get(group.offer)
+        if offered is not None and not claims.scenario.may_serve(workload, offered):
+            allowed = ", ".join(workload.residency or ())
+            yield f"{name}: {group.offer} is in {offered.region or 'no region'}, residency is {allowed}"
         if offered is not None and offered.gpu != group.gpu:
             yield f"{name}: gpu is {group.gpu}, {group.offer} has {offered.gpu}"
         if group.offer not in sizes:
