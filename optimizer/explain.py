@@ -88,6 +88,8 @@ def _binding(
         message = "no purchases and reservations within their limits are enough"
         return [Conflict(family="order_limits", index=None, message=message)], ""
     key, amounts, limit, show = _LIMITS[family](inst)
+    if not math.isfinite(limit):
+        return [], ""
     if inst.horizon.n_periods > 1:
         location = scenario.location(*key.split("."))
         return [

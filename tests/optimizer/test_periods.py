@@ -262,3 +262,11 @@ def test_doubling_prices_doubles_the_cost_and_looser_limits_never_raise_it(seed:
     sooner = draw(random.Random(100 + seed)) | {"budget": keys["budget"]}
     del sooner["inventory"]["node"]["buy"]["lead_time"]
     assert usd(solved(sooner, catalog)) <= cost * (1 + 1e-9)
+
+
+def test_what_cannot_be_had_in_time_is_infeasible_and_said_so(catalog: Catalog) -> None:
+    # Nothing can serve the first year: what is bought arrives in the second.
+    layout = solved(given([1, 1], {"buy": {"price": "$1k/server", "life": "36mo", "lead_time": "12mo"}}), catalog)
+    assert layout.status == "infeasible"
+    assert layout.infeasible is not None
+    assert layout.infeasible.conflict[0].family == "serve_demand"
