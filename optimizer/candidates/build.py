@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -19,12 +20,47 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArra
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
     """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
-    offers = list(scenario.inventory.values())
     return tuple(
-        _measured(name, workload, workload.measured, offers)
-        if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, prune)
-        for name, workload in scenario.workloads.items()
+        _in_regions(name, workload, scenario, catalog, prune=prune) for name, workload in scenario.workloads.items()
+    )
+
+
+def _in_regions(name: str, workload: Workload, scenario: Scenario, catalog: Catalog, *, prune: bool) -> Candidates:
+    """The candidates on the offers where the workload may be served, rated for offers as far away together."""
+    offers = list(scenario.inventory.values())
+    by_distance: dict[float, list[int]] = {}
+    for s, offer in enumerate(offers):
+        if scenario.may_serve(workload, offer):
+            by_distance.setdefault(scenario.round_trip_ms(workload, offer), []).append(s)
+    found = []
+    for round_trip_ms, here in sorted(by_distance.items()):
+        near = [offers[s] for s in here]
+        if workload.measured is not None:
+            rated = _measured(name, workload, workload.measured, near)
+        else:
+            hurried = workload.with_network(round_trip_ms)
+            rated = _predicted(name, hurried, near, catalog, _alone_rps(workload, scenario), prune)
+        found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(found: Sequence[Candidates]) -> Candidates:
+    """Candidates of one workload on disjoint offers as one, in the order of offers."""
+    offer = np.concatenate([one.offer for one in found])
+    order = np.argsort(offer, kind="stable")
+    specs = [spec for one in found for spec in one.specs]
+    nearest_ms: dict[str, float] = {}
+    for one in found:
+        nearest_ms |= {key: min(value, nearest_ms.get(key, np.inf)) for key, value in one.nearest_ms.items()}
+    return Candidates(
+        workload=found[0].workload,
+        specs=tuple(specs[k] for k in order.tolist()),
+        offer=offer[order],
+        gpus_per_replica=np.concatenate([one.gpus_per_replica for one in found])[order],
+        rate_rps=np.concatenate([one.rate_rps for one in found])[order],
+        n_evaluated=sum(one.n_evaluated for one in found),
+        rejected=dict(sum((Counter(one.rejected) for one in found), Counter())),
+        nearest_ms=nearest_ms,
     )
 
 
@@ -51,7 +87,7 @@ def _measured(
 
 
 def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, prune: bool
+    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, alone_rps: float, prune: bool
 ) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
@@ -76,7 +112,7 @@ def _predicted(
     holds = _holds(found, offers, stage, gpus)
     if prune:
         choice = np.concatenate([rated.choice for rated in found])
-        alone = _alone(workload, rate_rps, max_utilization)
+        alone = _alone(workload, rate_rps, alone_rps)
         rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
     kept = np.flatnonzero(holds.any(axis=1))
@@ -108,11 +144,17 @@ def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpu
     return np.stack(columns, axis=1)
 
 
-def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
+def _alone_rps(workload: Workload, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
+    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
+    return most_rps / scenario.max_utilization_fraction
+
+
+def _alone(workload: Workload, rate_rps: FloatArray, alone_rps: float) -> FloatArray:
     """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    demand_rps = alone_rps * np.array([c.share_fraction for c in workload.request_classes])
     busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1) / max_utilization
+    replicas: FloatArray = busy.sum(axis=1)
     return replicas
 
 

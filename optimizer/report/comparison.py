@@ -9,7 +9,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Layout, WorkloadPlan
-from optimizer.report.plan import TERMS, degrees
+from optimizer.report.periods import counted, term_words
+from optimizer.report.plan import degrees
 from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
 
 
@@ -80,7 +81,7 @@ def _costs(layout: Layout) -> dict[str, str]:
 def _servers(layout: Layout) -> dict[str, str]:
     """Offer and term -> what is taken of it."""
     return {
-        f"{row.offer}, {TERMS[row.term]}": f"{row.count} × {row.gpus_per_server} {row.gpu}, "
+        f"{row.offer}, {term_words(row)}": f"{counted(row)} × {row.gpus_per_server} {row.gpu}, "
         f"{usd(row.usd_per_hour)}/h each"
         for row in layout.servers
     }

@@ -155,6 +155,7 @@ class Normaliser:
             brought["network"] = f"{instance.network_gbit_per_s!r}Gbit/s"
         if instance.link_domain_gpus is not None:
             brought["link_domain"] = instance.link_domain_gpus
+        brought["region"] = instance.region
         prices = _PriceList(instance)
         if isinstance(rent := offer.get("rent", {}), Mapping) and (price := prices.on_demand):
             offer["rent"] = {"price": price, **rent}

@@ -31,6 +31,7 @@ from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
     DURATION_MONTHS,
+    DURATION_MS,
     ENERGY_PRICE,
     MONEY,
     MONEY_PER_MONTH,
@@ -41,7 +42,7 @@ from optimizer.scenario.quantities import (
     RATIO,
 )
 from optimizer.scenario.support import not_solved_yet
-from optimizer.scenario.words import did_you_mean, shown
+from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
 MOST_PERIODS = 1000
@@ -97,6 +98,9 @@ class Budget(Part):
     """On rent, reservations and running cost in a month, such as `$40k`."""
 
 
+Latencies = Annotated[Mapping[str, Annotated[float, Measured(DURATION_MS, at_least=0)]], ByName("regions")]
+
+
 class Scenario(Part):
     """What must be served, what can be had, and within which limits; see `gpuplan schema scenario`."""
 
@@ -124,6 +128,8 @@ class Scenario(Part):
     """What must be served, by name."""
     inventory: Annotated[Mapping[str, Offer], ByName("offers")]
     """What can be had: offers of servers, by name."""
+    region_latency_ms: Annotated[Mapping[str, Latencies], ByName("regions")] = Field(default={}, alias="region_latency")
+    """Round trips of the network between regions, each pair once: `{eu-west: {us-east: 80ms}}`."""
     facility: Facility = Facility()
     """What it costs to run owned and bought servers."""
     budget: Budget = Budget()
@@ -158,6 +164,44 @@ class Scenario(Part):
             where = self._positions.location(path, at_key=True) if self._positions.file else None
             faults.append(Fault(f"not supported yet: {what}", where, ".".join(path)))
         return tuple(in_file_order(faults))
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """Regions that workloads name are those of offers, and the way to each that may serve them is known."""
+        regions = list(dict.fromkeys(offer.region for offer in self.inventory.values() if offer.region is not None))
+        for name, workload in self.workloads.items():
+            for index, region in enumerate(workload.residency or ()):
+                if region not in regions:
+                    near = surroundings.suggestions.meant(region, "region", regions)
+                    hint = did_you_mean(near) or f"; the offers are in {listed(regions) if regions else 'none'}"
+                    message = f"no offer is in region {shown(region)}{hint}"
+                    path = ("residency", index) if len(workload.residency or ()) > 1 else ("residency",)
+                    yield problem(message, "workloads", name, *path)
+            for offer_name, offer in self.inventory.items():
+                if workload.region is None or not self.may_serve(workload, offer) or self._knows_way(workload, offer):
+                    continue
+                where = f"to {offer.region}, the region of offer" if offer.region else "to no region, as of offer"
+                yield problem(
+                    f"no round trip from {workload.region} {where} {offer_name}; state it in region_latency, give the"
+                    " offer its region, or leave the region out of residency",
+                    *("workloads", name, "region"),
+                )
+
+    def may_serve(self, workload: Workload, offer: Offer) -> bool:
+        """Whether the workload may be served where the offer stands."""
+        return workload.residency is None or offer.region in workload.residency
+
+    def round_trip_ms(self, workload: Workload, offer: Offer) -> float:
+        """The network's part of a request's time, from its users to the offer; 0 in the same region."""
+        if workload.region is None or offer.region is None or workload.region == offer.region:
+            return 0.0
+        there = self.region_latency_ms.get(workload.region, {}).get(offer.region)
+        back = self.region_latency_ms.get(offer.region, {}).get(workload.region)
+        return there if there is not None else back if back is not None else 0.0
+
+    def _knows_way(self, workload: Workload, offer: Offer) -> bool:
+        pairs = ((workload.region, offer.region), (offer.region, workload.region))
+        stated = any(str(to) in self.region_latency_ms.get(str(start), {}) for start, to in pairs)
+        return workload.region == offer.region or (offer.region is not None and stated)
 
     @cached_property
     def _canonical(self) -> dict[str, Any]:

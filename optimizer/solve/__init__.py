@@ -3,7 +3,7 @@
 from optimizer.solve.backend import Outcome, SolverName, solve_program
 from optimizer.solve.plain import Answer, Limits, solve_plain
 from optimizer.solve.routing import Routing, route
-from optimizer.solve.tidy import Decision, fewest_terms, tidy
+from optimizer.solve.tidy import Decision, fewest_orders, fewest_terms, tidy
 from optimizer.solve.write import program_text
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Outcome",
     "Routing",
     "SolverName",
+    "fewest_orders",
     "fewest_terms",
     "program_text",
     "route",

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from catalog import Catalog
 from optimizer.layout import Layout, ReplicaGroup
 from optimizer.report.figures import ServerBox, Stack, server_chart, stack_chart
-from optimizer.report.plan import TERMS, degrees, named_groups
+from optimizer.report.periods import TERMS
+from optimizer.report.plan import degrees, named_groups
 from optimizer.report.story.money import Bill
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent

@@ -9,7 +9,8 @@ from catalog import Catalog
 from optimizer.errors import InputError
 from optimizer.layout import Layout
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.plan import TERMS, proof
+from optimizer.report.periods import TERMS
+from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
 from optimizer.report.story.money import Bill, bills, break_even_blocks, cost_blocks, months_text
