@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import calibrating, catalog, plans, replicas, scenarios, simulating, solving
+from optimizer.commands import calibrating, catalog, plans, replicas, reporting, scenarios, simulating, solving
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -16,6 +16,7 @@ COMMANDS = (
     plans.compare,
     simulating.simulate,
     plans.export,
+    reporting.report,
     replicas.memory,
     replicas.perf,
     calibrating.calibrate,

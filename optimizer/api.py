@@ -151,7 +151,7 @@ class _Run:
         solver: str | None = None,
         warnings: Sequence[str] = (),
     ) -> Layout:
-        cost = parts.cost if parts else None
+        cost, first = (parts.cost, parts.periods[0]) if parts else (None, None)
         return Layout(
             scenario=self.scenario.name,
             status=status,
@@ -159,11 +159,14 @@ class _Run:
             solve_seconds=round(time.perf_counter() - self.started, 3),
             solver=solver or self.solver,
             cost=cost,
-            servers=parts.servers if parts else (),
-            workloads=parts.workloads if parts else (),
+            servers=first.servers if first else (),
+            workloads=first.workloads if first else (),
+            purchases=first.purchases if first else (),
+            commitments=first.commitments if first else (),
+            periods=parts.periods if parts and len(parts.periods) > 1 else (),
             infeasible=infeasible,
             warnings=tuple(warnings),
-            assumptions=assumptions(self.scenario, self.catalog, parts.servers, parts.workloads) if parts else (),
+            assumptions=assumptions(self.scenario, self.catalog, parts.periods) if parts else (),
             catalog_version=self.catalog.shipped_version,
             scenario_sha256=self.scenario.sha256,
             inputs=self.scenario.canonical(),

@@ -12,13 +12,14 @@ from catalog.units import format_usd
 from optimizer.candidates import Candidates
 from optimizer.formulation import FAMILIES, Family, Instance, build_program, lay_out
 from optimizer.formulation.constraints import capex_budget, monthly_budget, offer_limits, power_cap, single_format
+from optimizer.formulation.fleet import order_limits
 from optimizer.layout import Conflict, Infeasibility
 from optimizer.memory import SENTENCES
 from optimizer.scenario import Scenario
 from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import SolverName, solve_program
 
-RELAXABLE: tuple[Family, ...] = (offer_limits, capex_budget, monthly_budget, power_cap, single_format)
+RELAXABLE: tuple[Family, ...] = (offer_limits, order_limits, capex_budget, monthly_budget, power_cap, single_format)
 """Families that a user can loosen; the others are what serving means."""
 GAP = 0.001
 """Amounts named in an explanation are within this of the least."""
@@ -83,7 +84,22 @@ def _binding(
     if family is single_format:
         message = "no one model and format serves every class within the other limits"
         return [Conflict(family="single_format", index=None, message=message)], "single_format: false"
+    if family is order_limits:
+        message = "no purchases and reservations within their limits are enough"
+        return [Conflict(family="order_limits", index=None, message=message)], ""
     key, amounts, limit, show = _LIMITS[family](inst)
+    if not math.isfinite(limit):
+        return [], ""
+    if inst.horizon.n_periods > 1:
+        location = scenario.location(*key.split("."))
+        return [
+            Conflict(
+                family=family.__name__,
+                index=None,
+                message=f"is {show(limit)}, which no plan keeps in every period",
+                location=str(location) if location else None,
+            )
+        ], ""
     servers = solve.least(removed, amounts)
     if servers is None:
         return [], ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
 from optimizer.candidates import ReplicaSpec
 from optimizer.formulation import Instance
-from optimizer.layout import Layout, ReplicaGroup
+from optimizer.layout import Layout, ReplicaGroup, Servers, Term, WorkloadPlan
 from optimizer.solve import Start
 
 
@@ -18,20 +19,34 @@ def warm_start(inst: Instance, plan: Layout) -> Start:
     A replica is recognised by workload, offer and configuration; where the batch size has changed with the scenario, by
     the rest of them.
     """
-    exact = {name: k for k, name in reversed(list(enumerate(inst.candidate_names)))}
-    alike = {(w, s, _without_batch(label)): k for (w, s, label), k in exact.items()}
+    n_periods = inst.horizon.n_periods
+    n_workloads = len(inst.workload_names) // n_periods
+    period = (inst.workload_of_candidate // n_workloads).tolist()
+    exact = {
+        (t, *name): k for k, (t, name) in reversed(list(enumerate(zip(period, inst.candidate_names, strict=True))))
+    }
+    alike = {(t, w, s, _without_batch(label)): k for (t, w, s, label), k in exact.items()}
     n_replicas = np.zeros(len(inst.candidate_names), np.int64)
-    for workload in plan.workloads:
-        for group in workload.replica_groups:
-            label = _label(group)
-            k = exact.get((workload.name, group.offer, label))
-            if k is None:
-                k = alike.get((workload.name, group.offer, _without_batch(label)))
-            if k is not None:
-                n_replicas[k] += group.replicas
-    counts = Counter({(row.offer, row.term): row.count for row in plan.servers})
-    n_servers = np.array([counts[term.offer, term.term] for term in inst.terms], np.int64)
+    counts: Counter[tuple[int, str, Term, float | None]] = Counter()
+    for t, (servers, workloads) in enumerate(_periods(plan, n_periods)):
+        counts.update({(t, row.offer, row.term, row.term_months): row.in_use for row in servers})
+        for workload in workloads:
+            for group in workload.replica_groups:
+                label = f"{_label(group)}{inst.horizon.suffix(t)}"
+                k = exact.get((t, workload.name, group.offer, label))
+                if k is None:
+                    k = alike.get((t, workload.name, group.offer, _without_batch(label)))
+                if k is not None:
+                    n_replicas[k] += group.replicas
+    n_servers = np.array([counts[x.period, x.offer, x.term, x.term_months] for x in inst.terms], np.int64)
     return Start(n_replicas, n_servers)
+
+
+def _periods(plan: Layout, n_periods: int) -> Iterator[tuple[tuple[Servers, ...], tuple[WorkloadPlan, ...]]]:
+    """Servers and workloads of so many periods, the plan's last one again where it has fewer."""
+    planned = [(one.servers, one.workloads) for one in plan.periods] or [(plan.servers, plan.workloads)]
+    for t in range(n_periods):
+        yield planned[min(t, len(planned) - 1)]
 
 
 def _label(group: ReplicaGroup) -> str:

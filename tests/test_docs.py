@@ -104,9 +104,11 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/calibration.md",
+    "docs/exports.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
+    "docs/report.md",
     "docs/simulation.md",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -15,6 +16,7 @@ from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
 from optimizer.candidates.prune import Rows, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
+from optimizer.memory import holds_at_every_length
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
 
@@ -24,18 +26,59 @@ MANY = 3
 
 def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
     """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
-    offers = list(scenario.inventory.values())
-    alike = Counter(_kind(workload) for workload in scenario.workloads.values())
-    longest: dict[_Kind, int] = {}
-    for workload in scenario.workloads.values():
-        kind = _kind(workload)
-        longest[kind] = max(longest.get(kind, 0), workload.max_context_tokens)
-    ground = _Ground(offers, catalog, {kind: longest[kind] for kind, n in alike.items() if n >= MANY and prune})
+    nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
+    ground = _Ground(scenario, catalog, nearness, prune=prune)
     return tuple(
-        _measured(name, workload, workload.measured, offers)
-        if workload.measured is not None
-        else _predicted(name, workload, ground, scenario.max_utilization_fraction, prune)
+        _in_regions(name, workload, scenario, ground, nearness[name], prune=prune)
         for name, workload in scenario.workloads.items()
+    )
+
+
+_Here = tuple[int, ...]
+"""Indices of offers."""
+
+
+def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, _Here]:
+    """Round trip in ms -> the offers that far away on which the workload may be served."""
+    found: dict[float, list[int]] = {}
+    for s, offer in enumerate(scenario.inventory.values()):
+        if scenario.may_serve(workload, offer):
+            found.setdefault(scenario.round_trip_ms(workload, offer), []).append(s)
+    return {round_trip_ms: tuple(here) for round_trip_ms, here in sorted(found.items())}
+
+
+def _in_regions(
+    name: str, workload: Workload, scenario: Scenario, ground: _Ground, nearness: Mapping[float, _Here], *, prune: bool
+) -> Candidates:
+    """The candidates on the offers where the workload may be served, rated for offers as far away together."""
+    found = []
+    for round_trip_ms, here in nearness.items():
+        if workload.measured is not None:
+            rated = _measured(name, workload, workload.measured, ground.near(here))
+        else:
+            hurried = workload.with_network(round_trip_ms)
+            rated = _predicted(name, hurried, here, ground, _alone_rps(workload, scenario), prune)
+        found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(found: Sequence[Candidates]) -> Candidates:
+    """Candidates of one workload on disjoint offers as one, in the order of offers."""
+    offer = np.concatenate([one.offer for one in found])
+    order = np.argsort(offer, kind="stable")
+    specs = [spec for one in found for spec in one.specs]
+    nearest_ms: dict[str, float] = {}
+    for one in found:
+        nearest_ms |= {key: min(value, nearest_ms.get(key, np.inf)) for key, value in one.nearest_ms.items()}
+    return Candidates(
+        workload=found[0].workload,
+        specs=tuple(specs[k] for k in order.tolist()),
+        offer=offer[order],
+        gpus_per_replica=np.concatenate([one.gpus_per_replica for one in found])[order],
+        rate_rps=np.concatenate([one.rate_rps for one in found])[order],
+        n_evaluated=sum(one.n_evaluated for one in found),
+        rejected=dict(sum((Counter(one.rejected) for one in found), Counter())),
+        nearest_ms=nearest_ms,
     )
 
 
@@ -50,31 +93,43 @@ def _kind(workload: Workload) -> _Kind:
 
 
 class _Ground:
-    """Prepared configurations: for a kind of many workloads once, for others when asked."""
+    """Prepared configurations: for a kind of many workloads on the same offers once, for others when asked."""
 
-    def __init__(self, offers: Sequence[Offer], catalog: Catalog, many: Mapping[_Kind, int]) -> None:
-        self.offers, self.catalog, self._many = offers, catalog, many
-        self._known: dict[tuple[_Kind, str, str], tuple[Physics, Counter[str], int]] = {}
+    def __init__(
+        self, scenario: Scenario, catalog: Catalog, nearness: Mapping[str, Mapping[float, _Here]], *, prune: bool
+    ) -> None:
+        """`nearness` is the offers of each workload, by distance; without `prune` nothing is shared."""
+        self.catalog, self._offers = catalog, list(scenario.inventory.values())
+        asked: dict[tuple[_Kind, _Here], list[int]] = {}
+        for name, workload in scenario.workloads.items():
+            for here in nearness[name].values():
+                asked.setdefault((_kind(workload), here), []).append(workload.max_context_tokens)
+        self._longest = {key: max(tokens) for key, tokens in asked.items() if prune and len(tokens) >= MANY}
+        self._known: dict[tuple[_Kind, _Here, str, str], tuple[Physics, Counter[str], int]] = {}
 
-    def physics(self, workload: Workload, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+    def near(self, here: _Here) -> list[Offer]:
+        """Those offers."""
+        return [self._offers[s] for s in here]
+
+    def physics(self, workload: Workload, here: _Here, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
         """With what was rejected on the way, and how many configurations there were."""
         kind = _kind(workload)
-        longest = self._many.get(kind)
+        longest = self._longest.get((kind, here))
         if longest is None:
-            return self._prepared(workload, model, engine)
-        key = (kind, model, engine)
+            return self._prepared(workload, here, model, engine)
+        key = (kind, here, model, engine)
         if key not in self._known:
-            physics, rejected, n = self._prepared(workload, model, engine)
+            physics, rejected, n = self._prepared(workload, here, model, engine)
             length = min(longest, self.catalog.models[model].max_context_tokens)
-            if n:
+            if n and holds_at_every_length(physics.configurations):
                 kept = worth_rating(physics, length, mix=not workload.single_format)
                 physics = physics.take(kept).tabulated(length)
             self._known[key] = physics, rejected, n
         return self._known[key]
 
-    def _prepared(self, workload: Workload, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+    def _prepared(self, workload: Workload, here: _Here, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
         rejected: Counter[str] = Counter()
-        configurations = enumerate_configurations(workload, self.offers, self.catalog, model, engine, rejected)
+        configurations = enumerate_configurations(workload, self.near(here), self.catalog, model, engine, rejected)
         physics = Physics.of(configurations, batch_sizes(workload), self.catalog.calibration)
         return physics, rejected, len(configurations)
 
@@ -101,8 +156,9 @@ def _measured(
     )
 
 
-def _predicted(name: str, workload: Workload, ground: _Ground, max_utilization: float, prune: bool) -> Candidates:
-    offers = ground.offers
+def _predicted(
+    name: str, workload: Workload, here: _Here, ground: _Ground, alone_rps: float, prune: bool
+) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
     found: list[Rated] = []
@@ -110,7 +166,7 @@ def _predicted(name: str, workload: Workload, ground: _Ground, max_utilization: 
     for model in workload.models:
         max_model_len = served_context_tokens(workload, ground.catalog.models[model].max_context_tokens)
         for engine in workload.engines:
-            physics, rejected_before, n = ground.physics(workload, model, engine)
+            physics, rejected_before, n = ground.physics(workload, here, model, engine)
             n_evaluated += n
             search = BatchSearch(workload, max_model_len)
             found.append(search.run(physics))
@@ -124,10 +180,10 @@ def _predicted(name: str, workload: Workload, ground: _Ground, max_utilization: 
     gpus = np.concatenate([rated.configurations.gpus_per_replica for rated in found])
     card = np.concatenate([rated.card for rated in found])
     stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
-    holds = _holds(found, offers, stage, gpus)
+    holds = _holds(found, ground.near(here), stage, gpus)
     if prune:
         choice = np.concatenate([rated.choice for rated in found])
-        alone = _alone(workload, rate_rps, max_utilization)
+        alone = _alone(workload, rate_rps, alone_rps)
         rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
     kept = np.flatnonzero(holds.any(axis=1))
@@ -159,11 +215,17 @@ def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpu
     return np.stack(columns, axis=1)
 
 
-def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
+def _alone_rps(workload: Workload, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
+    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
+    return most_rps / scenario.max_utilization_fraction
+
+
+def _alone(workload: Workload, rate_rps: FloatArray, alone_rps: float) -> FloatArray:
     """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    demand_rps = alone_rps * np.array([c.share_fraction for c in workload.request_classes])
     busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1) / max_utilization
+    replicas: FloatArray = busy.sum(axis=1)
     return replicas
 
 

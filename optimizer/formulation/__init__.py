@@ -3,6 +3,7 @@
 from optimizer.formulation.build import build_program, row_names
 from optimizer.formulation.constraints import FAMILIES, Family
 from optimizer.formulation.instance import Instance, build_instance
+from optimizer.formulation.orders import Orders
 from optimizer.formulation.program import Program
 from optimizer.formulation.terms import HOST_SHARE_OTHER, HOST_SHARE_SXM, ServerTerm
 from optimizer.formulation.variables import Variables, column_names, lay_out
@@ -13,6 +14,7 @@ __all__ = [
     "HOST_SHARE_SXM",
     "Family",
     "Instance",
+    "Orders",
     "Program",
     "ServerTerm",
     "Variables",

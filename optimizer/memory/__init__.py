@@ -4,7 +4,7 @@ from optimizer.memory.estimate import replica_memory
 from optimizer.memory.one import estimate_memory
 from optimizer.memory.reasons import REASONS, SENTENCES
 from optimizer.memory.result import MemoryEstimate, ReplicaMemory
-from optimizer.memory.table import HeldMemory, MemoryTable
+from optimizer.memory.table import HeldMemory, MemoryTable, holds_at_every_length
 
 __all__ = [
     "REASONS",
@@ -14,5 +14,6 @@ __all__ = [
     "MemoryTable",
     "ReplicaMemory",
     "estimate_memory",
+    "holds_at_every_length",
     "replica_memory",
 ]

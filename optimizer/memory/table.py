@@ -11,6 +11,7 @@ from catalog.units import GIB
 from optimizer.memory.estimate import replica_memory
 from optimizer.memory.job import CacheLayout
 from optimizer.memory.reasons import INDEX
+from optimizer.memory.stages import parts_of
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 OF_LENGTH = tuple(INDEX[key] for key in ("context_limit", "context", "margin"))
@@ -38,8 +39,7 @@ class HeldMemory:
 class MemoryTable:
     """n configurations × batch sizes, with the margin that plans keep.
 
-    The pipeline stage that limits a replica is that at the length the table was made for. It could be another at other
-    lengths, for models whose layers cache differently; whoever uses the table for those looks at its choice again.
+    For configurations of which the memory at one length tells that at every other, see `holds_at_every_length`.
     """
 
     def __init__(self, configurations: Configurations, sizes: IntArray, max_model_len: int) -> None:
@@ -77,6 +77,15 @@ class MemoryTable:
             kv_cache_gib=pool,
             layout=layout,
         )
+
+
+def holds_at_every_length(configurations: Configurations) -> bool:
+    """Whether the pipeline stage that limits a replica is the same at every length of requests.
+
+    It is where all layers cache alike. Of layers with a window and layers without, the latter count more the longer
+    the requests are; so which stage limits depends on these, unless there is only one.
+    """
+    return len(parts_of(configurations.model).classes) <= 1 or bool((configurations.pp == 1).all())
 
 
 def _take(layout: CacheLayout, rows: IntArray) -> CacheLayout:

@@ -4,7 +4,7 @@ from optimizer.solve.answer import Answer, Decision, Limits, Outcome, Start, Sta
 from optimizer.solve.backend import SolverName, solve_program
 from optimizer.solve.method import Method, solve
 from optimizer.solve.routing import Routing, route
-from optimizer.solve.tidy import fewest_terms, tidy
+from optimizer.solve.tidy import fewest_orders, fewest_terms, tidy
 from optimizer.solve.write import program_text
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "SolverName",
     "Start",
     "State",
+    "fewest_orders",
     "fewest_terms",
     "program_text",
     "route",

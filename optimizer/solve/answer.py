@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
 
 from optimizer.serving_config import FloatArray, IntArray
 
@@ -19,6 +21,9 @@ class Decision:
     n_replicas: IntArray  # [K]
     load_share: FloatArray  # [L] of each class's demand
     n_servers: IntArray  # [H]
+    servers: Mapping[int, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    """Offer -> candidates of the replicas on each of its servers, where it matters which stand together."""
+    n_ordered: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # [O]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from optimizer.solve.plain import solve_plain
 
 Method = Literal["plain", "columns"]
 MOST_PLAIN_WORKLOADS = 12
-"""Up to here SCIP proves the whole program in about a second; at 30 it takes ten times as long as columns do (the table
-in docs/solving.md)."""
+"""A judgement: so few workloads make a program that a solver proves by itself, and that shows in full what was solved.
+No measurement says that the methods are equally fast just here."""
 
 
 def solve(

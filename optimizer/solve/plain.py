@@ -54,12 +54,13 @@ def _solve(inst: Instance, limits: Limits, solver: SolverName, progress: Progres
     )
     decision = None
     if solution.values is not None:
-        counts = solution.values[np.concatenate([var.n_replicas, var.n_servers])]
+        families = (var.n_replicas, var.n_servers, var.n_on_server, var.n_ordered)
+        counts = solution.values[np.concatenate(families)]
         whole = np.rint(counts)
         if np.abs(counts - whole).max(initial=0.0) > INTEGRALITY_TOLERANCE:
             raise SolverError(f"{solver} returned counts that are not whole numbers")
-        n_replicas, n_servers = np.split(whole.astype(np.int64), [len(var.n_replicas)])
-        decision = tidy(inst, n_replicas, n_servers)
+        ends = np.cumsum([len(columns) for columns in families[:-1]])
+        decision = tidy(inst, *np.split(whole.astype(np.int64), ends))
     return Answer(solution.outcome, decision, solution.bound, solver, solution.interrupted)
 
 

@@ -8,6 +8,7 @@ from catalog import Catalog
 from optimizer.layout import Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
+from optimizer.verification.fleet import fleet
 from optimizer.verification.identity import identity
 from optimizer.verification.lawful import lawful
 from optimizer.verification.machines import machines
@@ -15,12 +16,13 @@ from optimizer.verification.measured import measured
 from optimizer.verification.money import money
 from optimizer.verification.predicted import predicted
 from optimizer.verification.service import service
+from optimizer.verification.spare import spare
 
-PROMISES: tuple[Callable[[Claims], Iterator[str]], ...] = (
-    identity,
+OF_ALL: tuple[Callable[[Claims], Iterator[str]], ...] = (identity, money, fleet)
+OF_EACH_PERIOD: tuple[Callable[[Claims], Iterator[str]], ...] = (
     machines,
-    money,
     service,
+    spare,
     lawful,
     measured,
     predicted,
@@ -38,4 +40,8 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
         return []
     scenario = with_own_entries(scenario, catalog)
     claims = Claims(layout, scenario, scenario_catalog(scenario, catalog), catalog.shipped_version)
-    return [problem for promise in PROMISES for problem in promise(claims)]
+    problems = [problem for promise in OF_ALL for problem in promise(claims)]
+    for part in claims.periods():
+        where = f"period {part.period + 1}: " if layout.periods else ""
+        problems += [f"{where}{problem}" for promise in OF_EACH_PERIOD for problem in promise(part)]
+    return problems

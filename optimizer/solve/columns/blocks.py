@@ -77,7 +77,12 @@ class Blocks:
 
 
 def unreached(inst: Instance) -> str:
-    """Why columns cannot solve an instance: a family of rows that they do not know. Empty when they can."""
+    """Why columns cannot solve an instance: several periods, or a family of rows they do not know. Empty when they can.
+
+    Spares of spot servers, replicas placed so that a server may fail, and orders each bring families of their own.
+    """
+    if inst.horizon.n_periods > 1:
+        return "columns do not know several periods"
     known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY, offer_limits}
     var = lay_out(inst)
     strange = [family.__name__ for family in FAMILIES if family not in known and family(inst, var).index]
