@@ -77,12 +77,11 @@ class Blocks:
 
 
 def unreached(inst: Instance) -> str:
-    """Why columns cannot solve an instance: several periods, or a family of rows they do not know. Empty when they can.
-
-    Spares of spot servers, replicas placed so that a server may fail, and orders each bring families of their own.
-    """
+    """Why columns cannot solve an instance: what they do not know, or a family of rows. Empty when they can."""
     if inst.horizon.n_periods > 1:
         return "columns do not know several periods"
+    if inst.has_spare.any():
+        return "columns do not know spare: n+1"
     known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY, offer_limits}
     var = lay_out(inst)
     strange = [family.__name__ for family in FAMILIES if family not in known and family(inst, var).index]

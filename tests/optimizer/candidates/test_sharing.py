@@ -16,6 +16,7 @@ from optimizer.candidates.build import MANY
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
+from optimizer.memory import holds_at_every_length
 from optimizer.scenario import Scenario
 
 OFFERS = {
@@ -102,3 +103,33 @@ def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog
             np.maximum.at(best_of_all, cells, rate)
             np.maximum.at(best_of_kept, cells[kept], rate[kept])
             assert best_of_kept == pytest.approx(best_of_all, rel=1e-9)
+
+
+def test_memory_is_tabulated_only_where_one_stage_limits_at_every_length(catalog: Catalog) -> None:
+    alike, windowed = (
+        physics_of(scenario_of(catalog, model, 1), catalog).configurations
+        for model in ("Qwen/Qwen3-8B", "openai/gpt-oss-20b")
+    )
+    assert alike.pp.max() > 1
+    assert windowed.pp.max() > 1
+    assert holds_at_every_length(alike)
+    assert not holds_at_every_length(windowed)  # every second layer of gpt-oss has a window
+    assert holds_at_every_length(windowed.take(np.flatnonzero(windowed.pp == 1)))
+
+
+def test_workloads_in_other_regions_share_what_is_known_of_their_own_offers(catalog: Catalog) -> None:
+    given = {"name": "alike", "workloads": {f"w{i}": chat(i, "Qwen/Qwen3-8B") for i in range(2 * MANY)}}
+    given["inventory"] = {name: offer | {"region": "eu"} for name, offer in OFFERS.items()}
+    given["inventory"]["far"] = OFFERS["h100"] | {"region": "us"}
+    given["region_latency"] = {"eu": {"us": "90ms"}}
+    for i in range(2 * MANY):
+        given["workloads"][f"w{i}"] |= {"region": "eu"} | ({"residency": ["eu"]} if i < MANY else {})
+    shared = build_candidates(load_scenario(given, catalog), catalog)
+    for i, many in enumerate(shared):
+        one_workload = given | {"workloads": {f"w{i}": given["workloads"][f"w{i}"]}}
+        alone = load_scenario(one_workload, catalog)
+        (one,) = build_candidates(alone, catalog)
+        assert (many.offer == len(OFFERS)).any() == (i >= MANY)
+        enough_rps = alone.workloads[f"w{i}"].demand_rps / alone.max_utilization_fraction
+        for s in range(len(given["inventory"])):
+            assert most_rps(many, s, 8, enough_rps) == pytest.approx(most_rps(one, s, 8, enough_rps))

@@ -39,6 +39,9 @@ def offer(gpu: str, rng: random.Random) -> dict[str, Any]:
         made["own"] = rng.randint(1, 2)
     if rng.random() < 0.3:
         made["buy"] = {"price": f"${price * size * 15000:.0f}/server", "max": rng.randint(1, 3), "life": "48mo"}
+    if rng.random() < 0.3:
+        months, cap = rng.choice((1, 5, 12)), {"max": rng.randint(1, 4)} if rng.random() < 0.5 else {}
+        made["reserve"] = [{"term": f"{months}mo", "price": f"${price * 0.8:.2f}/gpu/h", **cap}]
     return made
 
 
