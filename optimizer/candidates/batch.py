@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.spec import ReplicaSpec
-from optimizer.memory import REASONS
+from optimizer.memory import REASONS, HeldMemory, ReplicaMemory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load
 from optimizer.performance.capacity import decoding_of
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
@@ -85,6 +85,7 @@ class _Evaluation:
     fits: BoolArray  # [n]
     reason: NDArray[np.int8]  # [n] index into REASONS, 0 where it fits
     fills: BoolArray  # [n] the KV cache holds the whole batch
+    batched_tokens: IntArray  # [n] the most that a step computes on a rank
     replicas: OpenReplicas
 
     @property
@@ -113,10 +114,12 @@ class BatchSearch:
         row, of_class = np.nonzero(self._rejecting(first))
         if not len(row):
             return self._none(configurations)
-        pairs = physics.take(row)
-        lowest, stop = self._batches(pairs, of_class)
+        pairs, budget = physics.take(row), first.batched_tokens[row]
+        latest, stop = self._largest_in_time(pairs, budget, of_class)
+        lowest = self._largest_running(pairs, latest)
+        stop = np.where(lowest < latest, len(self.stops) - 2, stop)
         batch = sizes[lowest]
-        replicas = self._evaluate(pairs, lowest).replicas
+        replicas = pairs.replicas(budget, self.mix, batch)
         load = largest_load(replicas, self.targets, of_class[:, None] == np.arange(len(self.mix.names)))
         rated = RatedReplicas.at(replicas, load)
         served_rps = np.where(self._excess(rated.open_loop).max(axis=0, initial=0.0) <= 1.0, rated.rate_rps, 0.0)
@@ -139,22 +142,45 @@ class BatchSearch:
             self.mix.names,
         )
 
-    def _batches(self, pairs: Physics, of_class: IntArray) -> tuple[IntArray, IntArray]:
-        """Index of the largest batch that runs and, when full, holds the class's TPOT; what stops the next one."""
+    def _largest_in_time(self, pairs: Physics, budget: IntArray, of_class: IntArray) -> tuple[IntArray, IntArray]:
+        """[n] index of the largest batch that, when full, holds the class's TPOT; what stops the next one.
+
+        `budget` [n] is the tokens of a step, which no engine's defaults derive from the batch.
+        """
         n = len(of_class)
         lowest, beyond = np.zeros(n, np.int64), np.full(n, len(pairs.sizes))
         stop = np.full(n, len(self.stops) - 1)
+        if not self.of_full_batch:
+            return beyond - 1, stop
         while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
             middle = (lowest[open_] + beyond[open_]) // 2
-            at = self._evaluate(pairs if len(open_) == n else pairs.take(open_), middle)
-            full = self._excess(at.replicas.at(at.replicas.places), self.of_full_batch)
+            replicas = pairs.take(open_).replicas(budget[open_], self.mix, pairs.sizes[middle])
+            full = self._excess(replicas.at(replicas.places), self.of_full_batch)
             excess = full[:, np.arange(len(open_)), of_class[open_]]
-            in_time = excess.max(axis=0, initial=0.0) <= 1.0
-            held = at.runs & in_time
+            held = excess.max(axis=0) <= 1.0
             up, down = open_[held], open_[~held]
             lowest[up], beyond[down] = middle[held], middle[~held]
-            stop[down] = np.where(at.runs & ~in_time, self._tpot_stop(excess), len(self.stops) - 2)[~held]
+            stop[down] = self._tpot_stop(excess)[~held]
         return lowest, stop
+
+    def _largest_running(self, pairs: Physics, latest: IntArray) -> IntArray:
+        """[n] index of the largest batch up to `latest` that starts and fills its places; the smallest always does.
+
+        What a batch leaves room for, every smaller one holds too, for it takes less itself: so one look at the largest
+        tells nearly all.
+        """
+        lowest, beyond, probe = np.zeros_like(latest), latest + 1, latest.copy()
+        while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
+            size = probe[open_]
+            memory, held = self._held(pairs.take(open_), size)
+            runs = memory.fits & (held >= pairs.sizes[size])
+            beyond[open_[~runs]] = size[~runs]
+            room = np.searchsorted(pairs.sizes, held, side="right") - 1
+            known = np.where(runs, size, np.where(memory.fits, np.minimum(room, size - 1), 0))
+            lowest[open_] = np.maximum(lowest[open_], known)
+            middle = (lowest[open_] + beyond[open_]) // 2
+            probe[open_] = np.where(memory.fits & ~runs, lowest[open_] + 1, middle)
+        return lowest
 
     def _tpot_stop(self, excess: FloatArray) -> IntArray:
         """[n] index into `stops` of the TPOT target most exceeded, from [T, n]."""
@@ -180,12 +206,16 @@ class BatchSearch:
 
     def _evaluate(self, physics: Physics, size: IntArray) -> _Evaluation:
         """At the batch sizes of these positions [n]."""
+        memory, held = self._held(physics, size)
+        budget, places = memory.max_num_batched_tokens, physics.sizes[size]
+        replicas = physics.replicas(budget, self.mix, places)
+        return _Evaluation(memory.fits, memory.reason, held >= places, budget, replicas)
+
+    def _held(self, physics: Physics, size: IntArray) -> tuple[HeldMemory | ReplicaMemory, FloatArray]:
+        """Memory at the batch sizes of these positions [n], and the requests that it holds at once."""
         memory = physics.memory(size, self.max_model_len)
-        places = physics.sizes[size].astype(np.float64)
         capacity, _ = capacity_of(physics.configurations, memory, self.mix, physics.calibration)
-        return _Evaluation(
-            memory.fits, memory.reason, capacity.requests >= places, physics.replicas(memory, self.mix, places)
-        )
+        return memory, capacity.requests
 
     def _rejecting(self, first: _Evaluation) -> BoolArray:
         """[n, R] the classes that an almost idle replica serves in time; counts why a configuration serves none."""

@@ -13,7 +13,7 @@ from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Bench
-from optimizer.serving_config import Configurations, FloatArray, IntArray
+from optimizer.serving_config import Configurations, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Physics:
             self.configurations, max_model_len=max_model_len, max_num_seqs=self.sizes[size], with_margin=True
         )
 
-    def replicas(self, memory: HeldMemory | ReplicaMemory, mix: TokenMix, places: FloatArray) -> OpenReplicas:
-        """With `places` [n] in the batch, under random arrivals."""
-        batched_tokens = (memory.max_num_batched_tokens * self.configurations.dp).astype(np.float64)
-        return OpenReplicas(self.bench.work(mix), self.constants, mix, places, batched_tokens)
+    def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:
+        """With `places` [n] in the batch and steps of at most `budget` [n] tokens a rank, under random arrivals."""
+        batched_tokens = (budget * self.configurations.dp).astype(np.float64)
+        return OpenReplicas(self.bench.work(mix), self.constants, mix, places.astype(np.float64), batched_tokens)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
+
+import yaml
 
 from optimizer.errors import Fault, InputError, Location
 from optimizer.scenario.words import shown
-
-if TYPE_CHECKING:
-    import yaml
 
 MOST_BYTES = 64 * 2**20
 _MOST_VALUES = 1_000_000
@@ -211,8 +210,6 @@ class _Composer:
 
     def read(self, text: str) -> bool:
         """Whether the text could be read to its end."""
-        import yaml
-
         take: dict[type, Callable[[Any], None]] = {
             yaml.DocumentStartEvent: self._document,
             yaml.ScalarEvent: self._scalar,
