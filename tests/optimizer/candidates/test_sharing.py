@@ -96,8 +96,8 @@ def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog
     for workload in list(scenario.workloads.values())[:3]:
         for size in (0, 30, 60):
             memory = physics.memory(np.full(len(c), size), 4096)
-            places = np.full(len(c), float(physics.sizes[size]))
-            replicas = physics.replicas(memory, token_mix(workload), places)
+            places = np.full(len(c), physics.sizes[size])
+            replicas = physics.replicas(memory.max_num_batched_tokens, token_mix(workload), places)
             rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)
             best_of_all, best_of_kept = np.zeros(cells.max() + 1), np.zeros(cells.max() + 1)
             np.maximum.at(best_of_all, cells, rate)

@@ -166,3 +166,11 @@ def test_two_t4_do_not_serve_qwen3_14b_in_sixteen_bit_but_do_in_eight_and_four(c
     assert estimate(catalog, **t4, weight_dtype="int8").fits
     assert estimate(catalog, **t4, weight_dtype="awq-int4").fits
     assert estimate(catalog, gpu="t4", weight_dtype="awq-int4").fits  # one is enough
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm", "llamacpp"])
+def test_the_token_budget_does_not_depend_on_the_batch(engine: str, catalog: Catalog) -> None:
+    # The search for the largest batch by time rests on it.
+    ways = all_ways(catalog, "Qwen/Qwen3-8B", engine, 200)
+    few, many = (replica_memory(ways, max_model_len=8192, max_num_seqs=n).max_num_batched_tokens for n in (1, 1024))
+    assert (few == many).all()
