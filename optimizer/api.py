@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import numpy as np
 
 from catalog import Catalog, load_catalog
 from optimizer.assemble import Assembled, assemble
@@ -15,14 +18,27 @@ from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
-from optimizer.layout import Infeasibility, Layout, Status
+from optimizer.layout import Infeasibility, Layout, ServedLevel, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
-from optimizer.solve import Answer, Limits, SolverName, program_text, solve_plain
+from optimizer.solve import (
+    Answer,
+    Backend,
+    Level,
+    Limits,
+    SolverName,
+    program_text,
+    solve_plain,
+    solve_program,
+    solve_served,
+    try_solvers,
+)
 from optimizer.verification import verify
 
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.25
 """Share of the time limit that each solve of an explanation may take."""
+FIRST_SHARE = 0.9
+"""Share of the time that the first solver may take to find a plan; the rest is for the other one if it finds none."""
 
 
 def optimize(
@@ -36,12 +52,15 @@ def optimize(
     solver: SolverName = "scip",
     write_program: Path | None = None,
     progress: Progress = lambda _message: None,
+    backend: Backend = solve_program,
 ) -> Layout:
-    """The cheapest layout of a scenario, proven to a relative `gap`, or the proof that there is none.
+    """The best layout of a scenario, proven to a relative `gap`, or the proof that there is none.
 
+    Best is cheapest, or with `objective: served` what serves the most demand by priority and is then cheapest.
     The time limit counts from the call. An answer is always a Layout: `optimal` when proven, `feasible` with its bound
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
-    early; the layout then carries a warning that starts with "interrupted".
+    early; the layout then carries a warning that starts with "interrupted". Where a solver fails, finds nothing or
+    gives a plan that does not verify, the other one is asked and a warning says so. `backend` runs the solvers.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve.
@@ -52,7 +71,7 @@ def optimize(
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
-    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver)
+    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver, backend)
     try:
         return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, progress)
     except KeyboardInterrupt:
@@ -63,9 +82,15 @@ class _Run:
     """One call of `optimize`."""
 
     def __init__(
-        self, scenario: Scenario, catalog: Catalog, started: float, deadline: float, solver: SolverName
+        self,
+        scenario: Scenario,
+        catalog: Catalog,
+        started: float,
+        deadline: float,
+        solver: SolverName,
+        backend: Backend,
     ) -> None:
-        self.scenario, self.catalog, self.solver = scenario, catalog, solver
+        self.scenario, self.catalog, self.solver, self.backend = scenario, catalog, solver, backend
         self.started, self.deadline = started, deadline
 
     @property
@@ -80,43 +105,69 @@ class _Run:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
         if self.time_left_s <= 0:
             return self.layout("no_plan", warnings=("the time limit ran out before the program was ready",))
-        if len(set(inst.demand_of_load.tolist())) < len(inst.demand_names):
+        if np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands)).size:
             return self._infeasible(candidates, inst)
         progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
-        answer = solve_plain(
-            inst,
-            Limits(limits.gap, self.time_left_s, limits.threads, limits.seed),
-            self.solver,
-            lambda: progress(f"solving, {time.perf_counter() - self.started:.0f} s"),
-        )
+        tried = try_solvers(self.solver, lambda solver: self._attempt(candidates, inst, limits, solver, progress))
+        if tried.result is None:
+            return self.layout("no_plan", warnings=tried.warnings)
+        if tried.result.status == "infeasible":
+            return self._infeasible(candidates, inst, tried.result.solver, tried.warnings)
+        return tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
+
+    def _attempt(
+        self, candidates: Sequence[Candidates], inst: Instance, limits: Limits, solver: SolverName, progress: Progress
+    ) -> Layout | None:
+        """The verified plan of one solver, `infeasible` without reasons, or None when it found nothing in its time."""
+        limits = replace(limits, time_limit_s=self.time_left_s * (FIRST_SHARE if solver == self.solver else 1.0))
+        levels: tuple[Level, ...] = ()
+
+        def tick() -> None:
+            progress(f"solving, {time.perf_counter() - self.started:.0f} s")
+
+        if inst.is_droppable.any():
+            served = solve_served(inst, limits, solver, tick, self.backend)
+            if served is None:
+                return None
+            inst, answer, levels = served.inst, served.answer, served.levels
+        else:
+            answer = solve_plain(inst, limits, solver, tick, self.backend)
         if answer.outcome == "infeasible":
-            return self._infeasible(candidates, inst)
+            return self.layout("infeasible", solver=solver)
         if answer.decision is None:
-            return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, ()))
+            return self.layout("no_plan", solver=solver, warnings=_warnings(answer, ())) if answer.interrupted else None
         parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
             parts=parts,
-            solver=answer.solver,
+            levels=levels,
+            solver=solver,
             warnings=_warnings(answer, parts.extrapolated),
         )
         progress("verifying")
         if problems := verify(layout, self.scenario, self.catalog):
-            raise SolverError(f"the plan does not verify: {'; '.join(problems[:3])}")
+            raise SolverError(f"{solver}'s plan does not verify: {'; '.join(problems[:3])}")
         return layout
 
-    def _infeasible(self, candidates: Sequence[Candidates], inst: Instance) -> Layout:
+    def _infeasible(
+        self,
+        candidates: Sequence[Candidates],
+        inst: Instance,
+        solver: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> Layout:
         time_limit_s = max(1.0, EXPLANATION_SHARE * (self.deadline - self.started))
         found = explain_infeasible(self.scenario, candidates, inst, self.solver, time_limit_s)
-        return self.layout("infeasible", infeasible=found)
+        return self.layout("infeasible", infeasible=found, solver=solver, warnings=warnings)
 
     def layout(
         self,
         status: Status,
         *,
         parts: Assembled | None = None,
+        levels: Sequence[Level] = (),
         infeasible: Infeasibility | None = None,
-        solver: SolverName | None = None,
+        solver: str | None = None,
         warnings: Sequence[str] = (),
     ) -> Layout:
         cost = parts.cost if parts else None
@@ -129,6 +180,7 @@ class _Run:
             cost=cost,
             servers=parts.servers if parts else (),
             workloads=parts.workloads if parts else (),
+            served=tuple(ServedLevel(**asdict(level)) for level in levels),
             infeasible=infeasible,
             warnings=tuple(warnings),
             assumptions=assumptions(self.scenario, self.catalog, parts.servers, parts.workloads) if parts else (),
@@ -143,8 +195,6 @@ def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
 
 
 def _warnings(answer: Answer, extrapolated: Sequence[str]) -> list[str]:
-    warnings = list(answer.warnings)
-    if answer.interrupted:
-        warnings.insert(0, "interrupted; this is the best plan so far")
+    warnings = ["interrupted; this is the best plan so far"] if answer.interrupted else []
     warnings += [f"{name}: predicted outside the measured range; measure before you buy" for name in extrapolated]
     return warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,10 @@ def assemble(
     decision: Decision,
     bound_usd_per_hour: float,
 ) -> Assembled:
-    """Groups in the order of workloads and candidates; servers in the order of offers and terms."""
+    """Groups in the order of workloads and candidates; servers in the order of offers and terms.
+
+    `inst` asks for what is served, which may be less than the scenario asks for.
+    """
     specs = [spec for c in candidates for spec in c.specs]
     placements, needed = _placements(inst, specs, decision.n_replicas)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
@@ -77,7 +81,15 @@ def assemble(
             )
             if figures is not None and figures.extrapolated:
                 extrapolated.append(c.workload)
-        workloads.append(WorkloadPlan(name=c.workload, demand_rps=workload.demand_rps, replica_groups=tuple(groups)))
+        asked_rps, served_rps = workload.demand_rps, float(inst.demand_rps[demands].sum())
+        workloads.append(
+            WorkloadPlan(
+                name=c.workload,
+                demand_rps=asked_rps,
+                served_fraction=1.0 if math.isclose(served_rps, asked_rps) else served_rps / asked_rps,
+                replica_groups=tuple(groups),
+            )
+        )
         first += len(c.specs)
     capex_usd = float(inst.capex_usd @ n_servers)
     cost = _cost(servers, capex_usd, bound_usd_per_hour, scenario.horizon_months)

@@ -123,7 +123,19 @@ class WorkloadPlan(Part):
     name: str
     demand_rps: float
     """Requests × peak."""
+    served_fraction: float = 1.0
+    """Part of the demand that is served, alike for every class; below 1 only with `objective: served`."""
     replica_groups: tuple[ReplicaGroup, ...]
+
+
+class ServedLevel(Part):
+    """With `objective: served`, what is served of the workloads of one priority; those before it come first."""
+
+    priority: int
+    demand_rps: float
+    served_rps: float
+    bound_rps: float
+    """No plan that serves as much of the priorities before serves more of this one; proven."""
 
 
 class Conflict(Part):
@@ -158,6 +170,8 @@ class Layout(Part):
     cost: Cost | None
     servers: tuple[Servers, ...]
     workloads: tuple[WorkloadPlan, ...]
+    served: tuple[ServedLevel, ...] = ()
+    """Priorities in order; empty unless the objective is `served`."""
     infeasible: Infeasibility | None = None
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()

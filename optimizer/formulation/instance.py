@@ -7,7 +7,7 @@ could carry, s offer, h = (s, term), q = (w, model and weight format), p packing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,10 @@ class Instance:
     """One scenario, ready to be written as a program."""
 
     workload_names: tuple[str, ...]  # [W]
+    priority: IntArray  # [W] lower numbers are served first where not everything can be
+    is_droppable: BoolArray  # [W] the objective may leave a part of the demand unserved
     demand_names: tuple[tuple[str, str], ...]  # [D] (workload, class)
+    workload_of_demand: IntArray  # [D]
     demand_rps: FloatArray  # [D] requests/s × peak × share
     offer_names: tuple[str, ...]  # [S]
     gpus_per_server: IntArray  # [S]
@@ -60,11 +63,29 @@ class Instance:
     monthly_budget_usd: float
     power_cap_kw: float
 
+    @property
+    def droppable_demands(self) -> IntArray:
+        """Demands of workloads that may be served in part, or not at all."""
+        return np.flatnonzero(self.is_droppable[self.workload_of_demand])
+
+    def serving(self, share: FloatArray) -> Instance:
+        """The instance in which each workload [W] asks for a share of its demand only, and for all of that."""
+        busy = self.busy_replicas * share[self.workload_of_candidate[self.candidate_of_load]]
+        carried = np.divide(self.max_utilization, busy, out=np.ones_like(busy), where=busy > 0)
+        return replace(
+            self,
+            is_droppable=np.zeros_like(self.is_droppable),
+            demand_rps=self.demand_rps * share[self.workload_of_demand],
+            busy_replicas=busy,
+            carried=np.where(self.is_split, 0.0, np.minimum(1.0, carried)),
+        )
+
 
 def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates]) -> Instance:
     """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order."""
     offers = list(scenario.inventory.items())
     demand_names, demand_rps = _demands(scenario)
+    position = {name: w for w, name in enumerate(scenario.workloads)}
     first_demand = {name: d for d, (name, _) in reversed(list(enumerate(demand_names)))}
     offer_of_candidate = _concatenate([c.offer for c in candidates])
     gpus_per_replica = _concatenate([c.gpus_per_replica for c in candidates])
@@ -93,7 +114,10 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     budget = scenario.budget
     return Instance(
         workload_names=tuple(scenario.workloads),
+        priority=np.array([workload.priority for workload in scenario.workloads.values()], np.int64),
+        is_droppable=np.full(len(scenario.workloads), scenario.objective == "served"),
         demand_names=demand_names,
+        workload_of_demand=np.array([position[name] for name, _ in demand_names], np.int64),
         demand_rps=demand_rps,
         offer_names=tuple(index),
         gpus_per_server=gpus_per_server,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,3 +36,21 @@ class Program:
         row, column, coefficient = entries
         order = np.lexsort((column, row))
         return cls(objective, upper, is_integer, *row_bounds, row[order], column[order], coefficient[order])
+
+    def minimising(self, columns: IntArray, amounts: FloatArray) -> Program:
+        """The same rows with the objective Σ amounts · x[columns]."""
+        objective = np.zeros_like(self.objective)
+        objective[columns] = amounts
+        return replace(self, objective=objective)
+
+    def with_row(self, columns: IntArray, coefficients: FloatArray, at_most: float) -> Program:
+        """One more row: Σ coefficients · x[columns] ≤ at_most; no column twice."""
+        order = np.argsort(columns)
+        return replace(
+            self,
+            row_lower=np.append(self.row_lower, -np.inf),
+            row_upper=np.append(self.row_upper, at_most),
+            row=np.append(self.row, np.full(len(columns), len(self.row_lower))),
+            column=np.append(self.column, columns[order]),
+            coefficient=np.append(self.coefficient, coefficients[order]),
+        )

@@ -19,8 +19,14 @@ class Variables:
     n_servers: IntArray  # [H] integer: servers of an offer on a term
     uses_format: IntArray  # [Q] binary: the model and format a workload uses
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
+    unserved: IntArray  # [droppable W] 0 to 1: share of a workload's demand that is left out, alike for all its classes
     upper: FloatArray  # of all columns; every lower bound is 0
     is_integer: BoolArray
+
+    def unserved_of(self, inst: Instance, workloads: IntArray) -> IntArray:
+        """Columns of `unserved` of droppable workloads, given by their positions."""
+        columns: IntArray = self.unserved[np.cumsum(inst.is_droppable)[workloads] - 1]
+        return columns
 
     @property
     def n_columns(self) -> int:
@@ -36,16 +42,19 @@ def lay_out(inst: Instance) -> Variables:
         (inst.most_servers, True),
         (np.ones(len(inst.choice_names)), True),
         (pattern_bound[inst.packing.offer_of_pattern], True),
+        (np.ones(int(inst.is_droppable.sum())), False),
     )
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
-    n_replicas, load_share, n_servers, uses_format, n_patterns = np.split(np.arange(ends[-1]), ends[:-1])
+    columns = np.split(np.arange(ends[-1]), ends[:-1])
+    n_replicas, load_share, n_servers, uses_format, n_patterns, unserved = columns
     return Variables(
         n_replicas=n_replicas,
         load_share=load_share,
         n_servers=n_servers,
         uses_format=uses_format,
         n_patterns=n_patterns,
+        unserved=unserved,
         upper=np.concatenate([bounds for bounds, _ in bounds_and_kinds]),
         is_integer=np.repeat([kind for _, kind in bounds_and_kinds], sizes),
     )
@@ -62,4 +71,5 @@ def column_names(inst: Instance) -> list[str]:
         *(f"n_servers[{term.offer},{term.term}]" for term in inst.terms),
         *(f"uses_format[{w},{q}]" for w, q in inst.choice_names),
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
+        *(f"unserved[{w}]" for w, droppable in zip(inst.workload_names, inst.is_droppable, strict=True) if droppable),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isclose
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -25,6 +26,7 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour", style="bold"),
         Text(_money(layout.cost, layout.servers, scenario.horizon_months)),
         Text(proof(layout)),
+        *map(Text, service(layout)),
         Text(""),
         _servers(layout.servers),
         Text(""),
@@ -49,6 +51,32 @@ def proof(layout: Layout) -> str:
         f"Feasible, not proven optimal: the search was stopped. No plan costs less than {bound} per hour, "
         f"so at most {gap} of this cost could still be saved ({by})."
     )
+
+
+def service(layout: Layout) -> Iterator[str]:
+    """With `objective: served`, what is served of each priority, and what is left out."""
+    if not layout.served:
+        return
+    asked, carried = (sum(getattr(level, key) for level in layout.served) for key in ("demand_rps", "served_rps"))
+    yield f"Serves {percent(carried / asked if asked else 1.0, 1)} of the demand, {figure(carried)} of {figure(asked)} requests/s."
+    for level in layout.served:
+        most = (
+            "" if isclose(level.bound_rps, level.served_rps, rel_tol=1e-6) else f"; at most {figure(level.bound_rps)}"
+        )
+        yield (
+            f"Priority {level.priority}: {figure(level.served_rps)} of {figure(level.demand_rps)} requests/s"
+            f"{most}{_left_out(layout, level.priority)}."
+        )
+
+
+def _left_out(layout: Layout, priority: int) -> str:
+    """What is not served in full, by name; each workload's priority is in the plan's own scenario."""
+    named = [
+        f"{plan.name} {percent(plan.served_fraction)}"
+        for plan in layout.workloads
+        if plan.served_fraction < 1 and layout.inputs["workloads"][plan.name]["priority"] == priority
+    ]
+    return f", not in full: {', '.join(named)}" if named else ""
 
 
 def _money(cost: Cost, servers: tuple[Servers, ...], horizon_months: float) -> str:

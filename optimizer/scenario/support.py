@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from optimizer.scenario.workload import DEFAULT_PRIORITY, Workload
+from optimizer.scenario.workload import Workload
 
 if TYPE_CHECKING:
     from optimizer.scenario.scenario import Scenario
@@ -22,7 +22,7 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("discount_rate",), "discounting"
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield ("confidence",), "planning on a quantile other than 50%"
-    if scenario.objective != "cost":
+    if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
     for name, workload in scenario.workloads.items():
         yield from ((("workloads", name, key), what) for key, what in _of_workload(workload))
@@ -40,7 +40,5 @@ def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:
         yield "requests_per_period", "rates that change from period to period"
     if workload.growth_fraction_per_period:
         yield "growth", "rates that change from period to period"
-    if workload.priority != DEFAULT_PRIORITY:
-        yield "priority", "priorities"
     if workload.spare != "none":
         yield "spare", "spare capacity"

@@ -1,4 +1,4 @@
-"""The whole program at once, to one solver; a second one when the first fails."""
+"""The whole program at once, to one solver."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.errors import SolverError
-from optimizer.formulation import Instance, build_program, lay_out
+from optimizer.formulation import Instance, Variables, build_program, lay_out
+from optimizer.serving_config import FloatArray
 from optimizer.solve.backend import Outcome, SolverName, solve_program
 from optimizer.solve.tidy import Decision, tidy
-
-INTEGRALITY_TOLERANCE = 1e-5
-"""How far from a whole number a solver's count may be."""
-ALTERNATIVE: dict[SolverName, SolverName] = {"scip": "highs", "highs": "scip"}
+from optimizer.solve.trying import Backend, check_solution
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +34,24 @@ class Answer:
     bound_usd_per_hour: float
     solver: SolverName
     interrupted: bool = False
-    warnings: tuple[str, ...] = ()
 
 
 def solve_plain(
-    inst: Instance, limits: Limits, solver: SolverName = "scip", tick: Callable[[], None] = lambda: None
+    inst: Instance,
+    limits: Limits,
+    solver: SolverName = "scip",
+    tick: Callable[[], None] = lambda: None,
+    backend: Backend = solve_program,
 ) -> Answer:
-    """The cheapest decision of an instance; when a solver fails or answers nonsense, the other one is asked.
+    """The cheapest decision of an instance.
 
     Raises:
-        SolverError: both failed.
+        SolverError: the solver failed or answered nonsense.
     """
-    try:
-        return _solve(inst, limits, solver, tick)
-    except SolverError as error:
-        answer = _solve(inst, limits, ALTERNATIVE[solver], tick)
-        warning = f"{solver} failed and {answer.solver} answered instead: {error}"
-        return Answer(
-            answer.outcome, answer.decision, answer.bound_usd_per_hour, answer.solver, answer.interrupted, (warning,)
-        )
-
-
-def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[], None]) -> Answer:
     var = lay_out(inst)
-    solution = solve_program(
-        build_program(inst, var),
+    program = build_program(inst, var)
+    solution = backend(
+        program,
         solver=solver,
         gap=limits.gap,
         time_limit_s=limits.time_limit_s,
@@ -69,12 +59,13 @@ def _solve(inst: Instance, limits: Limits, solver: SolverName, tick: Callable[[]
         seed=limits.seed,
         tick=tick,
     )
-    decision = None
-    if solution.values is not None:
-        counts = solution.values[np.concatenate([var.n_replicas, var.n_servers])]
-        whole = np.rint(counts)
-        if np.abs(counts - whole).max(initial=0.0) > INTEGRALITY_TOLERANCE:
-            raise SolverError(f"{solver} returned counts that are not whole numbers")
-        n_replicas, n_servers = np.split(whole.astype(np.int64), [len(var.n_replicas)])
-        decision = tidy(inst, n_replicas, n_servers)
+    check_solution(program, solution, solver)
+    decision = None if solution.values is None else decide(inst, var, solution.values)
     return Answer(solution.outcome, decision, solution.bound, solver, solution.interrupted)
+
+
+def decide(inst: Instance, var: Variables, values: FloatArray) -> Decision:
+    """The decision behind a solver's values."""
+    whole = np.rint(values[np.concatenate([var.n_replicas, var.n_servers])]).astype(np.int64)
+    n_replicas, n_servers = np.split(whole, [len(var.n_replicas)])
+    return tidy(inst, n_replicas, n_servers)

@@ -41,6 +41,9 @@ def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray) -> Decision:
     loads_of = _loads_by_workload(inst)
     for w, loads in enumerate(loads_of):
         candidates = np.unique(inst.candidate_of_load[loads])
+        if not inst.busy_replicas[loads].any():  # nothing of this workload is served
+            n_replicas[candidates] = 0
+            continue
         used = _of_one_choice(inst, loads, n_replicas, candidates[n_replicas[candidates] > 0])
         n_replicas[np.setdiff1d(candidates, used)] = 0
         busy, position = _busy_matrix(inst, loads, used)
@@ -54,6 +57,20 @@ def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray) -> Decision:
             if row is not None:
                 load_share[load] = routing.share[row, column]
     return Decision(n_replicas, load_share, n_servers)
+
+
+def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
+    """[W] the largest part of each workload's demand, alike for its classes, that replica counts carry."""
+    share = np.zeros(len(inst.workload_names))
+    for w, loads in enumerate(_loads_by_workload(inst)):
+        candidates = np.unique(inst.candidate_of_load[loads])
+        used = candidates[n_replicas[candidates] > 0]
+        for alike in _by_choice(inst, loads, used) or [used]:
+            busy, _ = _busy_matrix(inst, loads, alike)
+            routing = route(n_replicas[alike], busy) if len(alike) else None
+            if routing is not None:
+                share[w] = max(share[w], min(1.0, inst.max_utilization / routing.peak_utilization))
+    return share
 
 
 def fewest_terms(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:
@@ -86,9 +103,7 @@ def _of_one_choice(inst: Instance, loads: IntArray, n_replicas: IntArray, used: 
     Where servers are free a solver may leave replicas of a format that it sends no load to; they are superfluous. Of
     several formats that would do, the one with the fewest GPUs.
     """
-    choice = np.full(len(inst.candidate_names), -1)
-    choice[inst.candidate_of_load[loads]] = inst.choice_of_load[loads]
-    by_choice = [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
+    by_choice = _by_choice(inst, loads, used)
     if len(by_choice) < 2:
         return used
     gpus = [int(n_replicas[rows] @ inst.gpus_per_replica[rows]) for rows in by_choice]
@@ -99,6 +114,13 @@ def _of_one_choice(inst: Instance, loads: IntArray, n_replicas: IntArray, used: 
         if routing is not None and _carries(routing.peak_utilization, inst.max_utilization):
             return alike
     return used
+
+
+def _by_choice(inst: Instance, loads: IntArray, used: IntArray) -> list[IntArray]:
+    """The used candidates of each model and format; none where formats may mix."""
+    choice = np.full(len(inst.candidate_names), -1)
+    choice[inst.candidate_of_load[loads]] = inst.choice_of_load[loads]
+    return [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
 
 
 def _busy_matrix(inst: Instance, loads: IntArray, used: IntArray) -> tuple[FloatArray, IntArray]:

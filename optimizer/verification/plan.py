@@ -14,13 +14,14 @@ from optimizer.verification.machines import machines
 from optimizer.verification.measured import measured
 from optimizer.verification.money import money
 from optimizer.verification.predicted import predicted
-from optimizer.verification.service import service
+from optimizer.verification.service import served, service
 
 PROMISES: tuple[Callable[[Claims], Iterator[str]], ...] = (
     identity,
     machines,
     money,
     service,
+    served,
     lawful,
     measured,
     predicted,

@@ -14,14 +14,13 @@ NOT_YET: list[tuple[str, dict[str, Any], str]] = [
     ("periods", {"periods": 2}, "more than one period"),
     ("discount_rate", {"discount_rate": "8%/yr"}, "discounting"),
     ("confidence", {"confidence": "80%"}, "planning on a quantile other than 50%"),
-    ("objective", {"objective": "served"}, "objective served"),
+    ("objective", {"objective": "carbon"}, "objective carbon"),
     ("workloads.chat.growth", {"workload": {"growth": "10%/period"}}, "rates that change from period to period"),
     (
         "workloads.chat.requests_per_period",
         {"workload": {"requests": None, "requests_per_period": ["2/s"]}},
         "rates that change from period to period",
     ),
-    ("workloads.chat.priority", {"workload": {"priority": 2}}, "priorities"),
     ("workloads.chat.spare", {"workload": {"spare": "n+1"}}, "spare capacity"),
     ("inventory.node.spot", {"offer": {"spot": {"price": "$1/gpu/h"}}}, "spot servers"),
     (
@@ -44,6 +43,7 @@ def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any]
     [
         {},
         {"periods": 1, "confidence": "50%", "objective": "cost", "discount_rate": "0%/yr"},
+        {"objective": "served", "workload": {"priority": 2}},
         {"workload": {"priority": 1, "spare": "none", "growth": "0%/period"}},
         {"offer": {"buy": {"price": "$265k/server", "life": "48mo", "lead_time": "3mo"}, "own": 2}},
     ],
