@@ -106,13 +106,13 @@ class _Run:
         if self.time_left_s <= 0:
             return self.layout("no_plan", warnings=("the time limit ran out before the program was ready",))
         if np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands)).size:
-            return self._infeasible(candidates, inst)
+            return self._infeasible(candidates)
         progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
         tried = try_solvers(self.solver, lambda solver: self._attempt(candidates, inst, limits, solver, progress))
         if tried.result is None:
             return self.layout("no_plan", warnings=tried.warnings)
         if tried.result.status == "infeasible":
-            return self._infeasible(candidates, inst, tried.result.solver, tried.warnings)
+            return self._infeasible(candidates, tried.result.solver, tried.warnings)
         return tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
 
     def _attempt(
@@ -152,12 +152,13 @@ class _Run:
     def _infeasible(
         self,
         candidates: Sequence[Candidates],
-        inst: Instance,
         solver: str | None = None,
         warnings: Sequence[str] = (),
     ) -> Layout:
         time_limit_s = max(1.0, EXPLANATION_SHARE * (self.deadline - self.started))
-        found = explain_infeasible(self.scenario, candidates, inst, self.solver, time_limit_s)
+        found = explain_infeasible(
+            self.scenario, self.catalog, candidates, time_limit_s=time_limit_s, backend=self.backend
+        )
         return self.layout("infeasible", infeasible=found, solver=solver, warnings=warnings)
 
     def layout(

@@ -152,6 +152,9 @@ class Infeasibility(Part):
     """Why there is no plan, and what would help."""
 
     conflict: tuple[Conflict, ...]
+    """Smallest: when any of them is left out, the others can hold together."""
+    further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
+    """Others that have nothing to do with it, each smallest in itself."""
     changes: tuple[str, ...] = ()
     rejections: dict[str, dict[str, int]] = {}
     """Workload -> reason -> number of candidates rejected for it."""

@@ -68,6 +68,10 @@ class Instance:
         """Demands of workloads that may be served in part, or not at all."""
         return np.flatnonzero(self.is_droppable[self.workload_of_demand])
 
+    def with_droppable(self, is_droppable: BoolArray) -> Instance:
+        """The instance in which these workloads [W] may be served in part, and all others must be served whole."""
+        return replace(self, is_droppable=is_droppable)
+
     def serving(self, share: FloatArray) -> Instance:
         """The instance in which each workload [W] asks for a share of its demand only, and for all of that."""
         busy = self.busy_replicas * share[self.workload_of_candidate[self.candidate_of_load]]

@@ -43,6 +43,31 @@ class Program:
         objective[columns] = amounts
         return replace(self, objective=objective)
 
+    def stretching(self, rows: IntArray) -> Program:
+        """Minimise the largest left side of some rows, instead of holding them to their upper bounds.
+
+        The last column of the result is that largest left side, at least 0.
+        """
+        stretch, mine = len(self.upper), np.isin(self.row, rows)
+        most = np.bincount(
+            self.row[mine],
+            weights=np.maximum(self.coefficient[mine], 0.0) * self.upper[self.column[mine]],
+            minlength=len(self.row_lower),
+        )
+        row_upper = self.row_upper.copy()
+        row_upper[rows] = 0.0
+        return Program.from_entries(
+            objective=np.append(np.zeros(stretch), 1.0),
+            upper=np.append(self.upper, most.max(initial=0.0)),
+            is_integer=np.append(self.is_integer, False),
+            row_bounds=(self.row_lower, row_upper),
+            entries=(
+                np.append(self.row, rows),
+                np.append(self.column, np.full(len(rows), stretch)),
+                np.append(self.coefficient, np.full(len(rows), -1.0)),
+            ),
+        )
+
     def with_row(self, columns: IntArray, coefficients: FloatArray, at_most: float) -> Program:
         """One more row: Σ coefficients · x[columns] ≤ at_most; no column twice."""
         order = np.argsort(columns)
