@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import catalog, plans, replicas, scenarios, simulating, solving
+from optimizer.commands import catalog, explaining, plans, replicas, scenarios, simulating, solving
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -12,6 +12,7 @@ COMMANDS = (
     scenarios.check,
     scenarios.schema,
     solving.solve,
+    explaining.explain,
     plans.verify,
     plans.compare,
     simulating.simulate,

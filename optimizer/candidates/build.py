@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -11,19 +12,28 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
-from optimizer.candidates.prune import Rows, undominated
+from optimizer.candidates.prune import Rows, alone_replicas, numbered, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
-from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
+from optimizer.serving_config import BoolArray, IntArray, links_on
+
+Kept = Literal["undominated", "every_structure", "all"]
 
 
-def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
-    """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
+def build_candidates(
+    scenario: Scenario, catalog: Catalog, *, prune: bool = True, every_structure: bool = False
+) -> tuple[Candidates, ...]:
+    """The candidates of every workload, in the scenario's order: those that can be in a cheapest plan.
+
+    With `every_structure`, those that can be in a cheapest plan with a given structure, whatever the demand.
+    `prune=False` keeps dominated ones, for tests.
+    """
+    keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
     offers = list(scenario.inventory.values())
     return tuple(
         _measured(name, workload, workload.measured, offers)
         if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, prune)
+        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, keep)
         for name, workload in scenario.workloads.items()
     )
 
@@ -51,7 +61,7 @@ def _measured(
 
 
 def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, prune: bool
+    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, keep: Kept
 ) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
@@ -74,11 +84,16 @@ def _predicted(
     card = np.concatenate([rated.card for rated in found])
     stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
     holds = _holds(found, offers, stage, gpus)
-    if prune:
+    if keep == "undominated":
         choice = np.concatenate([rated.choice for rated in found])
-        alone = _alone(workload, rate_rps, max_utilization)
-        rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
+        alone = alone_replicas(workload, rate_rps, max_utilization)
+        rows = Rows(numbered(card), numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
+    elif keep == "every_structure":
+        structure = np.char.add(card, np.concatenate([rated.structure for rated in found]))
+        never = np.full(len(gpus), np.inf)
+        rows = Rows(numbered(structure), np.zeros_like(gpus), gpus, holds, rate_rps, never)
+        holds &= undominated(rows, mix=True)[:, None]
     kept = np.flatnonzero(holds.any(axis=1))
     specs = _specs(found, kept)
     offer_of, spec_of = np.nonzero(holds[kept].T)
@@ -106,20 +121,6 @@ def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpu
         joined = place == np.where(gpus > offer.gpus_per_server, across, inside)
         columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
     return np.stack(columns, axis=1)
-
-
-def _alone(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
-    """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
-    busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1) / max_utilization
-    return replicas
-
-
-def _numbered(names: StringArray) -> IntArray:
-    """Each name's number, counted in the order of first appearance: of equals the first is kept."""
-    _, first, number = np.unique(names, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number]
 
 
 def _specs(found: Sequence[Rated], rows: IntArray) -> list[ReplicaSpec]:

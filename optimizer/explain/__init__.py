@@ -1,5 +1,19 @@
 """Why there is no plan, why there is this one, and which others there are: every figure from solving again."""
 
+from optimizer.explain.break_even import BreakEven
+from optimizer.explain.feasible import Explanation, explain_plan
+from optimizer.explain.flips import Flip
 from optimizer.explain.infeasible import explain_infeasible
+from optimizer.explain.margins import Margin
+from optimizer.explain.reasons import Reason, RunnerUp
 
-__all__ = ["explain_infeasible"]
+__all__ = [
+    "BreakEven",
+    "Explanation",
+    "Flip",
+    "Margin",
+    "Reason",
+    "RunnerUp",
+    "explain_infeasible",
+    "explain_plan",
+]

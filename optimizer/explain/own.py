@@ -1,4 +1,4 @@
-"""Why a workload has no replica at all: which of its own restrictions cannot hold together, on any number of servers."""
+"""Why a workload has no replica at all: its own restrictions that cannot hold together, on any number of servers."""
 
 from __future__ import annotations
 

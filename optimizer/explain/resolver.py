@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from catalog import Catalog
-from optimizer.candidates import Candidates, build_candidates
+from optimizer.candidates import Candidates, build_candidates, narrowed
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
-from optimizer.solve import Backend, Solution, SolverName, check_solution, solve_program, try_solvers
+from optimizer.serving_config import FloatArray
+from optimizer.solve import Backend, Solution, SolverName, check_solution, decide, solve_program, try_solvers
 
 GAP = 0.001
 """Amounts named in an explanation are within this of the least."""
 FASTEST: SolverName = "highs"
 """On programs of this size it answers several times as fast as SCIP (`make bench`)."""
+
+
+class Choice(NamedTuple):
+    """A kind of replica that a plan may use for a workload."""
+
+    workload: str
+    offer: str
+    structure: str
+    """Model, weight format and degrees: `Qwen/Qwen3-14B fp8 tp2`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,28 @@ class Change:
     apply: Callable[[Scenario], Scenario]
     rerated: tuple[str, ...] = ()
     """Workloads whose candidates the change concerns."""
+    forbidden: frozenset[Choice] = frozenset()
+    """Replicas that may not be used."""
+    only: Mapping[str, frozenset[Choice]] = field(default_factory=dict)
+    """Workload -> the only replicas that it may use."""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    """Card -> its replicas' rates as a multiple of what is predicted or measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """The cheapest plan of a variant."""
+
+    inst: Instance
+    program: Program
+    values: FloatArray
+    usd_per_hour: float
+    is_proven: bool
+    """Nothing is cheaper; otherwise the time was over before that was known."""
+    replicas: Mapping[Choice, int]
+    """Kinds of replicas in use, and how many."""
+    servers: Mapping[tuple[str, str], int]
+    """(offer, label of the term) -> servers."""
 
 
 class Resolver:
@@ -48,6 +82,24 @@ class Resolver:
         self.solver, self.time_limit_s, self.backend = solver, time_limit_s, backend
         self.candidates: Mapping[str, Candidates] = {c.workload: c for c in candidates}
         self.n_solves = 0
+        self.knows_every_structure = False
+        self._narrowed: dict[Hashable, Candidates] = {}
+        self._choices: dict[int, tuple[Candidates, list[Choice]]] = {}  # by identity, which the entry keeps alive
+
+    @classmethod
+    def of_every_structure(
+        cls, scenario: Scenario, catalog: Catalog, *, time_limit_s: float = 10.0, backend: Backend = solve_program
+    ) -> Resolver:
+        """A resolver that can also forbid replicas and make cards slower or faster, and so knows more candidates."""
+        resolver = cls(
+            scenario,
+            catalog,
+            build_candidates(scenario, catalog, every_structure=True),
+            time_limit_s=time_limit_s,
+            backend=backend,
+        )
+        resolver.knows_every_structure = True
+        return resolver
 
     def without(self, *names: str) -> Resolver:
         """The same for the scenario without some of its workloads."""
@@ -71,22 +123,81 @@ class Resolver:
     def instance(self, change: Change | None = None) -> Instance | None:
         """The instance of the scenario with a change made; None when some class then has no candidate."""
         scenario = self.scenario if change is None else change.apply(self.scenario)
-        rerated = () if change is None else change.rerated
-        candidates = [
-            self.rate(scenario, name) if name in rerated else self.candidates[name] for name in scenario.workloads
-        ]
-        inst = build_instance(scenario, self.catalog, candidates)
+        inst = build_instance(scenario, self.catalog, self._candidates_of(scenario, change or AS_IT_IS))
         return None if unservable(inst) else inst
 
     def rate(self, scenario: Scenario, name: str) -> Candidates:
         """The candidates of one workload of a scenario."""
-        (candidates,) = build_candidates(changed(scenario, workloads={name: scenario.workloads[name]}), self.catalog)
+        alone = changed(scenario, workloads={name: scenario.workloads[name]})
+        (candidates,) = build_candidates(alone, self.catalog, every_structure=self.knows_every_structure)
         return candidates
+
+    def _candidates_of(self, scenario: Scenario, change: Change) -> list[Candidates]:
+        return [self._candidates(scenario, name, change) for name in scenario.workloads]
+
+    def _candidates(self, scenario: Scenario, name: str, change: Change) -> Candidates:
+        candidates = self.rate(scenario, name) if name in change.rerated else self.candidates[name]
+        if not self.knows_every_structure:
+            return candidates
+        workload, utilization = scenario.workloads[name], scenario.max_utilization_fraction
+        forbidden = frozenset(choice for choice in change.forbidden if choice.workload == name)
+        speed = np.array([change.speed.get(spec.gpu, 1.0) for spec in candidates.specs])
+        key = (
+            name,
+            workload.demand_rps,
+            utilization,
+            workload.single_format,
+            forbidden,
+            change.only.get(name),
+            speed.tobytes(),
+        )
+        if name not in change.rerated and key in self._narrowed:
+            return self._narrowed[key]
+        choices = self.choices(candidates)
+        only = change.only.get(name, frozenset(choices))
+        keep = np.array([choice in only and choice not in forbidden for choice in choices], bool)
+        fewer = narrowed(candidates, workload, utilization, keep, candidates.rate_rps * speed[:, None])
+        if name not in change.rerated:
+            self._narrowed[key] = fewer
+        return fewer
+
+    def choices(self, candidates: Candidates) -> list[Choice]:
+        """[K] what kind of replica each candidate is."""
+        if id(candidates) not in self._choices:
+            offers = list(self.scenario.inventory)
+            names = [
+                Choice(candidates.workload, offers[s], spec.structure)
+                for s, spec in zip(candidates.offer.tolist(), candidates.specs, strict=True)
+            ]
+            self._choices[id(candidates)] = (candidates, names)
+        return self._choices[id(candidates)][1]
 
     def is_feasible(self, change: Change | None = None) -> bool:
         """Whether some plan was found that meets every requirement."""
         inst = self.instance(change)
         return inst is not None and self.solve(anything(build_program(inst, lay_out(inst)))).values is not None
+
+    def cheapest(self, change: Change | None = None) -> Solved | None:
+        """The cheapest plan with a change made, proven to the last cent; None when there is none, or none was found."""
+        scenario = (change or AS_IT_IS).apply(self.scenario)
+        candidates = self._candidates_of(scenario, change or AS_IT_IS)
+        inst = build_instance(scenario, self.catalog, candidates)
+        if unservable(inst):
+            return None
+        var = lay_out(inst)
+        program = build_program(inst, var)
+        solution = self.solve(program, gap=0.0)
+        if solution.values is None:
+            return None
+        decision = decide(inst, var, solution.values)
+        choices = [choice for c in candidates for choice in self.choices(c)]
+        replicas: Counter[Choice] = Counter()
+        for k in np.flatnonzero(decision.n_replicas).tolist():
+            replicas[choices[k]] += int(decision.n_replicas[k])
+        servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, decision.n_servers, strict=True) if n}
+        return Solved(
+            inst, program, solution.values, solution.objective, solution.outcome == "optimal", replicas, servers
+        )
 
     def solve(self, program: Program, gap: float = GAP) -> Solution:
         """The answer of the first solver that gives one; `no_plan` when both found nothing in time."""
@@ -102,6 +213,14 @@ class Resolver:
         except SolverError:
             found = None
         return found or Solution("no_plan", None, np.inf, 0.0)
+
+
+def unchanged(scenario: Scenario) -> Scenario:
+    """What a change applies that is not about the scenario but about replicas."""
+    return scenario
+
+
+AS_IT_IS = Change("as it is", unchanged)
 
 
 def anything(program: Program) -> Program:

@@ -37,6 +37,14 @@ class Program:
         order = np.lexsort((column, row))
         return cls(objective, upper, is_integer, *row_bounds, row[order], column[order], coefficient[order])
 
+    def holds(self, values: FloatArray, tolerance: float) -> bool:
+        """Whether every row holds, to a tolerance relative to the size of its terms."""
+        terms = self.coefficient * values[self.column]
+        n_rows = len(self.row_lower)
+        total = np.bincount(self.row, weights=terms, minlength=n_rows)
+        slack = tolerance * (1 + np.bincount(self.row, weights=np.abs(terms), minlength=n_rows))
+        return bool(((total >= self.row_lower - slack) & (total <= self.row_upper + slack)).all())
+
     def minimising(self, columns: IntArray, amounts: FloatArray) -> Program:
         """The same rows with the objective Σ amounts · x[columns]."""
         objective = np.zeros_like(self.objective)

@@ -32,6 +32,11 @@ class ServerTerm(NamedTuple):
     max_servers: float
     """Infinite when the offer states no limit."""
 
+    @property
+    def label(self) -> str:
+        """As in names of rows: `rent`."""
+        return self.term
+
 
 def server_power_kw(offer: Offer, gpu: Gpu) -> float:
     """Power of one server at full load: what the offer states, else its GPUs' rated power and a share for the host."""

@@ -58,7 +58,8 @@ def service(layout: Layout) -> Iterator[str]:
     if not layout.served:
         return
     asked, carried = (sum(getattr(level, key) for level in layout.served) for key in ("demand_rps", "served_rps"))
-    yield f"Serves {percent(carried / asked if asked else 1.0, 1)} of the demand, {figure(carried)} of {figure(asked)} requests/s."
+    share = percent(carried / asked if asked else 1.0, 1)
+    yield f"Serves {share} of the demand, {figure(carried)} of {figure(asked)} requests/s."
     for level in layout.served:
         most = (
             "" if isclose(level.bound_rps, level.served_rps, rel_tol=1e-6) else f"; at most {figure(level.bound_rps)}"

@@ -83,10 +83,6 @@ def check_solution(program: Program, solution: Solution, solver: SolverName) -> 
 def _promises(program: Program, solution: Solution, values: np.ndarray) -> list[tuple[str, bool]]:
     if len(values) != len(program.upper) or not np.isfinite(values).all():
         return [("not a number for each variable", False)]
-    terms = program.coefficient * values[program.column]
-    n_rows = len(program.row_lower)
-    total = np.bincount(program.row, weights=terms, minlength=n_rows)
-    slack = TOLERANCE * (1 + np.bincount(program.row, weights=np.abs(terms), minlength=n_rows))
     whole = values[program.is_integer]
     objective = float(program.objective @ values)
     near = TOLERANCE * (1 + abs(objective))
@@ -96,10 +92,7 @@ def _promises(program: Program, solution: Solution, values: np.ndarray) -> list[
             "values beyond their bounds",
             bool(((values >= -TOLERANCE) & (values <= program.upper + TOLERANCE * (1 + program.upper))).all()),
         ),
-        (
-            "values that break a constraint",
-            bool(((total >= program.row_lower - slack) & (total <= program.row_upper + slack)).all()),
-        ),
+        ("values that break a constraint", program.holds(values, TOLERANCE)),
         ("an objective that its values do not have", abs(objective - solution.objective) <= near),
         ("a bound above its objective", solution.bound <= objective + near),
     ]

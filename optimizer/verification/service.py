@@ -21,7 +21,8 @@ def service(claims: Claims) -> Iterator[str]:
         if not 0 <= planned.served_fraction <= 1:
             yield f"{planned.name}: served_fraction is {number(planned.served_fraction)}, expected 0 to 1"
         if planned.served_fraction != 1 and claims.scenario.objective != "served":
-            yield f"{planned.name}: {planned.served_fraction:.4%} of the demand is served; the objective is not `served`"
+            share = f"{planned.served_fraction:.4%}"
+            yield f"{planned.name}: {share} of the demand is served; the objective is not `served`"
         formats = {group.weight_dtype for group in planned.replica_groups}
         if workload.single_format and len(formats) > 1:
             listed = ", ".join(sorted(map(str, formats)))
@@ -56,7 +57,8 @@ def served(claims: Claims) -> Iterator[str]:
         carried = sum(workload.demand_rps * plan.served_fraction for plan, workload in alike)
         for what, claimed, true in (("demand", level.demand_rps, demand), ("served", level.served_rps, carried)):
             if not agree(claimed, true):
-                yield f"priority {level.priority}: {what}_rps is {number(claimed)}, its workloads add up to {number(true)}"
+                name = f"priority {level.priority}: {what}_rps"
+                yield f"{name} is {number(claimed)}, its workloads add up to {number(true)}"
         if exceeds(level.served_rps, level.bound_rps):
             yield (
                 f"priority {level.priority}: bound_rps {number(level.bound_rps)} is below "
