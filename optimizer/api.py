@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from catalog import Catalog, load_catalog
+from optimizer.alternatives import find_alternatives
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
 from optimizer.candidates import Candidates, build_candidates
@@ -51,6 +52,7 @@ def optimize(
     *,
     solver: SolverName = "scip",
     write_program: Path | None = None,
+    alternatives: int = 0,
     progress: Progress = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Layout:
@@ -61,6 +63,7 @@ def optimize(
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
     early; the layout then carries a warning that starts with "interrupted". Where a solver fails, finds nothing or
     gives a plan that does not verify, the other one is asked and a warning says so. `backend` runs the solvers.
+    `alternatives` is how many next best plans of other structures to find in the time that is left.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve.
@@ -73,7 +76,7 @@ def optimize(
     scenario = with_own_entries(scenario, catalog)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver, backend)
     try:
-        return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, progress)
+        return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, alternatives, progress)
     except KeyboardInterrupt:
         return run.layout("no_plan", warnings=("interrupted before a plan was found",))
 
@@ -97,7 +100,7 @@ class _Run:
     def time_left_s(self) -> float:
         return self.deadline - time.perf_counter()
 
-    def solve(self, limits: Limits, write_program: Path | None, progress: Progress) -> Layout:
+    def solve(self, limits: Limits, write_program: Path | None, alternatives: int, progress: Progress) -> Layout:
         progress("rating candidates")
         candidates = build_candidates(self.scenario, self.catalog)
         inst = build_instance(self.scenario, self.catalog, candidates)
@@ -113,7 +116,27 @@ class _Run:
             return self.layout("no_plan", warnings=tried.warnings)
         if tried.result.status == "infeasible":
             return self._infeasible(candidates, tried.result.solver, tried.warnings)
-        return tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
+        layout = tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
+        return self._with_alternatives(layout, alternatives, limits, progress) if alternatives else layout
+
+    def _with_alternatives(self, layout: Layout, how_many: int, limits: Limits, progress: Progress) -> Layout:
+        """The plan with its alternatives, all of them verified."""
+        if layout.cost is None:
+            return layout
+        found = find_alternatives(
+            layout,
+            self.scenario,
+            self.catalog,
+            how_many,
+            replace(limits, time_limit_s=self.time_left_s),
+            solver=self.solver,
+            backend=self.backend,
+            progress=progress,
+        )
+        layout = layout.model_copy(update={"alternatives": found})
+        if problems := verify(layout, self.scenario, self.catalog):
+            raise SolverError(f"an alternative does not verify: {'; '.join(problems[:3])}")
+        return layout
 
     def _attempt(
         self, candidates: Sequence[Candidates], inst: Instance, limits: Limits, solver: SolverName, progress: Progress

@@ -138,6 +138,21 @@ class ServedLevel(Part):
     """No plan that serves as much of the priorities before serves more of this one; proven."""
 
 
+class Alternative(Part):
+    """Another plan, of another structure: another set of (workload, offer, model and weight format, degrees)."""
+
+    status: Literal["optimal", "feasible"]
+    """`optimal`: no plan without something of each better one is cheaper; `feasible`: the time ended before a proof."""
+    gives_up: tuple[str, ...]
+    """What the plan uses and this one does without."""
+    uses_instead: tuple[str, ...]
+    """What it uses and the plan does not."""
+    cost: Cost
+    """`bound_usd_per_hour` is of plans that do without something of each better one."""
+    servers: tuple[Servers, ...]
+    workloads: tuple[WorkloadPlan, ...]
+
+
 class Conflict(Part):
     """A family of constraints that takes part in the contradiction, in the scenario's words."""
 
@@ -175,6 +190,8 @@ class Layout(Part):
     workloads: tuple[WorkloadPlan, ...]
     served: tuple[ServedLevel, ...] = ()
     """Priorities in order; empty unless the objective is `served`."""
+    alternatives: tuple[Alternative, ...] = ()
+    """With `--alternatives`, the next best plans of other structures, the cheapest first."""
     infeasible: Infeasibility | None = None
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()

@@ -1,11 +1,11 @@
 """Why there is no plan, why there is this one, and which others there are: every figure from solving again."""
 
 from optimizer.explain.break_even import BreakEven
-from optimizer.explain.feasible import Explanation, explain_plan
+from optimizer.explain.feasible import Explanation, as_served, explain_plan
 from optimizer.explain.flips import Flip
 from optimizer.explain.infeasible import explain_infeasible
 from optimizer.explain.margins import Margin
-from optimizer.explain.reasons import Reason, RunnerUp
+from optimizer.explain.reasons import Reason, RunnerUp, structure_of
 
 __all__ = [
     "BreakEven",
@@ -14,6 +14,8 @@ __all__ = [
     "Margin",
     "Reason",
     "RunnerUp",
+    "as_served",
     "explain_infeasible",
     "explain_plan",
+    "structure_of",
 ]

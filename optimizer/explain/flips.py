@@ -39,14 +39,18 @@ class Flip:
 def flip(
     what: str, furthest: float, shown: Callable[[float], str], beats: Callable[[float], tuple[str, ...] | None]
 ) -> Flip:
-    """Between 1 and `furthest`, where `beats` first says what is cheaper; found by halving, in proportion.
+    """Between 1 and `furthest`, where `beats` first says what is cheaper.
 
-    Where the decision flips and flips back, it is one of the places.
+    Looked for in steps that double, then between the last two by halving, in proportion. A decision that flips and
+    flips back within one step is taken to hold.
     """
-    found = beats(furthest)
+    step, low, high = math.copysign(math.log(PRECISION), math.log(furthest)), 1.0, 1.0
+    found = None
+    while found is None and high != furthest:
+        low, high = high, math.exp(step) if abs(step) < abs(math.log(furthest)) else furthest
+        found, step = beats(high), 2 * step
     if found is None:
         return Flip(what, furthest, None, shown(furthest), "", ())
-    low, high = 1.0, furthest
     while max(low, high) / min(low, high) > PRECISION:
         middle = math.sqrt(low * high)
         now = beats(middle)

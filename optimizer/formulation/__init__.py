@@ -2,6 +2,7 @@
 
 from optimizer.formulation.build import build_program, row_names
 from optimizer.formulation.constraints import FAMILIES, Family
+from optimizer.formulation.cuts import giving_up
 from optimizer.formulation.instance import Instance, build_instance
 from optimizer.formulation.program import Program
 from optimizer.formulation.terms import HOST_SHARE_OTHER, HOST_SHARE_SXM, ServerTerm
@@ -19,6 +20,7 @@ __all__ = [
     "build_instance",
     "build_program",
     "column_names",
+    "giving_up",
     "lay_out",
     "row_names",
 ]

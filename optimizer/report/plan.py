@@ -13,6 +13,9 @@ from optimizer.report.infeasible import infeasible_report
 from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, table, usd
 from optimizer.scenario import Scenario, Workload
 
+MOST_GIVEN_UP = 4
+TIE_USD_PER_HOUR = 0.005
+"""Less than half a cent an hour is a tie."""
 TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
 
 
@@ -33,9 +36,42 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         _replicas(layout, scenario),
         Text(""),
         *_predicted(layout, scenario),
+        *_alternatives(layout),
         *bullets("Warnings", layout.warnings),
         *bullets("Assumptions", layout.assumptions),
     )
+
+
+def _alternatives(layout: Layout) -> list[RenderableType]:
+    """What each alternative costs more, what it gives up and on which servers it runs."""
+    if not layout.alternatives or layout.cost is None:
+        return []
+    rows = []
+    for number, other in enumerate(layout.alternatives, start=1):
+        more = other.cost.usd_per_hour - layout.cost.usd_per_hour
+        tie = abs(more) < TIE_USD_PER_HOUR
+        rows.append(
+            (
+                f"{number}",
+                usd(other.cost.usd_per_hour),
+                ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
+                _first(other.gives_up),
+                _first(other.uses_instead),
+                "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
+            )
+        )
+    drawn = table(
+        "The next best plans, each without something that every better one uses",
+        (("", "right"), ("$/h", "right"), ("more", "right"), ("does without", "left"), ("uses", "left"),
+         ("servers", "left")),
+        rows,
+    )  # fmt: skip
+    return [drawn, Text("")]
+
+
+def _first(lines: tuple[str, ...]) -> str:
+    hidden = len(lines) - MOST_GIVEN_UP
+    return "\n".join([*lines[:MOST_GIVEN_UP], *([f"and {hidden} more"] if hidden > 0 else [])])
 
 
 def proof(layout: Layout) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from catalog import Catalog
-from optimizer.layout import Layout
+from optimizer.layout import Alternative, Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
 from optimizer.verification.identity import identity
@@ -38,5 +38,32 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
     if layout.status in ("infeasible", "no_plan"):
         return []
     scenario = with_own_entries(scenario, catalog)
-    claims = Claims(layout, scenario, scenario_catalog(scenario, catalog), catalog.shipped_version)
-    return [problem for promise in PROMISES for problem in promise(claims)]
+    own = scenario_catalog(scenario, catalog)
+    claims = Claims(layout, scenario, own, catalog.shipped_version)
+    problems = [problem for promise in PROMISES for problem in promise(claims)]
+    for number, other in enumerate(layout.alternatives, start=1):
+        claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version)
+        problems += [f"alternative {number}: {problem}" for promise in PROMISES for problem in promise(claims)]
+    return [*problems, *_kinds(layout)]
+
+
+def _as_plan(layout: Layout, other: Alternative) -> Layout:
+    """An alternative as if it were the plan: it promises the same."""
+    usd, bound = other.cost.usd_per_hour, other.cost.bound_usd_per_hour
+    parts = {key: getattr(other, key) for key in ("status", "cost", "servers", "workloads")}
+    return layout.model_copy(update={**parts, "gap": (usd - bound) / usd if usd else 0.0, "alternatives": ()})
+
+
+def _kinds(layout: Layout) -> Iterator[str]:
+    """Every alternative does without something of each plan before it."""
+    before: list[frozenset[tuple[object, ...]]] = []
+    plans: tuple[Layout | Alternative, ...] = (layout, *layout.alternatives)
+    for number, other in enumerate(plans):
+        used = frozenset(
+            (plan.name, g.offer, g.gpus_per_replica, g.model, g.weight_dtype, g.tp, g.pp, g.dp, g.ep)
+            for plan in other.workloads
+            for g in plan.replica_groups
+        )
+        if any(used >= earlier for earlier in before):
+            yield f"alternative {number}: uses all that a plan before it uses, so it is no other plan"
+        before.append(used)

@@ -1,4 +1,4 @@
-"""A solver that crashes, finds nothing or returns nonsense does not decide: the other one is asked, and that is said."""
+"""A solver that crashes, finds nothing or returns nonsense does not decide: the other is asked, and the user told."""
 
 from __future__ import annotations
 
