@@ -13,6 +13,7 @@ COMMANDS = (
     scenarios.schema,
     solving.solve,
     explaining.explain,
+    explaining.pareto,
     plans.verify,
     plans.compare,
     simulating.simulate,

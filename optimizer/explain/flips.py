@@ -18,7 +18,7 @@ PRICE_RANGE, DEMAND_RANGE, SPEED_RANGE = 4.0, 2.0, 2.0
 """Factors up and down, beyond which nothing is looked for."""
 CHEAPER = 1e-6
 """Relative; a smaller difference in cost is a tie, and a tie flips nothing."""
-MOST_PRICES, MOST_CARDS = 6, 3
+MOST_PRICES, MOST_CARDS = 6, 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ LIMIT_STEP = 0.1
 """By which part of itself a budget or the power cap is raised."""
 DEMAND_STEP = 0.1
 NEARLY_ALL = 0.95
-MOST_SERVERS_LIMITS, MOST_TARGETS = 6, 4
+MOST_SERVERS_LIMITS, MOST_TARGETS = 6, 3
 """Limits and targets that are looked at, those that bind first."""
 
 

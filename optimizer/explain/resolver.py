@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalog import Catalog
-from optimizer.candidates import Candidates, build_candidates, narrowed
+from optimizer.candidates import Candidates, ReplicaSpec, build_candidates, narrowed
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
@@ -61,6 +61,8 @@ class Solved:
     """Nothing is cheaper; otherwise the time was over before that was known."""
     replicas: Mapping[Choice, int]
     """Kinds of replicas in use, and how many."""
+    specs: tuple[tuple[str, ReplicaSpec], ...]
+    """(workload, specification) of every candidate in use."""
     servers: Mapping[tuple[str, str], int]
     """(offer, label of the term) -> servers."""
 
@@ -191,12 +193,21 @@ class Resolver:
             return None
         decision = decide(inst, var, solution.values)
         choices = [choice for c in candidates for choice in self.choices(c)]
+        specs = [(c.workload, spec) for c in candidates for spec in c.specs]
+        used = np.flatnonzero(decision.n_replicas).tolist()
         replicas: Counter[Choice] = Counter()
-        for k in np.flatnonzero(decision.n_replicas).tolist():
+        for k in used:
             replicas[choices[k]] += int(decision.n_replicas[k])
         servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, decision.n_servers, strict=True) if n}
         return Solved(
-            inst, program, solution.values, solution.objective, solution.outcome == "optimal", replicas, servers
+            inst=inst,
+            program=program,
+            values=solution.values,
+            usd_per_hour=solution.objective,
+            is_proven=solution.outcome == "optimal",
+            replicas=replicas,
+            specs=tuple(specs[k] for k in used),
+            servers=servers,
         )
 
     def solve(self, program: Program, gap: float = GAP) -> Solution:

@@ -5,7 +5,7 @@ from optimizer.formulation.constraints import FAMILIES, Family
 from optimizer.formulation.cuts import giving_up
 from optimizer.formulation.instance import Instance, build_instance
 from optimizer.formulation.program import Program
-from optimizer.formulation.terms import HOST_SHARE_OTHER, HOST_SHARE_SXM, ServerTerm
+from optimizer.formulation.terms import HOST_SHARE_OTHER, HOST_SHARE_SXM, ServerTerm, server_power_kw
 from optimizer.formulation.variables import Variables, column_names, lay_out
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "giving_up",
     "lay_out",
     "row_names",
+    "server_power_kw",
 ]

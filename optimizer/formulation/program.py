@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,6 +51,31 @@ class Program:
         objective = np.zeros_like(self.objective)
         objective[columns] = amounts
         return replace(self, objective=objective)
+
+    def with_use(self, columns: IntArray, groups: Sequence[str]) -> tuple[Program, IntArray]:
+        """The program with a binary column for each group of columns that is used at all, and these new columns.
+
+        x[k]  ≤  upper[k] · uses[g]    ∀ g, k of g
+        """
+        names = list(dict.fromkeys(groups))
+        uses = len(self.upper) + np.arange(len(names))
+        rows = len(self.row_lower) + np.arange(len(columns))
+        of_group = uses[[names.index(group) for group in groups]]
+        program = Program.from_entries(
+            objective=np.append(self.objective, np.zeros(len(names))),
+            upper=np.append(self.upper, np.ones(len(names))),
+            is_integer=np.append(self.is_integer, np.ones(len(names), bool)),
+            row_bounds=(
+                np.append(self.row_lower, np.full(len(columns), -np.inf)),
+                np.append(self.row_upper, np.zeros(len(columns))),
+            ),
+            entries=(
+                np.concatenate([self.row, rows, rows]),
+                np.concatenate([self.column, columns, of_group]),
+                np.concatenate([self.coefficient, np.ones(len(columns)), -self.upper[columns]]),
+            ),
+        )
+        return program, uses
 
     def stretching(self, rows: IntArray) -> Program:
         """Minimise the largest left side of some rows, instead of holding them to their upper bounds.
