@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import catalog, explaining, plans, replicas, scenarios, simulating, solving
+from optimizer.commands import (
+    calibrating,
+    catalog,
+    explaining,
+    plans,
+    replicas,
+    reporting,
+    scenarios,
+    simulating,
+    solving,
+)
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -18,8 +28,10 @@ COMMANDS = (
     plans.compare,
     simulating.simulate,
     plans.export,
+    reporting.report,
     replicas.memory,
     replicas.perf,
+    calibrating.calibrate,
     catalog.catalog_commands,
 )
 

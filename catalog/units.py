@@ -25,5 +25,6 @@ MEBI = 2**20
 
 
 def format_usd(amount: float) -> str:
-    """`$1,234.56`, cents left out from a thousand on."""
-    return f"${amount:,.0f}" if abs(amount) >= 1000 else f"${amount:,.2f}"
+    """`$1,234.56`, cents left out from a thousand on; `−$5,000` below zero."""
+    shown = f"${abs(amount):,.0f}" if abs(amount) >= 1000 else f"${abs(amount):,.2f}"
+    return f"−{shown}" if amount < 0 else shown

@@ -69,7 +69,7 @@ def find_alternatives(
             break
         decision = decide(inst, var, solution.values)
         parts = assemble(asked, catalog, candidates, inst, decision, solution.bound)
-        workloads = tuple(_whole(layout, parts.workloads))
+        workloads = tuple(_whole(layout, parts.periods[0].workloads))
         structures.append(structure(workloads))
         found.append(
             Alternative(
@@ -77,7 +77,7 @@ def find_alternatives(
                 gives_up=tuple(sorted(structures[0] - structures[-1])),
                 uses_instead=tuple(sorted(structures[-1] - structures[0])),
                 cost=parts.cost,
-                servers=parts.servers,
+                servers=parts.periods[0].servers,
                 workloads=workloads,
             )
         )

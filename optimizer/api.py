@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,6 +35,15 @@ from optimizer.solve import (
 )
 from optimizer.verification import verify
 
+BEYOND = {
+    "engine": "no runs of this engine",
+    "generation": "no runs on this generation of cards",
+    "pair": "no runs of this engine on this generation of cards",
+    "weights": "no runs with weights of this width",
+    "pipeline": "no serving runs with pipeline stages",
+    "concurrency": "runs with fewer requests in flight only",
+}
+"""What was not measured, by `ReplicaGroup.extrapolated`."""
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.25
 """Share of the time limit that each solve of an explanation may take."""
@@ -66,11 +75,12 @@ def optimize(
     `alternatives` is how many next best plans of other structures to find in the time that is left.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version checks but does not solve.
+        NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
+            for over several periods.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    if faults := scenario.unsupported():
+    if faults := (*scenario.unsupported(), *(scenario.unsupported_by("alternatives") if alternatives else ())):
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
@@ -158,7 +168,7 @@ class _Run:
         if answer.outcome == "infeasible":
             return self.layout("infeasible", solver=solver)
         if answer.decision is None:
-            return self.layout("no_plan", solver=solver, warnings=_warnings(answer, ())) if answer.interrupted else None
+            return self.layout("no_plan", solver=solver, warnings=_warnings(answer, {})) if answer.interrupted else None
         parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
@@ -194,7 +204,7 @@ class _Run:
         solver: str | None = None,
         warnings: Sequence[str] = (),
     ) -> Layout:
-        cost = parts.cost if parts else None
+        cost, first = (parts.cost, parts.periods[0]) if parts else (None, None)
         return Layout(
             scenario=self.scenario.name,
             status=status,
@@ -202,12 +212,15 @@ class _Run:
             solve_seconds=round(time.perf_counter() - self.started, 3),
             solver=solver or self.solver,
             cost=cost,
-            servers=parts.servers if parts else (),
-            workloads=parts.workloads if parts else (),
+            servers=first.servers if first else (),
+            workloads=first.workloads if first else (),
             served=tuple(ServedLevel(**asdict(level)) for level in levels),
+            purchases=first.purchases if first else (),
+            commitments=first.commitments if first else (),
+            periods=parts.periods if parts and len(parts.periods) > 1 else (),
             infeasible=infeasible,
             warnings=tuple(warnings),
-            assumptions=assumptions(self.scenario, self.catalog, parts.servers, parts.workloads) if parts else (),
+            assumptions=assumptions(self.scenario, self.catalog, parts.periods) if parts else (),
             catalog_version=self.catalog.shipped_version,
             scenario_sha256=self.scenario.sha256,
             inputs=self.scenario.canonical(),
@@ -218,7 +231,11 @@ def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
     return 0.0 if math.isclose(usd_per_hour, 0.0) else (usd_per_hour - bound_usd_per_hour) / usd_per_hour
 
 
-def _warnings(answer: Answer, extrapolated: Sequence[str]) -> list[str]:
+def _warnings(answer: Answer, extrapolated: Mapping[str, tuple[str, ...]]) -> list[str]:
     warnings = ["interrupted; this is the best plan so far"] if answer.interrupted else []
-    warnings += [f"{name}: predicted outside the measured range; measure before you buy" for name in extrapolated]
+    warnings += [
+        f"{name}: predicted outside the measured range ({', '.join(BEYOND[one] for one in departures)}); "
+        "measure and `gpuplan calibrate` before you buy"
+        for name, departures in extrapolated.items()
+    ]
     return warnings

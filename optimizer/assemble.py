@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,23 +11,22 @@ import numpy as np
 from catalog import Catalog
 from catalog.units import HOURS_PER_MONTH
 from optimizer.candidates import Candidates, ReplicaFigures, ReplicaSpec, replica_figures
-from optimizer.formulation import Instance
-from optimizer.layout import Cost, Placement, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.formulation import Instance, Orders
+from optimizer.layout import Commitment, Cost, PeriodPlan, Placement, Purchase, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.placement import place
 from optimizer.scenario import Scenario
 from optimizer.serving_config import FloatArray, IntArray
-from optimizer.solve import Decision, fewest_terms
+from optimizer.solve import Decision, fewest_orders, fewest_terms
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
     """The parts of a layout that a decision determines."""
 
-    servers: tuple[Servers, ...]
-    workloads: tuple[WorkloadPlan, ...]
+    periods: tuple[PeriodPlan, ...]
     cost: Cost
-    extrapolated: tuple[str, ...]
-    """Workloads whose figures lie outside what the performance model was fitted on."""
+    extrapolated: Mapping[str, tuple[str, ...]]
+    """Workload -> in what its figures go beyond what the performance model was fitted on."""
 
 
 def assemble(
@@ -38,78 +37,181 @@ def assemble(
     decision: Decision,
     bound_usd_per_hour: float,
 ) -> Assembled:
-    """Groups in the order of workloads and candidates; servers in the order of offers and terms.
+    """Periods in order; groups in the order of workloads and candidates, servers in that of offers and terms.
 
     `inst` asks for what is served, which may be less than the scenario asks for.
     """
-    specs = [spec for c in candidates for spec in c.specs]
-    placements, needed = _placements(inst, specs, decision.n_replicas)
+    specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_periods
+    placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
-    servers = tuple(
-        Servers(
-            offer=term.offer,
-            term=term.term,
-            gpu=scenario.inventory[term.offer].gpu,
-            gpus_per_server=scenario.inventory[term.offer].gpus_per_server,
-            count=int(count),
-            usd_per_hour=term.usd_per_hour,
+    n_spares = inst.spot.all_needed(n_servers)
+    n_ordered = fewest_orders(inst, decision.n_ordered, n_servers)
+    workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
+    offers = list(scenario.inventory)
+    periods = tuple(
+        PeriodPlan(
+            period=t + 1,
+            starts_month=t * inst.horizon.period_months,
+            months=inst.horizon.period_months,
+            servers=_servers(scenario, inst, t, n_servers, n_spares, n_ordered),
+            workloads=workloads[t],
+            purchases=_purchases(inst.orders, offers, t, n_ordered),
+            commitments=_commitments(inst.orders, offers, t, n_ordered),
         )
-        for term, count in zip(inst.terms, n_servers, strict=True)
-        if count
+        for t in range(inst.horizon.n_periods)
     )
+    capex_usd = float(inst.capex_usd @ n_servers + inst.orders.capex_usd @ n_ordered)
+    # Summed server by server: a plan that only rents costs exactly the sum of what is rented.
+    usd_per_hour = sum((n_servers + n_spares) * inst.usd_per_hour) + float(inst.orders.usd_per_hour @ n_ordered)
+    cost = _cost(float(usd_per_hour), capex_usd, bound_usd_per_hour, scenario.horizon_months)
+    return Assembled(periods, cost, extrapolated)
+
+
+def _workloads(
+    scenario: Scenario,
+    catalog: Catalog,
+    candidates: Sequence[Candidates],
+    inst: Instance,
+    decision: Decision,
+    placements: Mapping[int, tuple[tuple[int, ...], ...]],
+) -> tuple[list[tuple[WorkloadPlan, ...]], dict[str, tuple[str, ...]]]:
+    """How workloads are served in each period, and in what their figures go beyond what was measured."""
     load_rps = _load_matrix(inst, decision.load_share)
-    workloads, extrapolated, first = [], [], 0
-    for c in candidates:
-        workload = scenario.workloads[c.workload]
-        classes = [r.name for r in workload.request_classes]
-        demands = [d for d, (name, _) in enumerate(inst.demand_names) if name == c.workload]
-        groups = []
-        for i, spec in enumerate(c.specs):
-            k = first + i
-            if not decision.n_replicas[k]:
-                continue
-            figures = None if spec.model is None else replica_figures(spec, workload, catalog)
-            groups.append(
-                _group(
-                    spec=spec,
-                    offer=inst.offer_names[int(c.offer[i])],
-                    figures=figures,
-                    load_rps=dict(zip(classes, load_rps[k, demands].tolist(), strict=True)),
-                    rate_rps=dict(zip(classes, c.rate_rps[i].tolist(), strict=True)),
-                    placements=placements[k],
+    figures: dict[tuple[int, int], ReplicaFigures] = {}
+    offers = list(scenario.inventory.items())
+    periods: list[tuple[WorkloadPlan, ...]] = []
+    k = 0
+    for t in range(inst.horizon.n_periods):
+        plans = []
+        for w, c in enumerate(candidates):
+            workload = scenario.workloads[c.workload]
+            names = [r.name for r in workload.request_classes]
+            asked = np.flatnonzero(inst.workload_of_demand == t * len(candidates) + w)
+            groups = []
+            for i, spec in enumerate(c.specs):
+                offer_name, offer = offers[int(c.offer[i])]
+                if decision.n_replicas[k]:
+                    if spec.model is not None and (w, i) not in figures:
+                        hurried = workload.with_network(scenario.round_trip_ms(workload, offer))
+                        figures[w, i] = replica_figures(spec, hurried, catalog)
+                    loads = dict.fromkeys(names, 0.0)
+                    loads |= {names[inst.class_of_demand[d]]: float(load_rps[k, d]) for d in asked}
+                    groups.append(
+                        _group(
+                            spec=spec,
+                            offer=offer_name,
+                            figures=figures.get((w, i)),
+                            load_rps=loads,
+                            rate_rps=dict(zip(names, c.rate_rps[i].tolist(), strict=True)),
+                            placements=placements[k],
+                        )
+                    )
+                k += 1
+            asked_rps, served_rps = workload.demand_in(t), float(inst.demand_rps[asked].sum())
+            plans.append(
+                WorkloadPlan(
+                    name=c.workload,
+                    demand_rps=asked_rps,
+                    served_fraction=1.0 if math.isclose(served_rps, asked_rps) else served_rps / asked_rps,
+                    replica_groups=tuple(groups),
                 )
             )
-            if figures is not None and figures.extrapolated:
-                extrapolated.append(c.workload)
-        asked_rps, served_rps = workload.demand_rps, float(inst.demand_rps[demands].sum())
-        workloads.append(
-            WorkloadPlan(
-                name=c.workload,
-                demand_rps=asked_rps,
-                served_fraction=1.0 if math.isclose(served_rps, asked_rps) else served_rps / asked_rps,
-                replica_groups=tuple(groups),
+        periods.append(tuple(plans))
+    return periods, _departures(candidates, figures)
+
+
+def _departures(
+    candidates: Sequence[Candidates], figures: Mapping[tuple[int, int], ReplicaFigures]
+) -> dict[str, tuple[str, ...]]:
+    """Workload -> in what the figures [workload, candidate] go beyond what was measured; absent = in nothing."""
+    departures: dict[str, tuple[str, ...]] = {}
+    for (w, _), found in sorted(figures.items(), key=lambda item: item[0]):
+        if found.extrapolated:
+            name = candidates[w].workload
+            departures[name] = tuple(dict.fromkeys((*departures.get(name, ()), *found.extrapolated)))
+    return departures
+
+
+def _servers(
+    scenario: Scenario, inst: Instance, period: int, n_servers: IntArray, n_spares: IntArray, n_ordered: IntArray
+) -> tuple[Servers, ...]:
+    """Servers in service in a period: those that run something, spares, and what was ordered and is not needed."""
+    n_offers, orders, rows = len(scenario.inventory), inst.orders, []
+    serves = orders.serves(period)
+    for h, term in enumerate(inst.terms):
+        if term.period != period:
+            continue
+        idle = int(n_spares[h])
+        if term.term in ("buy", "reserve") and len(n_ordered):
+            here = serves & (orders.offer == inst.offer_of_term[h] % n_offers)
+            here &= np.array([months == term.term_months for months in orders.term_months], bool)
+            idle = int(n_ordered[here].sum() - n_servers[h])
+        if n_servers[h] + idle:
+            offer = scenario.inventory[term.offer]
+            rows.append(
+                Servers(
+                    offer=term.offer,
+                    term=term.term,
+                    gpu=offer.gpu,
+                    gpus_per_server=offer.gpus_per_server,
+                    term_months=term.term_months,
+                    count=int(n_servers[h]) + idle,
+                    idle=idle,
+                    usd_per_hour=term.usd_per_hour,
+                )
             )
+    return tuple(rows)
+
+
+def _purchases(orders: Orders, offers: Sequence[str], period: int, n_ordered: IntArray) -> tuple[Purchase, ...]:
+    return tuple(
+        Purchase(
+            offer=offers[orders.offer[o]],
+            count=int(n_ordered[o]),
+            usd=float(n_ordered[o] * orders.usd[o]),
+            arrives=int(orders.first[o]) + 1,
         )
-        first += len(c.specs)
-    capex_usd = float(inst.capex_usd @ n_servers)
-    cost = _cost(servers, capex_usd, bound_usd_per_hour, scenario.horizon_months)
-    return Assembled(servers, tuple(workloads), cost, tuple(dict.fromkeys(extrapolated)))
+        for o in np.flatnonzero(n_ordered)
+        if orders.period[o] == period and orders.term_months[o] is None
+    )
+
+
+def _commitments(orders: Orders, offers: Sequence[str], period: int, n_ordered: IntArray) -> tuple[Commitment, ...]:
+    return tuple(
+        Commitment(
+            offer=offers[orders.offer[o]],
+            term_months=months,
+            terms=int(orders.terms[o]),
+            count=int(n_ordered[o]),
+            usd=float(n_ordered[o] * orders.usd[o]),
+        )
+        for o in np.flatnonzero(n_ordered)
+        if orders.period[o] == period and (months := orders.term_months[o]) is not None
+    )
 
 
 def _placements(
-    inst: Instance, specs: Sequence[ReplicaSpec], n_replicas: IntArray
+    inst: Instance, specs: Sequence[ReplicaSpec], decision: Decision
 ) -> tuple[dict[int, tuple[tuple[int, ...], ...]], list[int]]:
     """Server indices of every replica of each used candidate, and how many servers each offer needs [S]."""
     placements: dict[int, tuple[tuple[int, ...], ...]] = {}
     needed = []
     for s in range(len(inst.offer_names)):
-        used = [int(k) for k in np.flatnonzero((inst.offer_of_candidate == s) & (n_replicas > 0))]
-        replicas = [_stages(specs[k]) for k in used for _ in range(n_replicas[k])]
-        placed = place(replicas, int(inst.gpus_per_server[s]))
-        ends = np.cumsum([n_replicas[k] for k in used], dtype=np.int64).tolist()
-        for k, end in zip(used, ends, strict=True):
-            placements[k] = tuple(placed[end - int(n_replicas[k]) : end])
-        needed.append(1 + max((index for servers in placed for index in servers), default=-1))
+        used = np.flatnonzero((inst.offer_of_candidate == s) & (decision.n_replicas > 0)).tolist()
+        placed: dict[int, list[tuple[int, ...]]] = {k: [] for k in used}
+        servers = decision.servers.get(s, ())
+        for index, held in enumerate(servers):
+            for k in held:
+                placed[k].append((index,))
+        apart = [k for k in used for _ in range(int(decision.n_replicas[k]) - len(placed[k]))]
+        for k, indices in zip(
+            apart, place([_stages(specs[k]) for k in apart], int(inst.gpus_per_server[s])), strict=True
+        ):
+            placed[k].append(tuple(index + len(servers) for index in indices))
+        placements |= {k: tuple(where) for k, where in placed.items()}
+        needed.append(
+            1 + max((index for where in placed.values() for indices in where for index in indices), default=-1)
+        )
     return placements, needed
 
 
@@ -165,6 +267,7 @@ def _group(
         e2e_ms=figures.e2e_ms if figures else None,
         ttft_interval_ms=figures.ttft_interval_ms if figures else None,
         tpot_interval_ms=figures.tpot_interval_ms if figures else None,
+        extrapolated=figures.extrapolated if figures else (),
         quality=figures.quality_fraction if figures else None,
         memory=figures.memory if figures else None,
         limit=spec.limit,
@@ -172,8 +275,7 @@ def _group(
     )
 
 
-def _cost(servers: Sequence[Servers], capex_usd: float, bound_usd_per_hour: float, horizon_months: float) -> Cost:
-    usd_per_hour = sum(row.count * row.usd_per_hour for row in servers)
+def _cost(usd_per_hour: float, capex_usd: float, bound_usd_per_hour: float, horizon_months: float) -> Cost:
     usd_per_month = usd_per_hour * HOURS_PER_MONTH
     return Cost(
         usd_per_hour=usd_per_hour,

@@ -6,16 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
-from optimizer.layout import ReplicaGroup, Servers, WorkloadPlan
-from optimizer.scenario import Offer, Scenario
+from optimizer.layout import PeriodPlan, ReplicaGroup, Servers
+from optimizer.performance.bands import POINT_ESTIMATE
+from optimizer.scenario import Offer, Scenario, Spot
 
 
-def assumptions(
-    scenario: Scenario, catalog: Catalog, servers: Sequence[Servers], workloads: Sequence[WorkloadPlan]
-) -> tuple[str, ...]:
+def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPlan]) -> tuple[str, ...]:
     """Of what was predicted, converted, priced and powered in this plan; each said once."""
+    servers = [row for period in periods for row in period.servers]
+    workloads = [plan for period in periods for plan in period.workloads]
+    away = [
+        f"{plan.name} is reached over {figure:g} ms to {group.offer}, which its ttft and e2e targets leave time for"
+        for plan in workloads
+        for group in plan.replica_groups
+        if (figure := scenario.round_trip_ms(scenario.workloads[plan.name], scenario.inventory[group.offer]))
+    ]
     groups = [group for plan in workloads for group in plan.replica_groups if group.model is not None]
-    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *_of_servers(scenario, catalog, servers))))
+    of_servers = _of_servers(scenario, catalog, servers)
+    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *away, *of_servers)))
 
 
 def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Iterator[str]:
@@ -27,6 +35,11 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         f"rates and latencies are predicted ({sources}): the largest rate at which one replica holds its targets when "
         f"requests arrive at random (Poisson), of which {share} is planned on; latencies are those at that rate"
     )
+    if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
+        yield (
+            f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
+            "by the errors of past predictions; measured replicas are planned on as they were measured"
+        )
     converted = sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1})
     if converted:
         yield (
@@ -38,14 +51,25 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
 def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]) -> Iterator[str]:
     for row in servers:
         offer = scenario.inventory[row.offer]
-        if row.term == "rent" and offer.price_source:
+        if row.term in ("rent", "reserve", "spot") and offer.price_source:
             yield f"{row.offer}: {offer.price_source}"
         if row.term in ("own", "buy") and offer.power_kw_per_server is None and _power_matters(scenario):
             sxm = catalog.gpus[offer.gpu].form_factor == "sxm"
             host_share, how = (HOST_SHARE_SXM, "as in a DGX H100") if sxm else (HOST_SHARE_OTHER, "an estimate")
             yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
-        if row.term == "buy" and (months := _lead_time_months(offer)):
+        if row.term == "spot" and offer.spot is not None:
+            yield f"{row.offer}: {_spares(offer.spot)}"
+        if row.term == "buy" and scenario.periods == 1 and (months := _lead_time_months(offer)):
             yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts with them"
+
+
+def _spares(spot: Spot) -> str:
+    if spot.interruptions_per_hour is None:
+        return "how often spot servers are taken away is not stated, so no spares are planned; `interruption` does it"
+    return (
+        f"spot servers are taken away {spot.interruptions_per_hour:.3g} times an hour and another serves "
+        f"{spot.recovery_hours:.3g} h later; {spot.availability_fraction:.4%} of the time the spares are enough"
+    )
 
 
 def _power_matters(scenario: Scenario) -> bool:

@@ -40,6 +40,8 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
     for name in texts:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"refusing to write {name!r}: it lies outside {folder}")
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"refusing to write {folder / name}: a link there leads out of {folder}; remove it")
     paths = tuple(folder / name for name in texts)
     for path, text in zip(paths, texts.values(), strict=True):
         write_file(path, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -35,9 +36,41 @@ class Servers(Part):
     term: Term
     gpu: str
     gpus_per_server: int
+    term_months: float | None = None
+    """Length of a reserved term."""
     count: int
+    idle: int = 0
+    """Of `count`: servers that run nothing: spares of spot servers, or what was ordered and is not needed now."""
     usd_per_hour: float
-    """Of one server."""
+    """Of one server: over the horizon, divided by its hours; with several periods of an hour of use in this one."""
+
+    @property
+    def in_use(self) -> int:
+        """Servers that run something; they come first among the servers of an offer."""
+        return self.count - self.idle
+
+
+class Purchase(Part):
+    """Servers bought at the start of a period."""
+
+    offer: str
+    count: int
+    usd: float
+    """Paid for all of them, gross of residual value."""
+    arrives: int
+    """First period in which they can serve, counted from 1."""
+
+
+class Commitment(Part):
+    """Servers reserved from the start of a period on."""
+
+    offer: str
+    term_months: float
+    terms: int
+    """Whole terms in a row."""
+    count: int
+    usd: float
+    """To be paid for all of them over these terms, used or not."""
 
 
 class Placement(Part):
@@ -108,6 +141,9 @@ class ReplicaGroup(Part):
     ttft_interval_ms: tuple[float, float] | None
     """80 % interval of the mean."""
     tpot_interval_ms: tuple[float, float] | None
+    extrapolated: tuple[str, ...]
+    """In what the prediction goes beyond what was measured, which widens the intervals: an `engine`, a `generation` of
+    cards, a `pair` of both, or a width of `weights` never measured; `pipeline` stages; more `concurrency`."""
     quality: float | None
     """Benchmark average relative to bf16, 0 to 1."""
     memory: GroupMemory | None
@@ -153,6 +189,20 @@ class Alternative(Part):
     workloads: tuple[WorkloadPlan, ...]
 
 
+class PeriodPlan(Part):
+    """What is in service, what runs where, and what is ordered at the start of a period."""
+
+    period: int
+    """Counted from 1."""
+    starts_month: float
+    """Months from the start of the horizon."""
+    months: float
+    servers: tuple[Servers, ...]
+    workloads: tuple[WorkloadPlan, ...]
+    purchases: tuple[Purchase, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
+
+
 class Conflict(Part):
     """A family of constraints that takes part in the contradiction, in the scenario's words."""
 
@@ -192,6 +242,11 @@ class Layout(Part):
     """Priorities in order; empty unless the objective is `served`."""
     alternatives: tuple[Alternative, ...] = ()
     """With `--alternatives`, the next best plans of other structures, the cheapest first."""
+    purchases: tuple[Purchase, ...] = ()
+    """Where there are several periods; like servers and workloads those of the first one: what to do now."""
+    commitments: tuple[Commitment, ...] = ()
+    periods: tuple[PeriodPlan, ...] = ()
+    """Every period where there are several, the first one included."""
     infeasible: Infeasibility | None = None
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
@@ -200,3 +255,16 @@ class Layout(Part):
     scenario_sha256: str
     inputs: dict[str, Any]
     """The normalised scenario, itself a valid scenario file, so that a plan file alone can be verified and exported."""
+
+    def _repr_html_(self) -> str:
+        """What notebooks show. The picture belongs to reports, which stand above plans and are asked for by name."""
+        html: str = import_module("optimizer.report.notebook").layout_html(self)
+        return html
+
+    def of_period(self, period: int) -> Layout:
+        """The plan with the lists of a period, counted from 1, on top; a plan without periods is its first."""
+        if period == 1 and not self.periods:
+            return self
+        chosen = self.periods[period - 1]
+        lists = ("servers", "workloads", "purchases", "commitments")
+        return self.model_copy(update={name: getattr(chosen, name) for name in lists})

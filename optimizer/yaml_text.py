@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,23 @@ def parse_yaml(text: str, file_name: str) -> object:
     """The value of one YAML document; a fault in it raises InputError with its line and column."""
     import yaml
 
+    value: object = _parsed(lambda: yaml.safe_load(text), file_name)
+    return value
+
+
+def parse_yaml_documents(text: str, file_name: str) -> list[object]:
+    """The values of all documents of a YAML text; a fault raises InputError with its line and column."""
+    import yaml
+
+    values: list[object] = _parsed(lambda: list(yaml.safe_load_all(text)), file_name)
+    return values
+
+
+def _parsed(parse: Callable[[], Any], file_name: str) -> Any:
+    import yaml
+
     try:
-        value: object = yaml.safe_load(text)
+        return parse()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         location = Location(file_name, mark.line + 1, mark.column + 1) if mark else Location(file_name)
@@ -39,7 +55,6 @@ def parse_yaml(text: str, file_name: str) -> object:
         raise InputError([Fault(f"not YAML: {problem}", location)]) from error
     except (ValueError, RecursionError) as error:  # an impossible date, or brackets nested thousands deep
         raise InputError([Fault(f"not YAML: {error}", Location(file_name))]) from error
-    return value
 
 
 def _dump(value: object, flow: bool) -> str:
@@ -58,7 +73,7 @@ def _dump(value: object, flow: bool) -> str:
 
 @cache
 def _dumper() -> type[yaml.SafeDumper]:
-    """PyYAML's safe dumper that quotes what YAML 1.2 would take for a number, and never writes anchors."""
+    """PyYAML's safe dumper that quotes what YAML 1.2 takes for a number, keeps lines apart, and writes no anchors."""
     import yaml
 
     class Dumper(yaml.SafeDumper):
@@ -66,7 +81,7 @@ def _dumper() -> type[yaml.SafeDumper]:
             return True
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = '"' if NUMBER_IN_YAML_1_2.fullmatch(value) else None
+        style = '"' if NUMBER_IN_YAML_1_2.fullmatch(value) else "|" if "\n" in value else None
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.explain", "optimizer.assemble", "optimizer.assumptions", "optimizer.simulation"),
     ("optimizer.solve",),
     ("optimizer.formulation",),
-    ("optimizer.candidates", "optimizer.verification"),
+    ("optimizer.candidates", "optimizer.verification", "optimizer.calibration"),
     ("optimizer.performance", "optimizer.topology", "optimizer.fitting", "optimizer.startup_log"),
     ("optimizer.memory",),
     ("optimizer.plans", "optimizer.placement"),

@@ -74,9 +74,8 @@ COMMANDS = dict(commands())
 
 def test_there_are_these_commands_and_no_others() -> None:
     assert set(cli.main.commands) == {
-        "init", "check", "schema", "solve", "explain", "pareto", "simulate", "verify", "memory", "perf", "catalog",
-        "export",
-        "compare"
+        "init", "calibrate", "check", "schema", "solve", "explain", "pareto", "verify", "memory", "perf", "catalog",
+        "export", "compare", "simulate", "report",
     }  # fmt: skip
 
 
@@ -153,7 +152,7 @@ def test_check_says_what_solve_will_refuse(tmp_path: Path) -> None:
     folder = tmp_path / ("long-" * 30)  # wider than a table in a pipe: places must stay in one line all the same
     folder.mkdir()
     file = folder / "later.yaml"
-    file.write_text(SCENARIO + "discount_rate: 8%/yr\n", encoding="utf-8")
+    file.write_text(SCENARIO + "objective: served\n", encoding="utf-8")
     checked = run("check", file)
     assert checked.exit_code == 0
     assert f"{file}:15:1: solve will refuse this: " in checked.stdout
@@ -547,3 +546,42 @@ def test_nothing_takes_long_to_say_no(tmp_path: Path) -> None:
     started = time.monotonic()
     assert run("check", file).exit_code == 3
     assert time.monotonic() - started < 5
+
+
+# ── Own benchmarks ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+RESULT = Path(__file__).parent / "data" / "benchmarks" / "llama_bench.json"
+
+
+def test_a_calibration_is_written_beside_its_table_and_used_by_perf_and_solve(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    done = run("calibrate", RESULT, "-O", file)
+    assert done.exit_code == 0, done.output
+    assert "2 runs on llamacpp rtx-4080" in done.output
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    asked = ("perf", "Qwen/Qwen2.5-7B-Instruct", "--gpu", "rtx-4080", "--engine", "llamacpp", "-o", "json",
+             "--weight-dtype", "gguf-q4_k_m", "--concurrency", "1")  # fmt: skip
+    shipped, own = (json.loads(run(*asked, *more).stdout) for more in ((), ("--calibration", file)))
+    assert (shipped["source"], own["source"]) == ("shipped-2026-11", written["id"])
+    assert own["tpot_ms"] < shipped["tpot_ms"]  # 118.9 tokens/s were measured, 8.4 ms
+    scenario = SCENARIO.replace("weight_dtypes: [bf16]", "weight_dtypes: [gguf-q4_k_m], engines: [llamacpp]").replace(
+        "l4: {gpu: l4,", "home: {gpu: rtx-4080,"
+    )
+    (tmp_path / "home.yaml").write_text(scenario.replace(", engines", "\n    engines"), encoding="utf-8")
+    plan = tmp_path / "home.plan.json"
+    solved = run("solve", tmp_path / "home.yaml", "--calibration", file, "-O", plan)
+    assert solved.exit_code == 0, solved.output
+    groups = json.loads(plan.read_text(encoding="utf-8"))["workloads"][0]["replica_groups"]
+    assert {group["source"] for group in groups} == {written["id"]}
+    assert run("verify", plan).exit_code == 0
+
+
+def test_results_that_say_too_little_ask_for_options(tmp_path: Path) -> None:
+    asked = run("calibrate", RESULT.with_name("sglang_bench.jsonl"))
+    assert asked.exit_code == 3
+    assert "give --model, --gpu, --weight-dtype, --tp, or --facts FILE" in asked.stderr
+    side = tmp_path / "facts.yaml"
+    side.write_text("model: Qwen/Qwen3-8B\ngpu: h100-sxm\nweight_dtype: fp8\ntp: 1\n", encoding="utf-8")
+    done = run("calibrate", RESULT.with_name("sglang_bench.jsonl"), "--facts", side, "-o", "json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["kind"] == "calibration"

@@ -105,9 +105,12 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/calibration.md",
+    "docs/exports.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
+    "docs/report.md",
     "docs/simulation.md",
     "docs/explaining.md",
 )

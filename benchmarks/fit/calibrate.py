@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fit.fit import Fit, is_closed_loop
-from benchmarks.fit.held_out import FIGURES, Ratios, ends, median_error, tpot_like, ttft_like
-from benchmarks.fit.observations import Observations
+from benchmarks.fit.held_out import Ratios, ends, median_error, tpot_like, ttft_like
 from benchmarks.fit.parameters import PRIORS, Unknown
 from benchmarks.fit.solve import row_weights
+from optimizer.calibration.observations import FIGURES, Observations
 from optimizer.serving_config import BoolArray, FloatArray
 
 SMALLEST_FACTOR = 0.005
@@ -95,7 +95,7 @@ def fitted_on(observed: Observations) -> Iterator[dict[str, Any]]:
 
 def data_used(in_sample: Ratios, out_of_sample: Ratios, observed: Observations) -> Iterator[dict[str, Any]]:
     """Each family of sources with its weight and its errors."""
-    families = np.array([m.family for m in observed.measurements])
+    families = np.array([m.source for m in observed.measurements])
     weights = row_weights(observed)[: len(observed)]
     for family in sorted(set(families.tolist())):
         for figure, metric in METRIC_OF.items():

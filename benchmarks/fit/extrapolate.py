@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.fit.fit import fit, is_closed_loop
 from benchmarks.fit.held_out import ends, folds_by, held_out, ratios_of, tpot_like
-from benchmarks.fit.observations import Observations
-from benchmarks.fit.read import Measurement
 from catalog.schema.calibration import Traits
+from optimizer.calibration.measurement import Measurement
+from optimizer.calibration.observations import Observations
 from optimizer.serving_config import FloatArray
 
 LEFT_OUT: dict[str, Callable[[Measurement, Traits], Hashable]] = {

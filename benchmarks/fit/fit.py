@@ -1,4 +1,4 @@
-"""The fit in two steps: closed-loop runs set the constants; other points add the engines, cards and eras those lack."""
+"""The fit: closed-loop runs set the constants, those of waiting last; other points add what the runs lack."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.fit.observations import Observations
 from benchmarks.fit.parameters import Unknown, Unknowns, constants_at
 from benchmarks.fit.read import CLOSED_LOOP_FAMILY
-from benchmarks.fit.solve import solve
+from benchmarks.fit.solve import Strictness, solve
+from optimizer.calibration.observations import Observations
 from optimizer.performance.constants import RowConstants
 from optimizer.serving_config import BoolArray
 
@@ -28,16 +28,27 @@ class Fit:
         return constants_at(x, unknowns.design(observed.traits))
 
 
+WAITING = ("request_ms", "ttft_steps", "waited_prefills", "waited_prefills_per_sequence")
+"""Constants that hardly touch anything but TTFT, which is too noisy to have a say in the others."""
+RUNS = Strictness(prior=1.0, ttft_weight=0.15)
+WAITS = Strictness(prior=1.0, ttft_weight=0.5)
+POINTS = Strictness(prior=0.3, ttft_weight=0.5)
+"""What points add (engines, cards, eras) rests on fewer of them and departs further than what runs share."""
+
+
 def fit(observed: Observations) -> Fit:
-    """Both steps on these rows."""
+    """All steps on these rows."""
     closed_loop = is_closed_loop(observed)
-    first = solve(observed.take(closed_loop))
+    runs = observed.take(closed_loop)
+    first = solve(runs, RUNS)
+    steps = {unknown: value for unknown, value in first.values.items() if unknown.constant not in WAITING}
+    known = solve(runs, WAITS, steps)
     if closed_loop.all():
-        return Fit(first.values, first.unknowns.points)
-    second = solve(observed.take(~closed_loop), first.values)
-    return Fit(second.values | first.values, second.unknowns.points | first.unknowns.points)
+        return Fit(known.values, known.unknowns.points)
+    added = solve(observed.take(~closed_loop), POINTS, known.values)
+    return Fit(added.values | known.values, added.unknowns.points | known.unknowns.points)
 
 
 def is_closed_loop(observed: Observations) -> BoolArray:
     """[m]"""
-    return np.array([m.family == CLOSED_LOOP_FAMILY for m in observed.measurements])
+    return np.array([m.source == CLOSED_LOOP_FAMILY for m in observed.measurements])

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.fit.fit import Fit, fit
-from benchmarks.fit.observations import Observations, predict
-from benchmarks.fit.read import Measurement
+from benchmarks.fit.fit import Fit, fit, is_closed_loop
 from catalog.schema.calibration import Traits
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.calibration.measurement import Measurement
+from optimizer.calibration.observations import FIGURES, Observations, predict
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 FOLDS = 5
-FIGURES = ("tpot_ms", "ttft_ms", "output_tokens_per_s", "prefill_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,10 @@ class Ratios:
         ratios: FloatArray = getattr(self, figure)
         return ratios
 
+    def take(self, rows: BoolArray) -> Ratios:
+        """The chosen rows."""
+        return Ratios(*(self.of(figure)[rows] for figure in FIGURES))
+
 
 def ratios_of(observed: Observations, fitted: Fit) -> Ratios:
     """Errors of a fit on any rows."""
@@ -44,6 +47,19 @@ def held_out(observed: Observations, folds: IntArray) -> Ratios:
     columns = {figure: np.full(len(observed), np.nan) for figure in FIGURES}
     for fold in np.unique(folds):
         rows = folds == fold
+        ratios = ratios_of(observed.take(rows), fit(observed.take(~rows)))
+        for figure in FIGURES:
+            columns[figure][rows] = ratios.of(figure)
+    return Ratios(**columns)
+
+
+def families_held_out(observed: Observations) -> Ratios:
+    """Errors on every published point of a fit to the closed-loop runs and to the other families of sources."""
+    runs = is_closed_loop(observed)
+    families = np.array([m.source for m in observed.measurements])
+    columns = {figure: np.full(len(observed), np.nan) for figure in FIGURES}
+    for family in sorted(set(families[~runs].tolist())):
+        rows = families == family
         ratios = ratios_of(observed.take(rows), fit(observed.take(~rows)))
         for figure in FIGURES:
             columns[figure][rows] = ratios.of(figure)

@@ -8,12 +8,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from catalog import Catalog
 from catalog.units import MS_PER_S
+from optimizer.calibration.measurement import Measurement
 
 CLOSED_LOOP_FILE = "measured_aggregated.csv"
 POINTS_FILE = "points.jsonl.gz"
@@ -88,36 +88,6 @@ class NotComparable(Exception):  # noqa: N818 - it says what it is
     """The message is the reason that is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One published figure and the configuration it belongs to."""
-
-    family: str
-    metric: str
-    """`latency` (TTFT and TPOT), `tpot`, `throughput` or `prefill`."""
-    model: str
-    gpu: str
-    weight_dtype: str
-    engine: str
-    engine_version: str | None
-    tp: int
-    pp: int
-    dp: int
-    ep: int
-    input_tokens: int
-    output_tokens: int
-    concurrency: int
-    tpot_ms: float | None = None
-    ttft_ms: float | None = None
-    output_tokens_per_s: float | None = None
-    prefill_ms: float | None = None
-
-    @property
-    def group(self) -> tuple[str, str, str]:
-        """What is held out together."""
-        return self.model, self.gpu, self.engine
-
-
 def read_folder(folder: Path, catalog: Catalog) -> tuple[list[Measurement], Counter[str]]:
     """Every measurement that can be compared, and why the others cannot."""
     found, left_out, names = [], Counter[str](), _Names(catalog)
@@ -181,7 +151,7 @@ def _closed_loop(row: Mapping[str, Any], names: _Names) -> Measurement:
     if tp * pp * dp != gpus:
         raise NotComparable("degrees and GPU count contradict each other")
     return Measurement(
-        CLOSED_LOOP_FAMILY, "latency", **names.of(row), engine_version=_version(row["engine_version"]),
+        CLOSED_LOOP_FAMILY, **names.of(row), engine_version=_version(row["engine_version"]),
         tp=tp, pp=pp, dp=dp, ep=ep, input_tokens=int(row["input_tokens"]), output_tokens=int(row["output_tokens"]),
         concurrency=int(row["concurrency"]), ttft_ms=float(row["ttft_ms"]), tpot_ms=float(row["tpot_ms"]),
     )  # fmt: skip
@@ -192,14 +162,14 @@ def _point(point: Mapping[str, Any], names: _Names) -> Measurement:
         raise NotComparable("low trust or speculative decoding")
     known = names.of(point)
     degrees = _degrees(point)
-    common = dict(known, family=point["source_family"], engine_version=_version_then(point, known["engine"]), **degrees)
+    common = dict(known, source=point["source_family"], engine_version=_version_then(point, known["engine"]), **degrees)
     match point["kind"]:
         case "decode_bs1":
             tpot_ms = point["tpot_ms_mean"] or (point["decode_tok_s"] and MS_PER_S / point["decode_tok_s"])
             if not tpot_ms:
                 raise NotComparable("decode not separated from prefill")
             sizes = _sizes(point, input_tokens=1, output_tokens=128)
-            return Measurement(metric="tpot", concurrency=1, tpot_ms=tpot_ms, **sizes, **common)
+            return Measurement(concurrency=1, tpot_ms=tpot_ms, **sizes, **common)
         case "prefill":
             if not point["prefill_tok_s"] or point["batch_or_concurrency"] != 1:
                 raise NotComparable("prefill rate not stated for one prompt")
@@ -207,14 +177,18 @@ def _point(point: Mapping[str, Any], names: _Names) -> Measurement:
                 raise NotComparable("prefill in micro-batches that overlap over pipeline stages")
             prefill_ms = MS_PER_S * point["isl"] / point["prefill_tok_s"]
             sizes = {"input_tokens": int(point["isl"]), "output_tokens": 2}
-            return Measurement(metric="prefill", concurrency=1, prefill_ms=prefill_ms, **sizes, **common)
+            return Measurement(concurrency=1, prefill_ms=prefill_ms, **sizes, **common)
         case "batch_e2e" | "throughput_fixed_batch" | "online":
             rate, concurrency = point["output_tok_s_total"], point["batch_or_concurrency"]
             if not rate or not concurrency or not point["isl"] or (point["osl"] or 0) < 2 or point["request_rate"]:
                 raise NotComparable("sizes, concurrency or rate not stated")
             sizes = {"input_tokens": int(point["isl"]), "output_tokens": int(point["osl"])}
+            ttft_ms, tpot_ms = point["ttft_ms_mean"], point["tpot_ms_mean"]
+            if not ttft_ms or not tpot_ms:
+                return Measurement(concurrency=int(concurrency), output_tokens_per_s=rate, **sizes, **common)
+            in_flight = rate / point["osl"] * (ttft_ms + tpot_ms * (point["osl"] - 1)) / MS_PER_S
             return Measurement(
-                metric="throughput", concurrency=int(concurrency), output_tokens_per_s=rate, **sizes, **common
+                concurrency=max(min(in_flight, concurrency), 1.0), ttft_ms=ttft_ms, tpot_ms=tpot_ms, **sizes, **common
             )
     raise NotComparable(f"kind {point['kind']}: no concurrency stated")
 

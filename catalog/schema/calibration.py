@@ -31,6 +31,7 @@ class Traits(NamedTuple):
     """`heads` (separate keys and values), `latent` or `recurrent`."""
     link: str
     """What joins the tensor-parallel ranks: `fast`, `pcie` or `network`."""
+    model: str
 
 
 class Factor(Entry):
@@ -44,6 +45,7 @@ class Factor(Entry):
     compute: str | None = None
     attention: str | None = None
     link: str | None = None
+    model: str | None = None
     factor: PositiveFloat
     points: PositiveInt
     """Measurements that stood behind it; few of them leave it near 1."""
@@ -154,11 +156,24 @@ class Residual(Entry):
     metric: Metric
     engine: str | None = None
     generation: str | None = None
+    gpu: str | None = None
+    model: str | None = None
     low: PositiveFloat
     """10 % of measurements lie below."""
     high: PositiveFloat
     """10 % lie above."""
     points: PositiveInt
+
+
+class Spread(Entry):
+    """What held-out errors are made of: standard deviations of the logarithm of measured over predicted."""
+
+    pair: PositiveFloat
+    """Of an engine on a card, whatever the model."""
+    model: PositiveFloat
+    """Of one model there."""
+    run: PositiveFloat
+    """Of single runs of it."""
 
 
 class Widening(Entry):
@@ -185,6 +200,8 @@ class Fitted(Entry):
     engine: str
     era: str
     generation: str
+    gpu: str | None = None
+    """A single card of the generation that alone was measured; null = it speaks for all of them."""
     weights: tuple[str, ...]
     max_concurrency: PositiveInt
     points: PositiveInt
@@ -223,11 +240,15 @@ class Calibration(Entry):
     eras: tuple[Era, ...] = ()
     percentiles: Mapping[Literal["ttft", "tpot", "e2e"], Percentiles]
     residuals: tuple[Residual, ...] = Field(min_length=2)
+    spreads: Mapping[Metric, Spread]
+    """How much of an error one's own benchmarks of a card, or of a model on it, can take away."""
     widening: Widening
     fitted_on: tuple[Fitted, ...]
     data: tuple[DataUsed, ...]
     sources: tuple[Source, ...] = Field(min_length=1)
     notes: str = ""
+    confidence_fraction: Fraction = 0.5
+    """Part of measurements that predictions are to be better than; 50 % = the predictions as they were fitted."""
 
     def era_of(self, engine: str, version: str | None) -> str:
         """Era of an engine's version; a version left out is the newest."""

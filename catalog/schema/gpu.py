@@ -27,12 +27,24 @@ class Tflops(Entry):
         return value
 
 
+class Names(Entry):
+    """What other systems call the card; null = not known, or they have no name for it."""
+
+    kubernetes: str | None = None
+    """Value of the node label `nvidia.com/gpu.product`, which GPU feature discovery sets."""
+    skypilot: str | None = None
+    """Accelerator in SkyPilot's catalog."""
+    ray: str | None = None
+    """`accelerator_type` of Ray."""
+
+
 class Gpu(Entry):
     """One accelerator as an engine sees it."""
 
     kind: Literal["gpu"] = "gpu"
     id: str
     name: str
+    called: Names = Names()
     vendor: str
     architecture: str
     """Generation, such as `Hopper GH100`."""

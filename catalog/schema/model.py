@@ -216,6 +216,15 @@ class Checkpoint(Entry):
     """The configuration's `quantization_config`, said in a line."""
 
 
+class Conversion(Entry):
+    """Where the model is published in another format."""
+
+    weight_format: str
+    """Id of our weight format."""
+    repository: str
+    """`owner/name` on Hugging Face, and `:TAG` for a GGUF file in it."""
+
+
 class Published(Entry):
     """What the vendor or a registry says about the size; never used in a computation."""
 
@@ -283,6 +292,8 @@ class Model(Entry):
     vision_parameters: Count = 0
     """Vision (or audio) tower and projector, stated; not counted as language model."""
     checkpoint: Checkpoint = Checkpoint()
+    conversions: tuple[Conversion, ...] = ()
+    """Repositories that hold the model in other formats."""
     published: Published = Published()
     verification: Verification
     sources: tuple[Source, ...] = Field(min_length=1)
@@ -335,6 +346,10 @@ class Model(Entry):
         if self.attention is not None:
             return self.attention.kv_heads
         return 1 if self.latent_attention is not None or self.compressed_attention is not None else 0
+
+    def converted_to(self, weight_format: str) -> str | None:
+        """Repository that holds the model in that format; null = none is known."""
+        return next((one.repository for one in self.conversions if one.weight_format == weight_format), None)
 
     @property
     def is_moe(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
-from optimizer.candidates.prune import Rows, alone_replicas, numbered, undominated
+from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
 from optimizer.serving_config import BoolArray, IntArray, links_on
@@ -29,12 +30,45 @@ def build_candidates(
     `prune=False` keeps dominated ones, for tests.
     """
     keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
+    return tuple(_in_regions(name, workload, scenario, catalog, keep) for name, workload in scenario.workloads.items())
+
+
+def _in_regions(name: str, workload: Workload, scenario: Scenario, catalog: Catalog, keep: Kept) -> Candidates:
+    """The candidates on the offers where the workload may be served, rated for offers as far away together."""
     offers = list(scenario.inventory.values())
-    return tuple(
-        _measured(name, workload, workload.measured, offers)
-        if workload.measured is not None
-        else _predicted(name, workload, offers, catalog, scenario.max_utilization_fraction, keep)
-        for name, workload in scenario.workloads.items()
+    by_distance: dict[float, list[int]] = {}
+    for s, offer in enumerate(offers):
+        if scenario.may_serve(workload, offer):
+            by_distance.setdefault(scenario.round_trip_ms(workload, offer), []).append(s)
+    found = []
+    for round_trip_ms, here in sorted(by_distance.items()):
+        near = [offers[s] for s in here]
+        if workload.measured is not None:
+            rated = _measured(name, workload, workload.measured, near)
+        else:
+            hurried = workload.with_network(round_trip_ms)
+            rated = _predicted(name, hurried, near, catalog, alone_rps(workload, scenario), keep)
+        found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _joined(found: Sequence[Candidates]) -> Candidates:
+    """Candidates of one workload on disjoint offers as one, in the order of offers."""
+    offer = np.concatenate([one.offer for one in found])
+    order = np.argsort(offer, kind="stable")
+    specs = [spec for one in found for spec in one.specs]
+    nearest_ms: dict[str, float] = {}
+    for one in found:
+        nearest_ms |= {key: min(value, nearest_ms.get(key, np.inf)) for key, value in one.nearest_ms.items()}
+    return Candidates(
+        workload=found[0].workload,
+        specs=tuple(specs[k] for k in order.tolist()),
+        offer=offer[order],
+        gpus_per_replica=np.concatenate([one.gpus_per_replica for one in found])[order],
+        rate_rps=np.concatenate([one.rate_rps for one in found])[order],
+        n_evaluated=sum(one.n_evaluated for one in found),
+        rejected=dict(sum((Counter(one.rejected) for one in found), Counter())),
+        nearest_ms=nearest_ms,
     )
 
 
@@ -61,7 +95,7 @@ def _measured(
 
 
 def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, max_utilization: float, keep: Kept
+    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, demand_alone_rps: float, keep: Kept
 ) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
@@ -86,7 +120,7 @@ def _predicted(
     holds = _holds(found, offers, stage, gpus)
     if keep == "undominated":
         choice = np.concatenate([rated.choice for rated in found])
-        alone = alone_replicas(workload, rate_rps, max_utilization)
+        alone = alone_replicas(workload, rate_rps, demand_alone_rps)
         rows = Rows(numbered(card), numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
     elif keep == "every_structure":

@@ -36,7 +36,7 @@ class ReplicaFigures:
     gpu_memory_utilization: float
     engine_version: str
     source: str
-    extrapolated: bool
+    extrapolated: tuple[str, ...]
 
 
 def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> ReplicaFigures:
@@ -71,7 +71,7 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
         gpu_memory_utilization=float(memory.utilization_fraction[0]),
         engine_version=_version(engine, catalog.calibration),
         source=catalog.calibration.id,
-        extrapolated=bool(bands.extrapolated[0]),
+        extrapolated=bands.extrapolated(0),
     )
 
 

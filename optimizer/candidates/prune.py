@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from optimizer.candidates.spec import Candidates
-from optimizer.scenario import Workload
+from optimizer.scenario import Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray
 
 ROUNDING = 1e-12
@@ -28,11 +28,17 @@ class Rows:
         return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def alone_replicas(workload: Workload, rate_rps: FloatArray, max_utilization: float) -> FloatArray:
-    """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = workload.demand_rps * np.array([c.share_fraction for c in workload.request_classes])
-    busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1) / max_utilization
+def alone_rps(workload: Workload, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
+    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
+    return most_rps / scenario.max_utilization_fraction
+
+
+def alone_replicas(workload: Workload, rate_rps: FloatArray, demand_rps: float) -> FloatArray:
+    """[n] fully used replicas that carry this demand by themselves; infinite where a class cannot be served."""
+    class_rps = demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    busy = np.divide(class_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
+    replicas: FloatArray = busy.sum(axis=1)
     return replicas
 
 
@@ -42,12 +48,11 @@ def numbered(names: StringArray) -> IntArray:
     return np.argsort(np.argsort(first))[number]
 
 
-def narrowed(
-    c: Candidates, workload: Workload, max_utilization: float, keep: BoolArray, rate_rps: FloatArray
-) -> Candidates:
+def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArray, rate_rps: FloatArray) -> Candidates:
     """The undominated ones among some candidates [K], were they as fast as `rate_rps` [K, R] says.
 
-    `c` holds every structure; what is dropped is what `build_candidates` would have dropped.
+    `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure; what is dropped is
+    what `build_candidates` would have dropped.
     """
     rows = Rows(
         card=c.offer,
@@ -55,7 +60,7 @@ def narrowed(
         gpus=c.gpus_per_replica,
         holds=c.offer[:, None] == np.arange(1 + c.offer.max(initial=-1))[None, :],
         rate_rps=rate_rps,
-        alone=alone_replicas(workload, rate_rps, max_utilization),
+        alone=alone_replicas(workload, rate_rps, demand_rps),
     )
     kept = np.flatnonzero(keep)
     kept = kept[undominated(rows.take(kept), mix=not workload.single_format)]

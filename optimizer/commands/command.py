@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+def keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    """Put an option where `delivery` and `the_catalog` find it."""
+    if value:
+        ctx.ensure_object(dict)[option.name] = value
+
+
+def calibrated(function: Function) -> Function:
+    """Add --calibration, which `the_catalog` then lays over the shipped constants."""
+    return click.option("--calibration", type=click.Path(path_type=Path), expose_value=False, callback=keep,
+                        metavar="FILE", help="Predict with what `gpuplan calibrate` wrote.")(function)  # fmt: skip
+
+
 def command(name: str, example: str, group: click.Group | None = None, **settings: Any) -> Callable[[Function], Any]:
     """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example."""
-
-    def keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
-        if value:
-            ctx.ensure_object(dict)[option.name] = value
 
     def decorate(function: Function) -> Any:
         make: Callable[..., Any] = click.group if settings.get("invoke_without_command") else click.command
@@ -62,10 +70,16 @@ def answer(
 
 
 def the_catalog() -> Catalog:
-    """The shipped catalog under the overlays of --catalog."""
+    """The shipped catalog under the overlays of --catalog, and under the constants of --calibration."""
     from catalog import load_catalog
 
-    return load_catalog(extra=click.get_current_context().ensure_object(dict).get("catalog", ()))
+    said = click.get_current_context().ensure_object(dict)
+    extra, calibration = said.get("catalog", ()), said.get("calibration")
+    if calibration is None:
+        return load_catalog(extra=extra)
+    from optimizer.calibration import catalog_with_calibration
+
+    return catalog_with_calibration(extra, calibration)
 
 
 class Amount(click.ParamType):  # type: ignore[type-arg]

@@ -60,7 +60,6 @@ def pareto(file: str, against: Against, svg: Path | None) -> None:
     Plans for a scenario file that nothing beats both in cost and in latency, quality, power or number of GPU types;
     every one is solved. FILE may be - for stdin.
     """
-    from optimizer.errors import NotSupportedYet
     from optimizer.explain import pareto as find
     from optimizer.files import write_file
     from optimizer.report.delivery import progress
@@ -69,8 +68,6 @@ def pareto(file: str, against: Against, svg: Path | None) -> None:
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
-    if faults := scenario.unsupported():
-        raise NotSupportedYet(faults)
     with progress(sys.stderr) as report:
         front = find(scenario, scenario_catalog(scenario, catalog), against, progress=report)
     if svg is not None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from optimizer.commands.command import answer, command, delivery, the_catalog
+from optimizer.commands.pages import PageForm, asked_form, page_option, write_page
 from optimizer.commands.reading import read_plan, sound_plan
 from optimizer.commands.running import NOT_SOUND, SOUND
+
+if TYPE_CHECKING:
+    from optimizer.exporters import Export
+    from optimizer.topology import Topology
 
 
 @command("verify", example="gpuplan verify quickstart.plan.json")
@@ -27,23 +35,34 @@ def verify(plan: str) -> None:
 
 @command("compare", example="gpuplan compare rented.plan.json bought.plan.json")
 @click.argument("plans", metavar="PLAN PLAN...", nargs=-1, required=True)
-def compare(plans: tuple[str, ...]) -> None:
-    """Put plans side by side: cost, servers, workloads."""
+@page_option
+def compare(plans: tuple[str, ...], page_form: PageForm | None) -> None:
+    """Put plans side by side: cost, servers, workloads; as a page with -O compare.html."""
     from optimizer.report.comparison import comparison_data, comparison_report
 
     if len(plans) < 2:
         raise click.UsageError("compare needs two plans or more")
     layouts = {plan: sound_plan(plan, the_catalog()) for plan in plans}
-    answer(lambda: comparison_report(layouts), comparison_data(layouts))
+    if form := asked_form(page_form):
+        from optimizer.report.story import comparison_page
+
+        write_page(comparison_page(layouts, the_catalog()), form)
+    else:
+        answer(lambda: comparison_report(layouts), comparison_data(layouts))
 
 
 @command("export", example="gpuplan export quickstart.plan.json --to vllm,k8s -O deploy")
 @click.argument("plan", required=False)
-@click.option("--to", "targets", metavar="TARGET,...", help="What to export to; --list names the targets.")
+@click.option("--to", "targets", metavar="TARGET,...", help="What to export to, or all; --list names the targets.")
+@click.option("--period", type=click.IntRange(1), default=1, help="Of a plan of several periods; default the first.")
 @click.option("--list", "list_targets", is_flag=True, help="List the targets.")
-def export(plan: str | None, targets: str | None, list_targets: bool) -> None:
-    """Write a plan as files that engines and clusters run."""
-    from optimizer.exporters import EXPORTERS
+@click.option("--check", "judged", is_flag=True, help="Have the files judged by the validators that are installed.")
+def export(plan: str | None, targets: str | None, period: int, list_targets: bool, judged: bool) -> None:
+    """Write a plan as files that engines and clusters run.
+
+    `--to all` makes a folder for each target and a README that says how to apply it.
+    """
+    from optimizer.exporters import EXPORTERS, judge_files, verdicts_text
     from optimizer.report.checks import targets_report
     from optimizer.topology import build_topology
 
@@ -53,12 +72,28 @@ def export(plan: str | None, targets: str | None, list_targets: bool) -> None:
         return
     if plan is None or targets is None:
         raise click.UsageError("export needs a PLAN and --to TARGET,...; --list names the targets")
-    chosen = targets.split(",")
-    if unknown := [name for name in chosen if name not in EXPORTERS]:
-        raise click.BadParameter(f"{', '.join(unknown)}; there is {', '.join(EXPORTERS)}", param_hint="--to")
+    if judged and delivery().path is None:
+        raise click.UsageError("--check judges files: say where they go with -O FOLDER")
+    render = _renderer(targets)
     catalog = the_catalog()
-    topology = build_topology(sound_plan(plan, catalog), catalog)
-    exports = [EXPORTERS[name].render(topology) for name in chosen]
-    for left_out in (line for export in exports for line in export.left_out):
-        click.echo(f"left out: {left_out}", err=True)
-    delivery().put_files(sys.stdout, {name: text for export in exports for name, text in export.files.items()})
+    done = render(build_topology(sound_plan(plan, catalog), catalog, period))
+    for line in (*(f"left out: {one}" for one in done.left_out), *(f"warning: {one}" for one in done.warnings)):
+        click.echo(line, err=True)
+    written = delivery().put_files(sys.stdout, done.files)
+    if judged:
+        verdicts, missing = judge_files(written)
+        click.echo(verdicts_text(verdicts, missing), err=True)
+        click.get_current_context().exit(NOT_SOUND if any(verdict.problem for verdict in verdicts) else SOUND)
+
+
+def _renderer(targets: str) -> Callable[[Topology], Export]:
+    """What makes the files of these targets."""
+    from optimizer.exporters import EXPORTERS, render_everything, render_together
+
+    chosen = list(dict.fromkeys(targets.split(",")))
+    if chosen == ["all"]:
+        return render_everything
+    if unknown := [name for name in chosen if name not in EXPORTERS]:
+        known = ", ".join(("all", *EXPORTERS))
+        raise click.BadParameter(f"{', '.join(unknown)}; there is {known}", param_hint="--to")
+    return partial(render_together, chosen)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from optimizer.commands.command import TOKENS, Amount, Function, answer, command, the_catalog
+from optimizer.commands.command import TOKENS, Amount, Function, answer, calibrated, command, the_catalog
 
 
 def replica(function: Function) -> Function:
@@ -105,6 +105,7 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @replica
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
+@calibrated
 def perf(**question: Any) -> None:
     """Predict latency and throughput of one replica.
 

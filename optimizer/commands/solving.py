@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from optimizer.commands.command import Amount, command, delivery, the_catalog
+from optimizer.commands.command import Amount, calibrated, command, delivery, the_catalog
 from optimizer.commands.reading import read_scenario
 from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
 
@@ -35,6 +35,7 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     metavar="K",
     help="Find the K next best plans of other kinds too.",
 )
+@calibrated
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the program too, as .lp or .mps.")  # fmt: skip
 @click.option("--validate", is_flag=True, help="Simulate the plan, and tighten until its latency targets hold there.")

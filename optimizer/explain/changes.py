@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.units import format_usd
-from optimizer.explain.core import Member
+from optimizer.explain.core import COUNTED, Member
 from optimizer.explain.loosening import lifting, restrictions, smallest
 from optimizer.explain.resolver import Change, Resolver
 from optimizer.formulation import Instance, build_program, lay_out
@@ -51,7 +51,7 @@ def loosen_limit(resolver: Resolver, inst: Instance, member: Member) -> Finding:
         return Finding(f"is {limit.shown(limit.amount)}", None)
     needed = limit.rounded_up(float(solution.values[-1]) * scale)
     text = f"{limit.name} {limit.shown(limit.amount)} → {limit.shown(needed)}"
-    if member.family == "offer_limits":
+    if member.family in COUNTED:
         missing = round(needed - limit.amount)
         text = f"+{missing} server{'s' if missing > 1 else ''} of {limit.name}"
     change = Change(text, lambda scenario: limit.applied(scenario, needed))
@@ -61,7 +61,7 @@ def loosen_limit(resolver: Resolver, inst: Instance, member: Member) -> Finding:
 
 def limit_of(scenario: Scenario, member: Member) -> Limit:
     """The limit that a member's rows hold to."""
-    if member.family == "offer_limits":
+    if member.family in COUNTED:
         offer, label = member.index
         return Limit(
             float(_most_servers(scenario, offer, label) or 0),
@@ -126,8 +126,20 @@ def let_formats_mix(resolver: Resolver, name: str) -> Finding:
     return Finding(message, change if resolver.is_feasible(change) else None)
 
 
+def let_it_be_felt(resolver: Resolver, name: str) -> Finding:
+    """`spare: none` for a workload."""
+    change = Change(f"{name}: spare: none", lambda s: with_workload(s, name, spare="none"))
+    message = "is n+1; when a server is lost, the others cannot carry the demand within the other limits"
+    return Finding(message, change if resolver.is_feasible(change) else None)
+
+
 def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
-    """The largest part of one workload's demand, in whole per cent, that can be served beside all others."""
+    """The largest part of one workload's demand, in whole per cent, that can be served beside all others.
+
+    None too where a part cannot be asked for: over several periods, or with spare.
+    """
+    if not inst.may_drop:
+        return None
     partly = inst.with_droppable(np.array([other == name for other in inst.workload_names]))
     var = lay_out(partly)
     solution = resolver.solve(build_program(partly, var).minimising(var.unserved, np.ones(1)))

@@ -15,14 +15,21 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     # family: (how many parts of its index name the scenario's key, the key; numbers stand for parts of the index)
     "serve_demand": (1, ("workloads", "0")),
     "single_format": (1, ("workloads", "0", "single_format")),
+    "spare_server": (1, ("workloads", "0", "spare")),
+    "spot_spares": (1, ("inventory", "0", "spot")),
     "power_cap": (0, ("facility", "power_cap")),
     "monthly_budget": (0, ("budget", "monthly")),
     "capex_budget": (0, ("budget", "capex")),
     "offer_limits": (2, ("inventory", "0", "1")),
+    "order_limits": (2, ("inventory", "0", "1")),
 }
 """Families that a user states and can loosen, in the order in which they are tried to be left out; the rows of all
-others are what serving means."""
-WITH_DEMAND = ("single_format", "choose_format")
+others are what serving means, or that servers are there only if they were ordered (`fleet_balance`, `commitments`)."""
+LIMITS = ("power_cap", "monthly_budget", "capex_budget", "offer_limits", "order_limits")
+"""Those of them that hold an amount to a limit."""
+COUNTED = ("offer_limits", "order_limits")
+"""… of servers of an offer on a term."""
+WITH_DEMAND = ("single_format", "choose_format", "spare_server")
 """Families that ask something only of workloads that are served."""
 
 
@@ -42,9 +49,7 @@ class Member:
     @property
     def key(self) -> tuple[str, ...]:
         """Where it stands in the scenario."""
-        names = [
-            name.split(" ")[0] if self.family == "offer_limits" and i else name for i, name in enumerate(self.index)
-        ]
+        names = [name.split(" ")[0] if self.family in COUNTED and i else name for i, name in enumerate(self.index)]
         return tuple(names[int(part)] if part.isdigit() else part for part in SCENARIO_KEYS[self.family][1])
 
 
@@ -59,7 +64,7 @@ def members(inst: Instance) -> tuple[Member, ...]:
             rows.setdefault((family, tuple(parts[: SCENARIO_KEYS[family][0]])), []).append(row)
         if family in WITH_DEMAND:
             of_workload.setdefault(parts[0], []).append(row)
-    size = dict(zip(inst.workload_names, fewest_gpus(inst).tolist(), strict=True))
+    size = fewest_gpus(inst)
     order = list(SCENARIO_KEYS)
 
     def rank(key: tuple[str, tuple[str, ...]]) -> tuple[int, float]:
@@ -72,8 +77,14 @@ def members(inst: Instance) -> tuple[Member, ...]:
     )
 
 
-def fewest_gpus(inst: Instance) -> np.ndarray:
-    """[W] GPUs that would carry a workload, in fractions of replicas, wherever that takes fewest."""
+def workloads_of_a_period(inst: Instance) -> tuple[str, ...]:
+    """The scenario's names, without periods."""
+    n_workloads = len(inst.workload_names) // inst.horizon.n_periods
+    return tuple(name.removesuffix(inst.horizon.suffix(0)) for name in inst.workload_names[:n_workloads])
+
+
+def fewest_gpus(inst: Instance) -> dict[str, float]:
+    """Workload -> GPUs that would carry it when it is largest, in fractions of replicas, where that takes fewest."""
     busy = np.zeros(len(inst.candidate_names))
     np.add.at(busy, inst.candidate_of_load, inst.busy_replicas)
     n_classes = np.bincount(inst.workload_of_demand, minlength=len(inst.workload_names))
@@ -82,7 +93,8 @@ def fewest_gpus(inst: Instance) -> np.ndarray:
     fewest = np.full(len(inst.workload_names), np.inf)
     gpus = np.where(serves_all, busy * inst.gpus_per_replica, np.inf)
     np.minimum.at(fewest, inst.workload_of_candidate, gpus)
-    return fewest
+    largest = fewest.reshape(inst.horizon.n_periods, -1).max(axis=0)
+    return dict(zip(workloads_of_a_period(inst), largest.tolist(), strict=True))
 
 
 def freed(program: Program, left_out: Sequence[Member]) -> Program:
@@ -132,7 +144,12 @@ def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
 
 
 def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
-    """Workload -> what is equal for workloads that the same replicas serve, at the same rates in the same mix."""
+    """Workload -> what is equal for workloads that the same replicas serve, at the same rates in the same mix.
+
+    Over several periods one demand need not be the smaller one in each of them, so that each is of its own kind.
+    """
+    if inst.horizon.n_periods > 1:
+        return {name: name for name in workloads_of_a_period(inst)}
     kinds: dict[str, Hashable] = {}
     rate_rps = inst.demand_rps[inst.demand_of_load] / inst.busy_replicas
     for w, name in enumerate(inst.workload_names):
@@ -146,5 +163,5 @@ def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
             choice,
             demands / demands.sum(),
         )
-        kinds[name] = tuple(np.round(array, 9).tobytes() for array in arrays)
+        kinds[name] = (bool(inst.has_spare[w]), *(np.round(array, 9).tobytes() for array in arrays))
     return kinds

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog import Catalog
-from optimizer.errors import InputError
+from optimizer.errors import InputError, NotSupportedYet
 from optimizer.explain.break_even import BreakEven, break_evens
 from optimizer.explain.flips import Flip, demand_flips, price_flips, speed_flips
 from optimizer.explain.margins import Margin, binding_limits, changes_of_workload, changes_worth_knowing, margin
@@ -57,8 +57,11 @@ def explain_plan(
     `catalog` holds the scenario's own models. The number of solves is bounded, whatever the size of the plan.
 
     Raises:
+        NotSupportedYet: the plan is over several periods.
         InputError: the plan has no cost to explain, or no such workload.
     """
+    if faults := scenario.unsupported_by("explaining a plan"):
+        raise NotSupportedYet(faults)
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: this is no plan but {layout.status}; there is nothing to explain")
     if workload is not None and workload not in scenario.workloads:

@@ -12,7 +12,14 @@ import numpy as np
 from catalog import Catalog
 from optimizer.candidates import Candidates
 from optimizer.errors import SolverError
-from optimizer.explain.changes import Finding, let_formats_mix, loosen_limit, loosen_workloads, serve_less
+from optimizer.explain.changes import (
+    Finding,
+    let_formats_mix,
+    let_it_be_felt,
+    loosen_limit,
+    loosen_workloads,
+    serve_less,
+)
 from optimizer.explain.core import Member, conflict_core, fewest_gpus, members
 from optimizer.explain.loosening import smallest
 from optimizer.explain.own import own_conflict
@@ -103,7 +110,7 @@ def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...],
     inst = resolver.whole_instance()
     stated = {(member.family, member.index) for member in found.members}
     conflict, limits, shares = [], [], []
-    by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[inst.workload_names.index(name)])
+    by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[name])
     for member in (one for one in members(inst) if (one.family, one.index) in stated):
         if member.family == "serve_demand":
             finding = Finding(_needs(resolver, member.index[0]), None)
@@ -111,6 +118,10 @@ def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...],
                 shares.append(serve_less(resolver, inst, member.index[0]))
         elif member.family == "single_format":
             finding = let_formats_mix(resolver, member.index[0])
+        elif member.family == "spare_server":
+            finding = let_it_be_felt(resolver, member.index[0])
+        elif member.family == "spot_spares":
+            finding = Finding("spot servers come with spares for those that are interrupted", None)
         else:
             finding = loosen_limit(resolver, inst, member)
         limits.append(finding.change)
@@ -160,6 +171,8 @@ def _applied(changes: Sequence[Change], scenario: Scenario) -> Scenario:
 def most_by_priority(resolver: Resolver) -> str:
     """What can be served of all demand as things are, by priority; empty when that is nothing or was not found."""
     inst = resolver.whole_instance()
+    if not inst.may_drop:
+        return ""
     inst = inst.with_droppable(np.ones(len(inst.workload_names), bool))
     limits = Limits(gap=ELASTIC_GAP, time_limit_s=resolver.time_limit_s)
     try:
@@ -197,16 +210,18 @@ def _conflict(scenario: Scenario, family: str, index: Sequence[str], message: st
 def _needs(resolver: Resolver, name: str) -> str:
     """What a workload asks for, and the fewest GPUs that could carry it alone."""
     workload, c = resolver.scenario.workloads[name], resolver.candidates[name]
+    demand_rps = max(workload.demand_in(period) for period in range(resolver.scenario.periods))
     shares = np.array([one.share_fraction for one in workload.request_classes])
     with np.errstate(divide="ignore"):
-        busy = (workload.demand_rps * shares / c.rate_rps).sum(axis=1)
+        busy = (demand_rps * shares / c.rate_rps).sum(axis=1)
     gpus = np.ceil(busy / resolver.scenario.max_utilization_fraction - 1e-9) * c.gpus_per_replica
     fewest = ""
     if np.isfinite(gpus).any():
         k = int(np.argmin(gpus))
         plural = "s" if gpus[k] > 1 else ""
         fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {c.specs[k].gpu} ({c.specs[k].label})"
-    return f"needs {workload.demand_rps:.4g} requests/s{fewest}"
+    most = "up to " if resolver.scenario.periods > 1 else ""
+    return f"needs {most}{demand_rps:.4g} requests/s{fewest}"
 
 
 def _rejected(c: Candidates) -> str:

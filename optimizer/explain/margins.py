@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from optimizer.explain.changes import limit_of, with_most_servers
-from optimizer.explain.core import members
+from optimizer.explain.core import LIMITS, members
 from optimizer.explain.resolver import Change, Resolver, Solved
 from optimizer.formulation import ServerTerm
 from optimizer.scenario import Scenario, Target, Workload, changed, with_demand, with_workload
@@ -85,7 +85,7 @@ def binding_limits(scenario: Scenario, base: Solved) -> Iterator[str]:
     values = base.program.coefficient * base.values[base.program.column]
     total = np.bincount(base.program.row, weights=values, minlength=len(base.program.row_upper))
     for member in members(base.inst):
-        if member.family in ("serve_demand", "single_format"):
+        if member.family not in LIMITS:
             continue
         upper = base.program.row_upper[member.rows]
         used = float((total[member.rows] / np.where(upper > 0, upper, np.inf)).max())

@@ -14,6 +14,7 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates import build_candidates, replica_figures
+from optimizer.errors import NotSupportedYet
 from optimizer.explain.resolver import Resolver, Solved
 from optimizer.formulation import Instance, Program, build_program, lay_out, server_power_kw
 from optimizer.scenario import Scenario, changed
@@ -71,7 +72,12 @@ def pareto(
 
     `catalog` holds the scenario's own models. Latency is the part of every target that may be used up: at 0.5 all
     targets are twice as tight. Quality is the floor under every workload that has none higher.
+
+    Raises:
+        NotSupportedYet: the scenario uses a key that this version does not solve, or several periods.
     """
+    if faults := (*scenario.unsupported(), *scenario.unsupported_by("cost against something else")):
+        raise NotSupportedYet(faults)
     make = {"latency": _by_latency, "quality": _by_quality, "power": _by_power, "gpu-types": _by_gpu_types}[against]
     progress("rating candidates")
     points: list[Point] = []
@@ -145,8 +151,9 @@ def _by_power(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterato
         return
     of_offer = {name: server_power_kw(one, catalog.gpus[one.gpu]) for name, one in scenario.inventory.items()}
     kilowatts = np.array([of_offer[term.offer] for term in inst.terms])
-    program, columns = build_program(inst, lay_out(inst)), lay_out(inst).n_servers
-    yield from _front(resolver, inst, program, columns, kilowatts, whole=False)
+    var = lay_out(inst)
+    columns, amounts = np.append(var.n_servers, var.has_spare), np.append(kilowatts, kilowatts[inst.spot.term])
+    yield from _front(resolver, inst, build_program(inst, var), columns, amounts, whole=False)
 
 
 def _by_gpu_types(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
@@ -197,7 +204,9 @@ def _least_at_least_cost(
     held = program.with_row(priced, program.objective[priced] / scale, cheapest.objective / scale + HARDLY_MORE / 10)
     least = resolver.solve(held.minimising(columns, amounts), gap=0.0)
     values = cheapest.values if least.values is None else least.values
-    servers = zip(inst.terms, np.rint(values[lay_out(inst).n_servers]).astype(int).tolist(), strict=True)
+    var = lay_out(inst)
+    n_servers = values[var.n_servers] + np.bincount(inst.spot.term, values[var.has_spare], len(inst.terms))
+    servers = zip(inst.terms, np.rint(n_servers).astype(int).tolist(), strict=True)
     return Point(
         usd_per_hour=cheapest.objective,
         value=float(amounts @ values[columns]),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from catalog import Catalog
-from optimizer.candidates import Candidates, ReplicaSpec, build_candidates, narrowed
+from optimizer.candidates import Candidates, ReplicaSpec, alone_rps, build_candidates, narrowed
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
@@ -141,13 +141,13 @@ class Resolver:
         candidates = self.rate(scenario, name) if name in change.rerated else self.candidates[name]
         if not self.knows_every_structure:
             return candidates
-        workload, utilization = scenario.workloads[name], scenario.max_utilization_fraction
+        workload = scenario.workloads[name]
+        demand_rps = alone_rps(workload, scenario)
         forbidden = frozenset(choice for choice in change.forbidden if choice.workload == name)
         speed = np.array([change.speed.get(spec.gpu, 1.0) for spec in candidates.specs])
         key = (
             name,
-            workload.demand_rps,
-            utilization,
+            demand_rps,
             workload.single_format,
             forbidden,
             change.only.get(name),
@@ -158,7 +158,7 @@ class Resolver:
         choices = self.choices(candidates)
         only = change.only.get(name, frozenset(choices))
         keep = np.array([choice in only and choice not in forbidden for choice in choices], bool)
-        fewer = narrowed(candidates, workload, utilization, keep, candidates.rate_rps * speed[:, None])
+        fewer = narrowed(candidates, workload, demand_rps, keep, candidates.rate_rps * speed[:, None])
         if name not in change.rerated:
             self._narrowed[key] = fewer
         return fewer
@@ -198,7 +198,8 @@ class Resolver:
         replicas: Counter[Choice] = Counter()
         for k in used:
             replicas[choices[k]] += int(decision.n_replicas[k])
-        servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, decision.n_servers, strict=True) if n}
+        n_servers = decision.n_servers + inst.spot.all_needed(decision.n_servers)
+        servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, n_servers, strict=True) if n}
         return Solved(
             inst=inst,
             program=program,

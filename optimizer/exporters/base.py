@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from optimizer.errors import Fault, InputError
+from optimizer.exporters.engines import Start, start_of
 from optimizer.layout import ReplicaGroup
 from optimizer.topology import Group, Replica, Topology
 
@@ -25,14 +26,18 @@ class Export:
     """File name -> text; names begin with the target, so that several targets share a folder."""
     left_out: tuple[str, ...] = ()
     """Replica groups that this target has no words for, each with the reason, for stderr."""
+    warnings: tuple[str, ...] = ()
+    """What the user must do or know before these files work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exporter:
-    """A target: one line for `--list`, and a pure function of the topology."""
+    """A target: one line for `--list`, how its files are used, and a pure function of the topology."""
 
     summary: str
     render: Callable[[Topology], Export]
+    apply: str
+    """A command, or a sentence, for the README beside the files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class NamedGroup:
     workload: str
     group: ReplicaGroup
     replicas: tuple[Replica, ...]
+    start: Start
 
     @property
     def n_servers(self) -> int:
@@ -63,7 +69,7 @@ def predicted_groups(topology: Topology, target: str) -> tuple[NamedGroup, ...]:
         )
     names = dns_labels(_plain_names(topology.groups))
     return tuple(
-        NamedGroup(name, one.workload, one.group, one.replicas)
+        NamedGroup(name, one.workload, one.group, one.replicas, start_of(one.group, topology))
         for name, one in zip(names, topology.groups, strict=True)
     )
 
@@ -89,12 +95,64 @@ def dns_labels(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def finished(files: Mapping[str, str], left_out: Iterable[str], target: str) -> Export:
-    """The export; one without any file raises InputError with the reasons."""
+def chosen(
+    topology: Topology, target: str, cannot: Callable[[NamedGroup], str]
+) -> tuple[tuple[NamedGroup, ...], tuple[str, ...]]:
+    """The groups that the target can start, and for each other one its workload and the reason."""
+    groups = predicted_groups(topology, target)
+    reasons = {named.name: cannot(named) or named.start.dialect.cannot(named.start.planned) for named in groups}
+    left_out = tuple(f"{named.workload}: {reasons[named.name]}" for named in groups if reasons[named.name])
+    return tuple(named for named in groups if not reasons[named.name]), left_out
+
+
+def finished(
+    files: Mapping[str, str], left_out: Iterable[str], target: str, started: Iterable[NamedGroup] = ()
+) -> Export:
+    """The export, with a warning for each started group that lacks a checkpoint; without any file InputError."""
     reasons = tuple(left_out)
     if not files:
         raise InputError(Fault(f"nothing to export to {target}: {reason}") for reason in reasons or ("no replicas",))
-    return Export(files, reasons)
+    return Export(files, reasons, tuple(warning for named in started for warning in _warnings(named)))
+
+
+def cannot_join_servers(named: NamedGroup, by_script: bool = False) -> str:
+    """Why the engine cannot stretch this group's replicas over servers; empty when it can or need not.
+
+    A script on one server can start what runs on others; a container cannot.
+    """
+    group, dialect, n_servers = named.group, named.start.dialect, named.n_servers
+    if n_servers == 1:
+        return ""
+    if dialect.node_words is None and not (by_script and dialect.start_over_servers):
+        return f"a replica stretches over {n_servers} servers, and {dialect.name} alone does not join them"
+    if (group.dp or 1) > 1:
+        return f"dp {group.dp} over {n_servers} servers needs a start of its own for each rank"
+    if (group.pp or 1) % n_servers:
+        return f"{dialect.name} wants equal shares, and pp {group.pp} is not even on {n_servers} servers"
+    return ""
+
+
+def cannot_run_in_a_container(named: NamedGroup) -> str:
+    """Why there is no image for this group; empty when there is one."""
+    if named.start.image is None:
+        return f"there is no {named.start.dialect.name} image for {named.start.planned.gpu.vendor} cards"
+    return ""
+
+
+def _warnings(named: NamedGroup) -> Iterable[str]:
+    start = named.start
+    if start.weights.checkpoint is None:
+        model, wanted = start.planned.model.id, start.planned.weight_dtype
+        yield (
+            f"{named.workload}: no published {start.weights.needs.removeprefix('a ')} is known; name one under "
+            f"`models: {{{model}: {{checkpoints: {{{wanted}: OWNER/NAME}}}}}}` in the scenario, or where files say so"
+        )
+    held = int(start.planned.memory.kv_cache_tokens[0])
+    if start.engine == "llamacpp" and held < (needed := start.planned.max_batch_size * start.planned.max_model_len):
+        yield (
+            f"{named.workload}: llama.cpp takes the cache of all slots at start, {needed:,} tokens, and the cards hold "
+            f"{held:,}; lower max_context or max_batch_size"
+        )
 
 
 def header(topology: Topology, *lines: str) -> str:

@@ -7,29 +7,28 @@ from typing import Any
 from optimizer.exporters.base import (
     Export,
     NamedGroup,
+    cannot_run_in_a_container,
+    chosen,
     dns_labels,
     finished,
     header,
-    predicted_groups,
     servers_of,
 )
-from optimizer.exporters.vllm import FIRST_PORT, checkpoint_hint, checkpoint_variable, gpus_in_rank_order
-from optimizer.exporters.vllm_settings import command_line, image_of, vllm_settings, weights_of
+from optimizer.exporters.containers import PORT, start_up_s
+from optimizer.exporters.scripts import FIRST_PORT, checkpoint_hint, checkpoint_variable
 from optimizer.topology import Replica, Server, Topology
 from optimizer.yaml_text import block_yaml
 
 CACHE_VOLUME = "hf-cache"
-CACHE_FOLDER = "/root/.cache/huggingface"
-"""Where the image's user keeps downloaded models (https://docs.vllm.ai/en/stable/deployment/docker/)."""
+PROBE_S = 10
 
 
 def render(topology: Topology) -> Export:
     """`compose-SERVER.yaml`: `docker compose -f … up -d` on that server."""
-    groups = predicted_groups(topology, "compose")
-    left_out = {named.name: reason for named in groups if (reason := _cannot(named, topology))}
+    started, left_out = chosen(topology, "compose", _cannot)
     on_server: dict[str, list[tuple[NamedGroup, Replica]]] = {}
-    for named in groups:
-        for replica in named.replicas if named.name not in left_out else ():
+    for named in started:
+        for replica in named.replicas:
             on_server.setdefault(servers_of(replica)[0], []).append((named, replica))
     ids = [replica.id for replica in topology.document.replicas]
     names = dict(zip(ids, dns_labels(ids), strict=True))
@@ -39,20 +38,16 @@ def render(topology: Topology) -> Export:
         for server, label in zip(topology.document.servers, dns_labels(server_ids), strict=True)
         if server.id in on_server
     }
-    return finished(files, left_out.values(), "compose")
+    return finished(files, left_out, "compose", started)
 
 
-def _cannot(named: NamedGroup, topology: Topology) -> str:
-    group = named.group
-    if group.engine != "vllm":
-        return f"{named.workload}: runs on {group.engine}, and only vllm is started by Compose files so far"
-    if image_of(group, topology.catalog) is None:
-        return f"{named.workload}: there is no vLLM image for {topology.catalog.gpus[group.gpu].vendor} cards"
-    if (n_servers := named.n_servers) > 1:
+def _cannot(named: NamedGroup) -> str:
+    if named.n_servers > 1:
         return (
-            f"{named.workload}: a replica stretches over {n_servers} servers, a Compose file knows one; export to vllm"
+            f"a replica stretches over {named.n_servers} servers, a Compose file knows one; "
+            f"export to {named.start.engine} or lws"
         )
-    return ""
+    return cannot_run_in_a_container(named)
 
 
 def _file(
@@ -62,7 +57,7 @@ def _file(
         "name": label,
         "x-gpuplan": {"server": server.id, "gpu": server.gpu, "plan_sha256": topology.document.plan_sha256},
         "services": {
-            names[replica.id]: _service(named, replica, server, FIRST_PORT + position, topology)
+            names[replica.id]: _service(named, replica, server, FIRST_PORT + position)
             for position, (named, replica) in enumerate(here)
         },
         "volumes": {CACHE_VOLUME: {}},
@@ -70,30 +65,31 @@ def _file(
     return header(topology, f"server {server.id}") + block_yaml(document)
 
 
-def _service(named: NamedGroup, replica: Replica, server: Server, port: int, topology: Topology) -> dict[str, Any]:
-    group, catalog = named.group, topology.catalog
-    settings = vllm_settings(named.group, catalog)
-    words = [word.replace("$", "$$") for word in command_line(settings)]  # $ begins a variable in Compose files
-    if weights_of(group, catalog).checkpoint is None:
-        hint = checkpoint_hint(named, catalog)
-        words = ["--model", f"${{{checkpoint_variable(named)}:?{hint}}}", *words]
-    gpus = [str(gpu) for gpu in gpus_in_rank_order(replica, server.id)]
-    service: dict[str, Any] = {
-        "image": image_of(group, catalog),
-        "command": [*words, "--port", str(FIRST_PORT)],
+def _service(named: NamedGroup, replica: Replica, server: Server, port: int) -> dict[str, Any]:
+    start = named.start
+    known = start.weights.checkpoint
+    checkpoint = f"${{{checkpoint_variable(named)}:?{checkpoint_hint(named)}}}" if known is None else known
+    options = [word.replace("$", "$$") for word in start.options]  # $ begins a variable in Compose files
+    service: dict[str, Any] = {"image": start.image}
+    if start.dialect.image_program:
+        service["entrypoint"] = list(start.dialect.image_program)
+    service |= {
+        "command": [*start.dialect.model_words(checkpoint), *options, *start.dialect.listen_words(PORT)],
         "ipc": "host",  # tensor parallel processes share memory
         "environment": {"HF_TOKEN": "${HF_TOKEN:-}"},
-        "volumes": [f"{CACHE_VOLUME}:{CACHE_FOLDER}"],
-        "ports": [f"{port}:{FIRST_PORT}"],
+        "volumes": [f"{CACHE_VOLUME}:{start.dialect.cache_folder}"],
+        "ports": [f"{port}:{PORT}"],
         "restart": "unless-stopped",
         "healthcheck": {
-            "test": ["CMD", "curl", "-fsS", f"http://localhost:{FIRST_PORT}/health"],
-            "interval": "10s",
+            "test": ["CMD", "curl", "-fsS", f"http://localhost:{PORT}{start.dialect.health_path}"],
+            "interval": f"{PROBE_S}s",
             "timeout": "5s",
-            "retries": 180,  # half an hour to fetch and load a large model
+            "retries": 3,
+            "start_period": f"{start_up_s(named)}s",
         },
     }
-    if catalog.gpus[group.gpu].vendor.lower() == "amd":
+    gpus = [str(gpu) for gpu in start.dialect.gpus_in_rank_order(replica, server.id)]
+    if start.planned.gpu.vendor.lower() == "amd":
         # Container Device Interface names, https://instinct.docs.amd.com/projects/container-toolkit
         service["devices"] = [f"amd.com/gpu={gpu}" for gpu in gpus]
     else:

@@ -20,7 +20,9 @@ def build_program(
     families: Sequence[Family] = FAMILIES,
     usd_per_server: FloatArray | None = None,
 ) -> Program:
-    """Minimise Σ usd_per_server[h] · n_servers[h] subject to the families. None = USD per hour of each server [H].
+    """Minimise Σ usd_per_server[h] · (n_servers[h] + its spares), and what orders cost, subject to the families.
+
+    `usd_per_server` [H] is USD per hour unless given; orders then cost nothing.
 
     Raises:
         SolverError: a row without terms cannot hold; such an instance must have been refused before.
@@ -36,7 +38,10 @@ def build_program(
         names = [name for rows in gathered for name in rows.names()]
         raise SolverError(f"rows without terms cannot hold: {', '.join(names[i] for i in impossible[:5])}")
     objective = np.zeros(var.n_columns)
-    objective[var.n_servers] = inst.usd_per_hour if usd_per_server is None else usd_per_server
+    price = inst.usd_per_hour if usd_per_server is None else usd_per_server
+    objective[var.n_servers] = price
+    objective[var.n_ordered] = inst.orders.usd_per_hour if usd_per_server is None else 0.0
+    objective[var.has_spare] = price[inst.spot.term]
     return Program.from_entries(
         objective=objective,
         upper=var.upper,

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from optimizer.formulation.fleet import FLEET_FAMILIES
 from optimizer.formulation.instance import Instance
 from optimizer.formulation.rows import Rows
+from optimizer.formulation.spare import SPARE_FAMILIES
 from optimizer.formulation.variables import Variables
+from optimizer.serving_config import FloatArray
 
 Family = Callable[[Instance, Variables], Rows]
 
@@ -105,7 +108,7 @@ def server_patterns(inst: Instance, var: Variables) -> Rows:
 
     Σ_p n_patterns[p]  ≤  Σ_h n_servers[s,h]    ∀ s packed by pattern
     """
-    by_pattern = ~inst.packing.by_volume
+    by_pattern = ~(inst.packing.by_volume | inst.packing.by_site)
     row_of_offer = np.cumsum(by_pattern) - 1
     of_term = by_pattern[inst.offer_of_term]
     return (
@@ -117,15 +120,48 @@ def server_patterns(inst: Instance, var: Variables) -> Rows:
 
 
 def offer_limits(inst: Instance, var: Variables) -> Rows:
-    """No more servers than are owned, or than a term offers.
+    """No more servers than are owned, or than a term offers, spares included.
 
-    n_servers[s,h]  ≤  max_servers[s,h]    ∀ (s,h) with a limit
+    n_servers[s,h] + Σ_c has_spare[s,h,c]  ≤  max_servers[s,h]    ∀ (s,h) with a limit
     """
-    limited = np.flatnonzero(np.isfinite(inst.max_servers))
+    is_limited = np.isfinite(inst.max_servers)
+    limited, row_of_term = np.flatnonzero(is_limited), np.cumsum(is_limited) - 1
+    spares = is_limited[inst.spot.term]
     return (
-        Rows("offer_limits", [f"{inst.terms[h].offer},{inst.terms[h].term}" for h in limited])
+        Rows("offer_limits", [inst.term_name(h) for h in limited])
         .add(row=np.arange(len(limited)), column=var.n_servers[limited], coefficient=1.0)
+        .add(row=row_of_term[inst.spot.term[spares]], column=var.has_spare[spares], coefficient=1.0)
         .at_most(inst.max_servers[limited])
+    )
+
+
+def spot_spares(inst: Instance, var: Variables) -> Rows:
+    """Spot servers in use have as many spares as are missing at a time with the asked availability, see `spot.py`.
+
+    n_servers[s,spot]  ≤  unspared[s] + Σ_c step[s,c] · has_spare[s,c]    ∀ s with interruptions
+    """
+    interrupted = np.flatnonzero(np.isfinite(inst.spot.unspared))
+    return (
+        Rows("spot_spares", [inst.offer_names[s] for s in inst.offer_of_term[interrupted]])
+        .add(row=np.arange(len(interrupted)), column=var.n_servers[interrupted], coefficient=1.0)
+        .add(row=np.searchsorted(interrupted, inst.spot.term), column=var.has_spare, coefficient=-inst.spot.step)
+        .at_most(inst.spot.unspared[interrupted])
+    )
+
+
+def spare_order(inst: Instance, var: Variables) -> Rows:
+    """… and the first spare comes before the second, because later ones allow more.
+
+    has_spare[s,c]  ≤  has_spare[s,c−1]    ∀ c > 1
+    """
+    later = np.flatnonzero(inst.spot.number > 1)
+    offer = inst.offer_of_term[inst.spot.term]
+    names = [f"{inst.offer_names[offer[z]]},{inst.spot.number[z]}" for z in later]
+    return (
+        Rows("spare_order", names)
+        .add(row=np.arange(len(later)), column=var.has_spare[later], coefficient=1.0)
+        .add(row=np.arange(len(later)), column=var.has_spare[later - 1], coefficient=-1.0)
+        .at_most(0.0)
     )
 
 
@@ -173,40 +209,59 @@ def choose_format(inst: Instance, var: Variables) -> Rows:
 
 
 def capex_budget(inst: Instance, var: Variables) -> Rows:
-    """Prices paid for bought servers stay within budget.capex, gross of residual value.
+    """Prices paid for bought servers stay within budget.capex, gross of residual value, over the whole horizon.
 
-    Σ_{s,h} capex_usd[s,h] · n_servers[s,h]  ≤  capex_budget_usd
+    Σ_{s,h} capex_usd[s,h] · n_servers[s,h] + Σ_o capex_usd[o] · n_ordered[o]  ≤  capex_budget_usd
     """
-    return _limit("capex_budget", var, inst.capex_usd, inst.capex_budget_usd)
+    names = ["total"] if np.isfinite(inst.capex_budget_usd) else []
+    scale = _scale(inst.capex_budget_usd)
+    rows = Rows("capex_budget", names)
+    for column, usd in ((var.n_servers, inst.capex_usd), (var.n_ordered, inst.orders.capex_usd)):
+        counted = np.flatnonzero(usd) if names else np.zeros(0, np.int64)
+        rows.add(row=0, column=column[counted], coefficient=usd[counted] / scale)
+    return rows.at_most(inst.capex_budget_usd / scale)
 
 
 def monthly_budget(inst: Instance, var: Variables) -> Rows:
-    """Rent and running cost of a month stay within budget.monthly.
+    """Rent, reservations and running cost of a month stay within budget.monthly, in every period.
 
-    Σ_{s,h} monthly_usd[s,h] · n_servers[s,h]  ≤  monthly_budget_usd
+    Σ_{s,h} monthly_usd[s,h] · (n_servers[s,h] + Σ_c has_spare[s,h,c])
+      + Σ_{o: period[o] ≤ t < paid_until[o]} monthly_usd[o] · n_ordered[o]  ≤  monthly_budget_usd    ∀ t
     """
-    return _limit("monthly_budget", var, inst.monthly_usd, inst.monthly_budget_usd)
+    rows = _limit("monthly_budget", inst, var, inst.monthly_usd, inst.monthly_budget_usd)
+    for t in range(len(rows.index)):
+        paid = np.flatnonzero(inst.orders.is_paid(t))
+        usd = inst.orders.monthly_usd[paid]
+        rows.add(row=t, column=var.n_ordered[paid], coefficient=usd / _scale(inst.monthly_budget_usd))
+    return rows
 
 
 def power_cap(inst: Instance, var: Variables) -> Rows:
-    """Owned and bought servers draw no more than the facility gives, before pue.
+    """Owned and bought servers in use draw no more than the facility gives, before pue, in every period.
 
-    Σ_{s,h} power_kw[s,h] · n_servers[s,h]  ≤  power_cap_kw
+    Σ_{s,h} power_kw[s,h] · n_servers[s,h]  ≤  power_cap_kw    ∀ t
     """
-    return _limit("power_cap", var, inst.power_kw, inst.power_cap_kw)
+    return _limit("power_cap", inst, var, inst.power_kw, inst.power_cap_kw)
 
 
-def _limit(family: str, var: Variables, amount: np.ndarray, limit: float) -> Rows:
-    """One row over all servers, or none when there is no limit; scaled by the limit, so that it reads Σ share ≤ 1."""
+def _limit(family: str, inst: Instance, var: Variables, amount: FloatArray, limit: float) -> Rows:
+    """A row a period over its servers, none when there is no limit; scaled by it, so that it reads Σ share ≤ 1."""
     if not np.isfinite(limit):
         return Rows(family, [])
-    scale = limit if limit > 0 else 1.0
+    period, scale = inst.period_of_term, _scale(limit)
     counted = np.flatnonzero(amount)
+    spares = np.flatnonzero(amount[inst.spot.term])
+    of_spare = inst.spot.term[spares]
     return (
-        Rows(family, ["total"])
-        .add(row=0, column=var.n_servers[counted], coefficient=amount[counted] / scale)
+        Rows(family, [f"total{inst.horizon.suffix(t)}" for t in range(inst.horizon.n_periods)])
+        .add(row=period[counted], column=var.n_servers[counted], coefficient=amount[counted] / scale)
+        .add(row=period[of_spare], column=var.has_spare[spares], coefficient=amount[of_spare] / scale)
         .at_most(limit / scale)
     )
+
+
+def _scale(limit: float) -> float:
+    return limit if np.isfinite(limit) and limit > 0 else 1.0
 
 
 FAMILIES: tuple[Family, ...] = (
@@ -216,9 +271,13 @@ FAMILIES: tuple[Family, ...] = (
     pattern_slots,
     server_patterns,
     offer_limits,
+    spot_spares,
+    spare_order,
     single_format,
     choose_format,
     capex_budget,
     monthly_budget,
     power_cap,
+    *SPARE_FAMILIES,
+    *FLEET_FAMILIES,
 )

@@ -1,19 +1,28 @@
 """The program's data: sets and parameters as plain arrays, built once and never changed.
 
 Legend: w workload, r request class of a workload, d = (w, r) demand, k candidate, l = (k, d) load that candidate k
-could carry, s offer, h = (s, term), q = (w, model and weight format), p packing pattern of an offer.
+could carry, s offer, h = (s, term), q = (w, model and weight format), p packing pattern of an offer, j site, o order.
+
+With T periods every set holds one copy a period, the first period's first: workload w of period t is t · W + w, and so
+on; only orders belong to all periods. Names then end in the period, counted from 1. With one period nothing differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates import Candidates
+from optimizer.formulation.horizon import Horizon
+from optimizer.formulation.needs import Needs, build_needs
+from optimizer.formulation.orders import Orders, build_orders
 from optimizer.formulation.packing import Packing, pack_offers
+from optimizer.formulation.sites import Sites, Standing, build_sites, most_replicas_with_spare
+from optimizer.formulation.spot import SpotSpares, spot_spares
+from optimizer.formulation.survival import Loads, Survival, build_survival
 from optimizer.formulation.terms import ServerTerm, server_terms
 from optimizer.scenario import Scenario
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
@@ -23,12 +32,14 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray
 class Instance:
     """One scenario, ready to be written as a program."""
 
+    horizon: Horizon
     workload_names: tuple[str, ...]  # [W]
     priority: IntArray  # [W] lower numbers are served first where not everything can be
     is_droppable: BoolArray  # [W] the objective may leave a part of the demand unserved
     demand_names: tuple[tuple[str, str], ...]  # [D] (workload, class)
-    workload_of_demand: IntArray  # [D]
     demand_rps: FloatArray  # [D] requests/s × peak × share
+    workload_of_demand: IntArray  # [D]
+    class_of_demand: IntArray  # [D] position among the workload's classes
     offer_names: tuple[str, ...]  # [S]
     gpus_per_server: IntArray  # [S]
 
@@ -51,14 +62,19 @@ class Instance:
 
     terms: tuple[ServerTerm, ...]  # [H]
     offer_of_term: IntArray  # [H]
-    usd_per_hour: FloatArray  # [H]
+    usd_per_hour: FloatArray  # [H] present value over the horizon, divided by its hours
     capex_usd: FloatArray  # [H]
     monthly_usd: FloatArray  # [H]
     power_kw: FloatArray  # [H]
     max_servers: FloatArray  # [H]
     most_servers: FloatArray  # [H] more are never of use, whatever the limit
+    spot: SpotSpares
 
     packing: Packing
+    has_spare: BoolArray  # [W] the workload must survive the loss of any one server
+    sites: Sites
+    survival: Survival
+    orders: Orders
     capex_budget_usd: float  # infinite when there is none
     monthly_budget_usd: float
     power_cap_kw: float
@@ -67,6 +83,11 @@ class Instance:
     def droppable_demands(self) -> IntArray:
         """Demands of workloads that may be served in part, or not at all."""
         return np.flatnonzero(self.is_droppable[self.workload_of_demand])
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether the program can leave a part of a demand unserved: only in one period, and without spare."""
+        return self.horizon.n_periods == 1 and not self.has_spare.any()
 
     def with_droppable(self, is_droppable: BoolArray) -> Instance:
         """The instance in which these workloads [W] may be served in part, and all others must be served whole."""
@@ -84,120 +105,122 @@ class Instance:
             carried=np.where(self.is_split, 0.0, np.minimum(1.0, carried)),
         )
 
+    @property
+    def period_of_term(self) -> IntArray:
+        """[H]"""
+        return np.array([term.period for term in self.terms], np.int64)
+
+    def term_name(self, h: int | np.int64) -> str:
+        """`node,rent`, or `node,rent,1` where there are several periods."""
+        term = self.terms[h]
+        return f"{term.offer},{term.label}{self.horizon.suffix(term.period)}"
+
 
 def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates]) -> Instance:
     """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order."""
-    offers = list(scenario.inventory.items())
-    demand_names, demand_rps = _demands(scenario)
-    position = {name: w for w, name in enumerate(scenario.workloads)}
-    first_demand = {name: d for d, (name, _) in reversed(list(enumerate(demand_names)))}
-    offer_of_candidate = _concatenate([c.offer for c in candidates])
-    gpus_per_replica = _concatenate([c.gpus_per_replica for c in candidates])
-
-    loads = _loads(candidates, [first_demand[c.workload] for c in candidates], demand_rps)
-    candidate_of_load, demand_of_load, busy_replicas = loads
-    busy = np.zeros(len(offer_of_candidate))
-    np.add.at(busy, candidate_of_load, busy_replicas)
+    horizon = Horizon.of(scenario)
+    needs = build_needs(scenario, candidates, horizon)
     utilization = scenario.max_utilization_fraction
-    n_classes = np.bincount([first_demand[w] for w, _ in demand_names], minlength=len(demand_names))
-    first_of = np.array([first_demand[w] for w, _ in demand_names], np.int64)
-    is_split = n_classes[first_of[demand_of_load]] > 1
-    most_replicas = np.ceil(busy / utilization + 1e-6).astype(np.int64)
-
-    choice_names, workload_of_choice, choice_of_candidate = _choices(scenario, candidates)
+    offers = list(scenario.inventory.items())
     terms = [
-        term for name, offer in offers for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility)
+        term
+        for t in range(horizon.n_periods)
+        for name, offer in offers
+        for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility, horizon, t)
     ]
-    index = {name: s for s, (name, _) in enumerate(offers)}
-    offer_of_term = np.array([index[term.offer] for term in terms], np.int64)
-    gpus_per_server = np.array([offer.gpus_per_server for _, offer in offers], np.int64)
-    packing = pack_offers(gpus_per_server, offer_of_candidate, gpus_per_replica)
+    position = {name: s for s, (name, _) in enumerate(offers)}
+    offer_of_term = np.array([term.period * len(offers) + position[term.offer] for term in terms], np.int64)
+    max_servers = np.array([term.max_servers for term in terms], float)
+    gpus_per_server = np.tile(np.array([offer.gpus_per_server for _, offer in offers], np.int64), horizon.n_periods)
+    offer_names = tuple(f"{name}{horizon.suffix(t)}" for t in range(horizon.n_periods) for name, _ in offers)
+
+    busy = np.zeros(len(needs.offer_of_candidate))
+    np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
+    n_alone = np.where(busy > 0, np.ceil(busy / utilization + 1e-6), 0).astype(np.int64)
+    spare = needs.has_spare[needs.workload_of_candidate]
+    server = gpus_per_server[needs.offer_of_candidate]
+    to_survive = most_replicas_with_spare(busy, needs.gpus_per_replica, server)
+    most_replicas = np.where(spare & (busy > 0), np.maximum(n_alone, to_survive), n_alone)
+    limit = np.bincount(offer_of_term, weights=max_servers, minlength=len(offer_names)).astype(float)
+    sites = build_sites(_standing(needs, n_alone, spare), gpus_per_server, limit)
+    by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[spare])
+    packing = pack_offers(gpus_per_server, needs.offer_of_candidate, needs.gpus_per_replica, by_site)
     # A server holds at least one packing unit, so one server a unit is always enough.
-    units = np.zeros(len(offers))
-    np.add.at(units, offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
+    units = np.zeros(len(offer_names))
+    np.add.at(units, needs.offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
+    is_reserved = np.array([term.term == "reserve" for term in terms], bool) & (horizon.n_periods > 1)
+    weight = np.array([horizon.weight(term.period) if horizon.n_periods > 1 else 1.0 for term in terms], float)
     budget = scenario.budget
     return Instance(
-        workload_names=tuple(scenario.workloads),
-        priority=np.array([workload.priority for workload in scenario.workloads.values()], np.int64),
-        is_droppable=np.full(len(scenario.workloads), scenario.objective == "served"),
-        demand_names=demand_names,
-        workload_of_demand=np.array([position[name] for name, _ in demand_names], np.int64),
-        demand_rps=demand_rps,
-        offer_names=tuple(index),
+        horizon=horizon,
+        workload_names=needs.workload_names,
+        priority=np.tile([workload.priority for workload in scenario.workloads.values()], horizon.n_periods),
+        is_droppable=np.full(len(needs.workload_names), scenario.objective == "served"),
+        demand_names=needs.demand_names,
+        demand_rps=needs.demand_rps,
+        workload_of_demand=needs.workload_of_demand,
+        class_of_demand=needs.class_of_demand,
+        offer_names=offer_names,
         gpus_per_server=gpus_per_server,
-        candidate_names=tuple(
-            (c.workload, offers[s][0], spec.label) for c in candidates for s, spec in zip(c.offer, c.specs, strict=True)
-        ),
-        workload_of_candidate=np.repeat(np.arange(len(candidates)), [len(c.specs) for c in candidates]),
-        offer_of_candidate=offer_of_candidate,
-        gpus_per_replica=gpus_per_replica,
+        candidate_names=needs.candidate_names,
+        workload_of_candidate=needs.workload_of_candidate,
+        offer_of_candidate=needs.offer_of_candidate,
+        gpus_per_replica=needs.gpus_per_replica,
         most_replicas=most_replicas,
-        candidate_of_load=candidate_of_load,
-        demand_of_load=demand_of_load,
-        busy_replicas=busy_replicas,
-        is_split=is_split,
-        carried=np.where(is_split, 0.0, np.minimum(1.0, utilization / busy_replicas)),
+        candidate_of_load=needs.candidate_of_load,
+        demand_of_load=needs.demand_of_load,
+        busy_replicas=needs.busy_replicas,
+        is_split=needs.is_split,
+        carried=np.where(needs.is_split, 0.0, np.minimum(1.0, utilization / needs.busy_replicas)),
         max_utilization=utilization,
-        choice_names=choice_names,
-        workload_of_choice=workload_of_choice,
-        choice_of_load=choice_of_candidate[candidate_of_load],
+        choice_names=needs.choice_names,
+        workload_of_choice=needs.workload_of_choice,
+        choice_of_load=needs.choice_of_candidate[needs.candidate_of_load],
         terms=tuple(terms),
         offer_of_term=offer_of_term,
-        usd_per_hour=np.array([term.usd_per_hour for term in terms], float),
+        # Commitments are paid by their orders, used or not.
+        usd_per_hour=np.where(is_reserved, 0.0, weight * np.array([term.usd_per_hour for term in terms], float)),
         capex_usd=np.array([term.capex_usd for term in terms], float),
         monthly_usd=np.array([term.monthly_usd for term in terms], float),
         power_kw=np.array([term.power_kw for term in terms], float),
-        max_servers=np.array([term.max_servers for term in terms], float),
+        max_servers=max_servers,
         most_servers=units[offer_of_term],
+        spot=spot_spares(terms, [scenario.inventory[term.offer] for term in terms], units[offer_of_term]),
         packing=packing,
+        has_spare=needs.has_spare,
+        sites=sites,
+        survival=build_survival(sites, _loads(needs), offer_names),
+        orders=build_orders(scenario.inventory, horizon),
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,
         power_cap_kw=np.inf if scenario.facility.power_cap_kw is None else scenario.facility.power_cap_kw,
     )
 
 
-def _demands(scenario: Scenario) -> tuple[tuple[tuple[str, str], ...], FloatArray]:
-    """Names and planned rates of every request class of every workload."""
-    rows = [
-        (name, request_class.name, workload.demand_rps * request_class.share_fraction)
-        for name, workload in scenario.workloads.items()
-        for request_class in workload.request_classes
-    ]
-    return tuple((w, r) for w, r, _ in rows), np.array([rps for _, _, rps in rows], float)
+def _standing(needs: Needs, n_alone: IntArray, spare: BoolArray) -> Standing:
+    classes = np.zeros((len(n_alone), len(needs.demand_names)), bool)
+    classes[needs.candidate_of_load, needs.demand_of_load] = True
+    return Standing(
+        workload=needs.workload_of_candidate,
+        choice=needs.choice_of_candidate,
+        offer=needs.offer_of_candidate,
+        gpus=needs.gpus_per_replica,
+        n_alone=n_alone,
+        names=tuple(f"{w},{label}" for w, _, label in needs.candidate_names),
+        classes=classes,
+        spare=spare,
+    )
 
 
-def _loads(
-    candidates: Sequence[Candidates], first_demand: Sequence[int], demand_rps: FloatArray
-) -> tuple[IntArray, IntArray, FloatArray]:
-    """Every (candidate, class) pair that the candidate can serve, and the replicas that class would keep busy."""
-    pairs, first_candidate = [], 0
-    for c, d in zip(candidates, first_demand, strict=True):
-        k, r = np.nonzero(c.rate_rps > 0)
-        pairs.append((k + first_candidate, r + d, demand_rps[r + d] / c.rate_rps[k, r]))
-        first_candidate += len(c.specs)
-    columns = list(zip(*pairs, strict=True)) or [(), (), ()]
-    return _concatenate(columns[0]), _concatenate(columns[1]), np.concatenate([*columns[2], np.zeros(0)])
-
-
-def _choices(
-    scenario: Scenario, candidates: Sequence[Candidates]
-) -> tuple[tuple[tuple[str, str], ...], IntArray, IntArray]:
-    """Names and workloads of the choices, and the choice of every candidate (−1: no choice to make)."""
-    names: list[tuple[str, str]] = []
-    workload_of: list[int] = []
-    of_candidate: list[int] = []
-    for w, c in enumerate(candidates):
-        labels = [spec.choice for spec in c.specs]
-        distinct = list(dict.fromkeys(labels))
-        if not scenario.workloads[c.workload].single_format or len(distinct) < 2:
-            of_candidate += [-1] * len(labels)
-            continue
-        position: Mapping[str, int] = {label: len(names) + i for i, label in enumerate(distinct)}
-        of_candidate += [position[label] for label in labels]
-        names += [(c.workload, label) for label in distinct]
-        workload_of += [w] * len(distinct)
-    return tuple(names), np.array(workload_of, np.int64), np.array(of_candidate, np.int64)
-
-
-def _concatenate(arrays: Sequence[IntArray]) -> IntArray:
-    return np.concatenate([*arrays, np.zeros(0, np.int64)]).astype(np.int64)
+def _loads(needs: Needs) -> Loads:
+    return Loads(
+        candidate=needs.candidate_of_load,
+        demand=needs.demand_of_load,
+        choice=needs.choice_of_candidate[needs.candidate_of_load],
+        busy_replicas=needs.busy_replicas,
+        is_split=needs.is_split,
+        workload_of_candidate=needs.workload_of_candidate,
+        candidate_labels=[",".join(name) for name in needs.candidate_names],
+        demand_classes=[r for _, r in needs.demand_names],
+        choice_labels=[",".join(name) for name in needs.choice_names],
+    )

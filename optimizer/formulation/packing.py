@@ -22,6 +22,7 @@ class Packing:
     """Packing rows of all offers; a *slot* is (offer, group size) and exists only on offers that need patterns."""
 
     by_volume: BoolArray  # [S] counting GPUs is exact
+    by_site: BoolArray  # [S] neither: what stands on each server is decided, see `sites.py`
     units_per_replica: IntArray  # [K] groups that a replica takes
     slot_of_candidate: IntArray  # [K] −1 on offers packed by volume
     slot_names: tuple[tuple[int, int], ...]  # (offer, group size)
@@ -32,18 +33,20 @@ class Packing:
     entry_groups: IntArray  # … and how many
 
 
-def pack_offers(gpus_per_server: IntArray, offer_of_candidate: IntArray, gpus_per_replica: IntArray) -> Packing:
+def pack_offers(
+    gpus_per_server: IntArray, offer_of_candidate: IntArray, gpus_per_replica: IntArray, by_site: BoolArray
+) -> Packing:
     """The packing of every offer [S], given the offer and size of every candidate [K]."""
     server = gpus_per_server[offer_of_candidate]
     group = np.minimum(gpus_per_replica, server)
-    by_volume = np.ones(len(gpus_per_server), bool)
+    by_volume = ~by_site
     slot_of_candidate = np.full(len(group), -1, np.int64)
     slots: list[tuple[int, int]] = []
     patterns: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
     for s, n_gpus in enumerate(gpus_per_server.tolist()):
         here = offer_of_candidate == s
         sizes = sorted(set(group[here].tolist()))
-        if _is_chain([*sizes, n_gpus]):
+        if by_site[s] or _is_chain([*sizes, n_gpus]):
             continue
         by_volume[s] = False
         slot_of_candidate[here] = len(slots) + np.searchsorted(sizes, group[here])
@@ -59,6 +62,7 @@ def pack_offers(gpus_per_server: IntArray, offer_of_candidate: IntArray, gpus_pe
     entry = np.array(entries, np.int64).reshape(-1, 3)
     return Packing(
         by_volume=by_volume,
+        by_site=by_site,
         units_per_replica=-(-gpus_per_replica // server),
         slot_of_candidate=slot_of_candidate,
         slot_names=tuple(slots),

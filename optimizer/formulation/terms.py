@@ -1,4 +1,4 @@
-"""What one server of an offer costs on each of its terms over the horizon."""
+"""What one server of an offer costs on each of its terms."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from catalog.schema import Gpu
 from catalog.units import HOURS_PER_MONTH, W_PER_KW
+from optimizer.formulation.horizon import Horizon, whole_terms
 from optimizer.layout import Term
-from optimizer.scenario import Facility, Offer
+from optimizer.scenario import Buy, Facility, Offer
 
 HOST_SHARE_SXM = 0.8
 """Host power over GPU power: a DGX H100 draws 10.2 kW for 8 × 700 W (NVIDIA DGX H100 data sheet, 10.2 / 5.6 − 1)."""
@@ -23,19 +24,22 @@ class ServerTerm(NamedTuple):
     offer: str
     term: Term
     usd_per_hour: float
-    """Over the horizon, divided by its hours."""
+    """Over the horizon, divided by its hours; with several periods of an hour in this one."""
     capex_usd: float
     monthly_usd: float
-    """Counts against `budget.monthly`: rent and running cost."""
+    """Counts against `budget.monthly`: rent, reservations and running cost."""
     power_kw: float
     """Counts against `facility.power_cap`; 0 for servers of others."""
     max_servers: float
     """Infinite when the offer states no limit."""
+    period: int = 0
+    term_months: float | None = None
+    """Length of a reserved term."""
 
     @property
     def label(self) -> str:
-        """As in names of rows: `rent`."""
-        return self.term
+        """As in names of rows: `rent`, `reserve 12mo`."""
+        return self.term if self.term_months is None else f"{self.term} {self.term_months:g}mo"
 
 
 def server_power_kw(offer: Offer, gpu: Gpu) -> float:
@@ -52,24 +56,58 @@ def running_usd_per_month(power_kw: float, facility: Facility) -> float:
     return energy_usd + facility.opex_usd_per_server_month
 
 
-def server_terms(name: str, offer: Offer, gpu: Gpu, facility: Facility) -> Iterator[ServerTerm]:
-    """The terms of an offer in the order own, buy, rent.
+def server_terms(
+    name: str, offer: Offer, gpu: Gpu, facility: Facility, horizon: Horizon, period: int
+) -> Iterator[ServerTerm]:
+    """The terms of an offer in one period, in the order own, buy, rent, reserve, spot.
 
-    A bought server loses value in a straight line from its price to residual × price over its life; over the horizon it
-    costs that loss plus running cost. An owned one costs its running cost, a rented one its price for all hours.
+    With a single period a bought server costs price − value left at the end (its value falls in a straight line
+    to residual × price over its life) plus running cost; a reserved one its price for whole terms, as many as cover the
+    horizon; an owned one its running cost, a rented or spot one its price for all hours; all at present value.
+
+    With several periods what is ordered is paid by its order, see `orders.py`; here stand running cost and prices,
+    not discounted, and neither price nor limit of what is ordered.
     """
     power_kw = server_power_kw(offer, gpu)
     running = running_usd_per_month(power_kw, facility)
+    single = horizon.n_periods == 1
+    present = horizon.present_in(period) if single else 1.0
+    running_per_hour = running / HOURS_PER_MONTH * present
     if offer.own is not None:
-        yield ServerTerm(name, "own", running / HOURS_PER_MONTH, 0.0, running, power_kw, offer.own)
+        yield ServerTerm(name, "own", running_per_hour, 0.0, running, power_kw, offer.own, period)
     if offer.buy is not None:
-        buy = offer.buy
-        loss_per_month = buy.usd_per_server * (1 - buy.residual_fraction) / buy.life_months
-        usd_per_hour = (loss_per_month + running) / HOURS_PER_MONTH
-        yield ServerTerm(name, "buy", usd_per_hour, buy.usd_per_server, running, power_kw, _cap(buy.max))
+        bought = ServerTerm(name, "buy", running_per_hour, 0.0, running, power_kw, math.inf, period)
+        if single:
+            price, loss_usd = offer.buy.usd_per_server, _value_lost_usd(offer.buy, horizon)
+            usd_per_hour = running_per_hour + loss_usd / horizon.months / HOURS_PER_MONTH
+            bought = bought._replace(usd_per_hour=usd_per_hour, capex_usd=price, max_servers=_cap(offer.buy.max))
+        yield bought
     if offer.rent is not None:
-        usd_per_hour = offer.rent.usd_per_server_hour
-        yield ServerTerm(name, "rent", usd_per_hour, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(offer.rent.max))
+        yield _by_the_hour(name, "rent", offer.rent.usd_per_server_hour, present, offer.rent.max, period)
+    for entry in offer.reserve:
+        reserved = _by_the_hour(name, "reserve", entry.usd_per_server_hour, present, entry.max, period)
+        reserved = reserved._replace(term_months=entry.term_months)
+        if single:
+            paid_months = whole_terms(horizon.months, entry.term_months) * entry.term_months
+            yield reserved._replace(usd_per_hour=reserved.usd_per_hour * paid_months / horizon.months)
+        else:
+            yield reserved._replace(monthly_usd=0.0, max_servers=math.inf)
+    if offer.spot is not None:
+        yield _by_the_hour(name, "spot", offer.spot.usd_per_server_hour, present, offer.spot.max, period)
+
+
+def _by_the_hour(
+    name: str, term: Term, usd_per_hour: float, present: float, maximum: int | None, period: int
+) -> ServerTerm:
+    return ServerTerm(
+        name, term, usd_per_hour * present, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(maximum), period
+    )
+
+
+def _value_lost_usd(buy: Buy, horizon: Horizon) -> float:
+    """Price − value left at the horizon's end, both at present value."""
+    left = buy.usd_per_server * (1 - (1 - buy.residual_fraction) * horizon.months / buy.life_months)
+    return buy.usd_per_server - left * horizon.present(horizon.months)
 
 
 def _cap(maximum: int | None) -> float:

@@ -10,9 +10,10 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
 from optimizer.performance.bands import Bands, bands_of
-from optimizer.performance.constants import row_constants, trait_rows
+from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
+from optimizer.performance.traits import trait_rows
 from optimizer.performance.words import Latency, Statistic
 from optimizer.performance.work import work_of
 from optimizer.scenario import Target
@@ -68,7 +69,7 @@ def open_replicas(
 
 def bands_at(configurations: Configurations, batch: FloatArray, calibration: Calibration) -> Bands:
     """80 % intervals of n replicas of at most `batch` [n] sequences, as multiples of the means."""
-    return bands_of(trait_rows(configurations, calibration), configurations.pp.astype(np.float64), batch, calibration)
+    return bands_of(trait_rows(configurations, calibration), batch, calibration)
 
 
 def rated_replicas(

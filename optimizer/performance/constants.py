@@ -1,19 +1,15 @@
-"""The calibration's constants for each configuration, as arrays."""
+"""The calibration's constants for each configuration, as arrays; slower ones where a plan is to be on the safe side."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from catalog.schema import Calibration, Gpu, WeightFormat
-from catalog.schema.calibration import Traits
-from optimizer.performance.tables import tables_of
-from optimizer.performance.work import LINKS, links_of
-from optimizer.serving_config import Configurations, FloatArray, IntArray
-
-WIDE_BITS, NARROW_BITS = 12.0, 6.0
-"""Above, weights count as 16 bit; below, as 4 bit."""
+from catalog.schema import Calibration
+from optimizer.performance.bands import POINT_ESTIMATE, margins_of
+from optimizer.performance.traits import TraitRows
+from optimizer.serving_config import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,67 +47,32 @@ class RowConstants:
     waited_prefills_per_sequence: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
-class TraitRows:
-    """The distinct traits among n configurations, and which each has."""
-
-    traits: tuple[Traits, ...]
-    row: IntArray  # [n] index into traits
-
-
-def trait_rows(configurations: Configurations, calibration: Calibration) -> TraitRows:
-    """What the constants of each configuration depend on."""
-    formats, links = len(configurations.weight_formats), len(LINKS)
-    within_stage, _ = links_of(configurations, calibration)
-    code = (configurations.gpu * formats + configurations.weight_format) * links + within_stage
-    present = np.flatnonzero(np.bincount(code, minlength=1))
-    row_of_code = np.zeros(int(present[-1]) + 1, np.int64)
-    row_of_code[present] = np.arange(len(present))
-    engine = configurations.engine.id
-    era = calibration.era_of(engine, configurations.engine_version)
-    attention = tables_of(configurations.model, configurations.weight_formats).attention_kind
-    traits = []
-    for one in present.tolist():
-        gpu = configurations.gpus[one // links // formats]
-        weight_format = configurations.weight_formats[one // links % formats]
-        traits.append(
-            Traits(
-                engine=engine,
-                era=era,
-                gpu=gpu.id,
-                generation=generation_of(gpu),
-                weights=weights_class(weight_format),
-                compute=compute_class(weight_format, engine, gpu),
-                attention=attention,
-                link=LINKS[one % links],
-            )
-        )
-    return TraitRows(tuple(traits), row_of_code[code])
+EFFICIENCIES = tuple(field.name for field in fields(RowConstants) if field.name.endswith("_efficiency"))
+TIMES = tuple(field.name for field in fields(RowConstants) if field.name.endswith("_ms"))
 
 
 def row_constants(rows: TraitRows, calibration: Calibration) -> RowConstants:
-    """The constants of each configuration."""
+    """The constants of each configuration, at the confidence that the calibration is asked for."""
     table = np.array([calibration.constants_for(traits) for traits in rows.traits])
-    columns = table[0] if len(table) == 1 else table[rows.row].T
-    return RowConstants(*columns)
+    constants = RowConstants(*(table[0] if len(table) == 1 else table[rows.row].T))
+    if calibration.confidence_fraction == POINT_ESTIMATE:
+        return constants
+    return _slower(constants, rows, calibration)
 
 
-def generation_of(gpu: Gpu) -> str:
-    """Architecture and kind of memory, which together set how a card behaves: `hopper`, `blackwell-gddr`."""
-    architecture = gpu.architecture.split()[0].lower()
-    if gpu.unified_memory:
-        return f"{architecture}-unified"
-    return architecture if gpu.memory_type.startswith("HBM") else f"{architecture}-gddr"
+def _slower(constants: RowConstants, rows: TraitRows, calibration: Calibration) -> RowConstants:
+    """Constants at which TPOT and TTFT have their margins.
 
-
-def weights_class(weight_format: WeightFormat) -> str:
-    """Width of the quantized weights, to the nearest that kernels differ by."""
-    if not weight_format.quantizes or weight_format.bits_per_weight > WIDE_BITS:
-        return "16bit"
-    return "8bit" if weight_format.bits_per_weight > NARROW_BITS else "4bit"
-
-
-def compute_class(weight_format: WeightFormat, engine: str, gpu: Gpu) -> str:
-    """Type of the matrix products; bf16 and fp16 run alike."""
-    dtype = weight_format.compute_dtype(engine, gpu)
-    return dtype if dtype in ("fp8", "int8", "fp4") else "16bit"
+    Every time grows by TPOT's margin, and with it every latency; rates fall by as much. What belongs to TTFT
+    alone grows on to its own margin: what a request spends around its prefill, and the matrix products of a
+    prefill, of which others then feel the smaller part that they felt before.
+    """
+    margins = margins_of(rows, calibration)
+    slower, later = margins.tpot, margins.ttft / margins.tpot
+    changed = {name: getattr(constants, name) / slower for name in EFFICIENCIES}
+    changed |= {name: getattr(constants, name) * slower for name in TIMES}
+    changed |= {name: changed[name] / later for name in ("prefill_efficiency", "expert_prefill_efficiency")}
+    changed["request_ms"] = changed["request_ms"] * later
+    changed["ttft_steps"] = constants.ttft_steps * later
+    changed["prefill_interference"] = constants.prefill_interference / later
+    return replace(constants, **changed)

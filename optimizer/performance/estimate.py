@@ -39,8 +39,8 @@ class PerformanceEstimate:
     """What keeps the batch from growing: `concurrency`, `memory` or `max_num_seqs`."""
     fits: bool
     """The replica loads and holds at least one such request."""
-    extrapolated: bool
-    """Outside what the calibration was fitted on: the intervals are wider."""
+    extrapolated: tuple[str, ...]
+    """In what this departs from what the calibration was fitted on, which makes the intervals wider; see DEPARTURES."""
     source: str
     """The calibration."""
 
@@ -105,7 +105,7 @@ def estimate_performance(
         batch=float(performance.batch[0]),
         limit=LIMITS[int(performance.limit[0])],
         fits=bool(memory.fits[0]),
-        extrapolated=bool(performance.extrapolated[0]),
+        extrapolated=performance.bands.extrapolated(0),
         source=catalog.calibration.id,
     )
 

@@ -170,7 +170,6 @@ class OpenReplicas:
         queued, spread, around = self._queue(rate, alone, step_ms, -np.expm1(-decoding))
         admitted = decoding + rate * (alone + self.launch + self.delay_ms + queued)
         stretch = step_ms / self.first_ms
-        deviation = np.sqrt(np.maximum(decoding * stretch, 1e-12))
         crowd, met = self._tpot_spread(decoding, rate, step_ms, stretch)
         left = np.maximum(self.full_rate - rate, 1.0 / LONGEST_MS)
         return OpenLoop(
@@ -184,7 +183,7 @@ class OpenReplicas:
             crowd_spread_ms=crowd,
             met_spread_ms=met,
             full_tpot_ms=self.full_ms,
-            no_place_fraction=_no_place((self.places - admitted) / deviation),
+            no_place_fraction=no_place(admitted, self.places, stretch),
             place_wait_ms=(1.0 + _variability(mix)) / 2.0 / left,
             mix=mix,
         )
@@ -240,12 +239,15 @@ def _variability(mix: TokenMix) -> float:
     return float((mix.share * np.exp(mix.output_sigma**2)) @ mix.output_tokens**2) / mean**2 - 1.0
 
 
-def _no_place(spare: FloatArray) -> FloatArray:
-    """[n] part of the requests that find every place taken, with so many standard deviations of places to spare.
+def no_place(admitted: FloatArray, places: FloatArray, stretch: FloatArray) -> FloatArray:
+    """[n] part of the requests that find every place taken, where `admitted` are in the batch on average.
 
-    Halfin and Whitt (1981): 1 / (1 + β · Φ(β) / φ(β)).
+    Halfin and Whitt (1981): 1 / (1 + β · Φ(β) / φ(β)), with β the places to spare in standard deviations. Their limit
+    of many places leaves open whether the variance is that of the load or of the places; the geometric mean of both
+    gives Erlang's formula within a tenth from 4 places on.
     """
-    beta = np.clip(spare, 0.0, 30.0)
+    deviation = np.sqrt(np.sqrt(admitted * places) * stretch)
+    beta = np.clip((places - admitted) / deviation, 0.0, 30.0)
     density = np.exp(-(beta**2) / 2.0) / np.sqrt(2.0 * np.pi)
     below = 0.5 * (1.0 + np.tanh(np.sqrt(2.0 / np.pi) * (beta + 0.044715 * beta**3)))  # Φ to within 0.0003
     fraction: FloatArray = density / (density + beta * below)

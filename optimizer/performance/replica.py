@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
 from optimizer.performance.bands import Bands, bands_of
-from optimizer.performance.constants import TraitRows, row_constants, trait_rows
+from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import Capacity, Served, closed_loop
+from optimizer.performance.traits import TraitRows, trait_rows
 from optimizer.performance.work import output_held_fraction, work_of
-from optimizer.serving_config import BoolArray, Configurations, FloatArray
+from optimizer.serving_config import Configurations, FloatArray
 
 LIMITS = ("concurrency", "memory", "max_num_seqs")
 """What keeps the batch from growing: the requests there are, the KV cache, the engine's flag."""
@@ -39,13 +40,12 @@ class ReplicaPerformance:
     """Name -> [n] ms, of the mean request; they sum to its TTFT."""
     limit: NDArray[np.int8]  # [n] index into LIMITS
     traits: TraitRows
-    pp: FloatArray  # [n]
     calibration: Calibration
 
     @property
     def bands(self) -> Bands:
         """80 % intervals as multiples of the means; found when asked for, as few callers do."""
-        return bands_of(self.traits, self.pp, self.batch, self.calibration)
+        return bands_of(self.traits, self.batch, self.calibration)
 
     @property
     def ttft_interval_ms(self) -> FloatArray:
@@ -56,11 +56,6 @@ class ReplicaPerformance:
     def tpot_interval_ms(self) -> FloatArray:
         """[2, n, R] low and high of the 80 % interval of the mean."""
         return self.bands.tpot[:, :, None] * self.tpot_ms
-
-    @property
-    def extrapolated(self) -> BoolArray:
-        """[n] outside what the calibration was fitted on."""
-        return self.bands.extrapolated
 
 
 class PerformanceModel(Protocol):
@@ -103,7 +98,6 @@ def replica_performance(
         ttft_parts=_ttft_parts(served, mix),
         limit=np.where(in_flight <= capacity.requests, 0, limit).astype(np.int8) if concurrency is not None else limit,
         traits=rows,
-        pp=work.pp,
         calibration=calibration,
     )
 

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Layout, WorkloadPlan
-from optimizer.report.plan import TERMS, degrees
+from optimizer.report.periods import counted, term_words
+from optimizer.report.plan import degrees
 from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
 
 
 def comparison_report(plans: Mapping[str, Layout]) -> RenderableType:
     """One column a plan; a row that differs between plans carries a mark."""
-    costs = _marked(_by_key([_costs(layout) for layout in plans.values()], UNKNOWN))
     columns: list[tuple[str, Justify]] = [(header, "left") for header in ("", *plans)]
-    servers = _marked(_by_key([_servers(layout) for layout in plans.values()], "none"))
-    workloads = _marked(_by_key([_workloads(layout) for layout in plans.values()], "not served"))
     return Group(
-        table("Cost", columns, costs),
+        table("Cost", columns, compared_rows(plans, "cost")),
         Text(""),
-        table("Servers", columns, servers),
+        table("Servers", columns, compared_rows(plans, "servers")),
         Text(""),
-        table("Workloads", columns, workloads),
+        table("Workloads", columns, compared_rows(plans, "workloads")),
         Text(""),
-        Text(_verdict(plans)),
+        Text(verdict(plans)),
     )
+
+
+def compared_rows(plans: Mapping[str, Layout], kind: Literal["cost", "servers", "workloads"]) -> list[tuple[str, ...]]:
+    """A name and what each plan says of it; rows in which plans differ are marked."""
+    of_plan, absent = {
+        "cost": (_costs, UNKNOWN),
+        "servers": (_servers, "none"),
+        "workloads": (_workloads, "not served"),
+    }[kind]
+    return _marked(_by_key([of_plan(layout) for layout in plans.values()], absent))
 
 
 def comparison_data(plans: Mapping[str, Layout]) -> dict[str, Any]:
@@ -73,7 +81,7 @@ def _costs(layout: Layout) -> dict[str, str]:
 def _servers(layout: Layout) -> dict[str, str]:
     """Offer and term -> what is taken of it."""
     return {
-        f"{row.offer}, {TERMS[row.term]}": f"{row.count} × {row.gpus_per_server} {row.gpu}, "
+        f"{row.offer}, {term_words(row)}": f"{counted(row)} × {row.gpus_per_server} {row.gpu}, "
         f"{usd(row.usd_per_hour)}/h each"
         for row in layout.servers
     }
@@ -103,7 +111,8 @@ def _marked(rows: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
     return [(f"{'≠' if len(set(texts)) > 1 else ' '} {label}", *texts) for label, texts in rows.items()]
 
 
-def _verdict(plans: Mapping[str, Layout]) -> str:
+def verdict(plans: Mapping[str, Layout]) -> str:
+    """Which plan is cheapest, and by how much."""
     if len({layout.scenario_sha256 for layout in plans.values()}) > 1:
         return "The plans answer different scenarios."
     costs = {name: layout.cost.usd_per_hour for name, layout in plans.items() if layout.cost is not None}

@@ -9,7 +9,7 @@ from math import floor, log10
 from rich.text import Text
 
 from optimizer.performance import PerformanceEstimate
-from optimizer.report.svg import COLOURS, safe
+from optimizer.report.figures.marks import COLOURS, safe
 from optimizer.report.words import count, figure, milliseconds
 
 COLUMNS, ROWS = 60, 12

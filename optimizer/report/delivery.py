@@ -82,17 +82,31 @@ class Delivery:
         else:
             write_file(self.path, text)
 
-    def put_files(self, stream: TextIO, files: Mapping[str, str]) -> None:
-        """Write several files into the folder of the path, a single one into the path itself or to the stream."""
+    def put_text(self, stream: TextIO, text: str) -> None:
+        """Write a text as it is: into the path, whose name goes to the stream, or to the stream itself."""
+        if self.path is None:
+            stream.write(text)
+        else:
+            write_file(self.path, text)
+            stream.write(f"{self.path}\n")
+
+    def put_files(self, stream: TextIO, files: Mapping[str, str]) -> tuple[Path, ...]:
+        """Write several files into the folder of the path, a single one into the path itself or to the stream.
+
+        The paths written; their names go to the stream.
+        """
         if self.path is None and len(files) > 1:
             raise InputError(f"these are {len(files)} files ({', '.join(files)}); say where with -O FOLDER")
         if self.path is None:
             stream.write("".join(files.values()))
-        elif len(files) > 1 or self.path.is_dir():
-            stream.writelines(f"{path}\n" for path in write_files(self.path, files))
+            return ()
+        if len(files) > 1 or self.path.is_dir():
+            paths = write_files(self.path, files)
         else:
             write_file(self.path, "".join(files.values()))
-            stream.write(f"{self.path}\n")
+            paths = (self.path,)
+        stream.writelines(f"{path}\n" for path in paths)
+        return paths
 
 
 def _write(stream: TextIO, form: AnyForm, table: Callable[[], RenderableType], text: Callable[[Form], str]) -> None:

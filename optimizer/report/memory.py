@@ -21,7 +21,7 @@ from optimizer.fitting import (
     longest_context_tokens,
 )
 from optimizer.memory import MemoryEstimate, estimate_memory
-from optimizer.report.svg import Segment, Stack, stacks_svg
+from optimizer.report.figures import Stack, stack_chart, standalone
 from optimizer.report.words import Justify, bar, bullets, count, figure, gib, listed, percent, table
 
 BAR_CELLS = 30
@@ -134,32 +134,27 @@ def memory_report(answer: MemoryAnswer) -> RenderableType:
 
 
 def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
-    """The stacks as SVG, one bar a card, all to one scale."""
+    """The stacks as an SVG file, one bar a card, all to one scale; of a single card the legend has the numbers."""
     asked = answers[0].question
-    return stacks_svg(
-        f"{asked['model']} in {asked['weight_dtype']} ({asked['engine']})", list(map(_bar, answers)), "GiB"
-    )
-
-
-def _bar(answer: MemoryAnswer) -> Stack:
-    estimate = answer.estimate
-    segments = [
-        Segment(
-            name,
-            getattr(estimate, f"{part}_gib"),
-            f"{answer.uncertainty[part].certainty}, ± {gib(estimate.plus_minus_gib[part])}",
+    names = [*PARTS.values(), "KV cache"]
+    if len(answers) == 1:
+        names = [f"{name} {gib(amount)}" for name, amount in zip(names, _amounts(answers[0]), strict=True)]
+    stacks = [
+        Stack(
+            f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else answer.estimate.reason}",
+            _amounts(answer),
+            limit=answer.estimate.budget_gib,
+            whole=answer.visible_gib,
         )
-        for part, name in PARTS.items()
+        for answer in answers
     ]
-    left = Segment("KV cache", max(estimate.kv_cache_gib, 0.0), _margin(estimate))
-    verdict = "fits" if estimate.fits else f"does not fit: {estimate.reason}"
-    return Stack(
-        title=f"{answer.question['gpu']}: {verdict}",
-        segments=[*segments, left],
-        whole=answer.visible_gib,
-        limit=estimate.budget_gib,
-        limit_name="budget",
-    )
+    title = f"{asked['model']} in {asked['weight_dtype']} ({asked['engine']})"
+    return standalone(stack_chart(title, names, stacks, lambda amount: f"{gib(amount)} GiB", "budget"))
+
+
+def _amounts(answer: MemoryAnswer) -> tuple[float, ...]:
+    estimate = answer.estimate
+    return (*(getattr(estimate, f"{part}_gib") for part in PARTS), max(estimate.kv_cache_gib, 0.0))
 
 
 def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:

@@ -10,13 +10,14 @@ from rich.text import Text
 
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.report.infeasible import infeasible_report
+from optimizer.report.periods import TERMS, counted, periods_report, term_words
 from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, table, usd
 from optimizer.scenario import Scenario, Workload
 
+FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
 MOST_GIVEN_UP = 4
 TIE_USD_PER_HOUR = 0.005
 """Less than half a cent an hour is a tie."""
-TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
 
 
 def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
@@ -27,10 +28,11 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         return _not_found(layout)
     return Group(
         Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour", style="bold"),
-        Text(_money(layout.cost, layout.servers, scenario.horizon_months)),
+        Text(_money(layout, layout.cost, scenario.horizon_months)),
         Text(proof(layout)),
         *map(Text, service(layout)),
         Text(""),
+        *((periods_report(layout.periods), Text(""), Text(FIRST), Text("")) if layout.periods else ()),
         _servers(layout.servers),
         Text(""),
         _replicas(layout, scenario),
@@ -116,17 +118,17 @@ def _left_out(layout: Layout, priority: int) -> str:
     return f", not in full: {', '.join(named)}" if named else ""
 
 
-def _money(cost: Cost, servers: tuple[Servers, ...], horizon_months: float) -> str:
+def _money(layout: Layout, cost: Cost, horizon_months: float) -> str:
     """Totals, and the share of each kind of term where there are several."""
     parts = [
         f"{usd(cost.usd_per_month)} per month",
         f"{usd(cost.usd_over_horizon)} over {figure(horizon_months)} months"
         if horizon_months != 1
         else f"{usd(cost.usd_over_horizon)} over 1 month",
-        f"{usd(cost.capex_usd)} to pay up front",
+        f"{usd(cost.capex_usd)} {'for purchases' if layout.periods else 'to pay up front'}",
     ]
     by_term: dict[str, float] = {}
-    for row in servers:
+    for row in () if layout.periods else layout.servers:
         by_term[row.term] = by_term.get(row.term, 0.0) + row.count * row.usd_per_hour
     if len(by_term) > 1:
         parts.append("per hour: " + ", ".join(f"{usd(paid)} {TERMS[term]}" for term, paid in by_term.items()))
@@ -146,7 +148,7 @@ def _not_found(layout: Layout) -> RenderableType:
 
 def _servers(servers: tuple[Servers, ...]) -> RenderableType:
     rows = [
-        (row.offer, TERMS[row.term], row.gpu, count(row.gpus_per_server), count(row.count),
+        (row.offer, term_words(row), row.gpu, count(row.gpus_per_server), counted(row),
          usd(row.usd_per_hour), usd(row.count * row.usd_per_hour))
         for row in servers
     ]  # fmt: skip
@@ -158,7 +160,7 @@ def _servers(servers: tuple[Servers, ...]) -> RenderableType:
     )  # fmt: skip
 
 
-def _groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
+def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
     """Every replica group under the name of its workload, with its offer where the workload has several groups."""
     for workload in layout.workloads:
         for group in workload.replica_groups:
@@ -171,7 +173,7 @@ def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
         (name, group.offer, count(group.replicas), degrees(group), count(group.max_batch_size),
          f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
          group.limit or UNKNOWN)
-        for name, _, group in _groups(layout)
+        for name, _, group in named_groups(layout)
     ]  # fmt: skip
     return table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
@@ -190,7 +192,7 @@ def degrees(group: ReplicaGroup) -> str:
 
 def _predicted(layout: Layout, scenario: Scenario) -> list[RenderableType]:
     """What runs, how fast and in what memory; all of it is unknown where replicas were measured."""
-    groups = [(name, workload, group) for name, workload, group in _groups(layout) if group.memory is not None]
+    groups = [(name, workload, group) for name, workload, group in named_groups(layout) if group.memory is not None]
     if not groups:
         return [Text("Formats, latency and memory are unknown: every replica was measured, not predicted."), Text("")]
     tables = (_formats(groups), _latency(groups, scenario), _memory(groups))
@@ -218,9 +220,12 @@ def _latency(groups: Named, scenario: Scenario) -> RenderableType:
     rows = []
     for name, workload, group in groups:
         needs = scenario.workloads[workload.name]
-        rows.append((name, *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
+        beyond = "\nextrapolated" if group.extrapolated else ""
+        rows.append((f"{name}{beyond}", *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
+    sure = scenario.confidence_fraction or 0.5
+    better = f" that {percent(sure)} of measurements are better than" if sure > 0.5 else ""  # the point estimate
     return table(
-        "Latency at full capacity against its target, and its mean (80% band)",
+        f"Latency at full capacity{better} against its target, and its mean (80% band)",
         (("workload", "left"), ("first token", "left"), ("each further token", "left"), ("whole request", "left")),
         rows,
     )

@@ -24,7 +24,12 @@ MOST_TOKENS = 10**9
 MOST_SERVERS = 10**6
 _LONGEST_NAME = 100
 _LONGEST_LIST = 1000
+_REPOSITORY_PARTS = 2
+"""Owner and name."""
 _NAME = re.compile(r"\w[\w .+:@()-]*")
+_REPOSITORY = re.compile(
+    r"([A-Za-z0-9][A-Za-z0-9._-]{0,95}|(/[A-Za-z0-9._-]+)+)(/[A-Za-z0-9._-]{1,96}(:[A-Za-z0-9._-]{1,40})?)?"
+)
 _NAME_PATTERN = r"^[^\s/,\[\]{}\"'][^/,\[\]{}\"']*$"
 
 
@@ -170,6 +175,25 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a checkpoint is: `owner/name` on Hugging Face (`:TAG` picks a GGUF file), or an absolute folder."""
+
+    def parse(self, value: object) -> str:
+        if not isinstance(value, str) or not _REPOSITORY.fullmatch(value) or ".." in value:
+            raise ValueError(
+                f"a repository such as Qwen/Qwen3-32B-AWQ or an absolute folder is expected, in letters, digits and"
+                f" . _ - / :; this is {shown(value)}"
+            )
+        return str(value)
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_REPOSITORY.pattern}$", "examples": ["Qwen/Qwen3-32B-AWQ"]}
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """An id of the catalog (or, for models, of the scenario's own)."""
 
@@ -276,12 +300,15 @@ class ByName:
     """A mapping from names that the user chooses to what bears them."""
 
     of: str
+    slashes: bool = False
+    """Whether a name may be that of a repository, `owner/name`."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(self._named, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        names = {"pattern": _NAME_PATTERN, "maxLength": _LONGEST_NAME}
+        pattern = _NAME_PATTERN.replace("/", "") if self.slashes else _NAME_PATTERN
+        names = {"pattern": pattern, "maxLength": _LONGEST_NAME}
         return handler(schema) | {"minProperties": 1, "propertyNames": names}
 
     def _named(self, value: object) -> object:
@@ -298,12 +325,12 @@ class ByName:
         )
         return value
 
-    @staticmethod
-    def _fault_of_name(name: object) -> str | None:
+    def _fault_of_name(self, name: object) -> str | None:
         if not isinstance(name, str):
             return f"a name must be text; this is {shown(name)}"
         if len(name) > _LONGEST_NAME:
             return f"a name may have {_LONGEST_NAME} characters; this has {len(name):,}"
-        if not _NAME.fullmatch(name) or name != name.rstrip():
+        parts = name.split("/") if self.slashes else [name]
+        if not all(_NAME.fullmatch(part) for part in parts) or len(parts) > _REPOSITORY_PARTS or name != name.rstrip():
             return f"{shown(name)} cannot be a name; use letters, digits, blanks and . _ - + : @ ( )"
         return None

@@ -12,6 +12,7 @@ from optimizer.scenario.fields import MOST_SERVERS, Count, Known, Measured, Seve
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
+    DURATION_HOURS,
     DURATION_MONTHS,
     NETWORK,
     PER_HOUR,
@@ -25,6 +26,10 @@ from optimizer.scenario.quantities import (
 from optimizer.scenario.workload import GpuId
 
 TERMS = ("own", "buy", "rent", "reserve", "spot")
+DEFAULT_RECOVERY_HOURS = 0.25
+"""Estimate: minutes each for a server to start, for tens of GiB of weights to load and for the engine to warm up."""
+DEFAULT_SPOT_AVAILABILITY = 0.99
+HIGHEST_AVAILABILITY = 0.999999
 _LONGEST_SOURCE = 500
 _MOST_GPUS_PER_SERVER = 1024
 
@@ -104,12 +109,20 @@ class Spot(Part):
 
     usd_per_server_hour: HourlyPrice = Field(alias="price")
     """Price, such as `$1.10/gpu/h`."""
-    interruption_probability_per_hour: Annotated[float, Measured(PER_HOUR, at_least=0, at_most=1)] | None = Field(
+    interruptions_per_hour: Annotated[float, Measured(PER_HOUR, at_least=0, at_most=1)] | None = Field(
         default=None, alias="interruption"
     )
-    """How often a server is taken away, such as `5%/h`."""
+    """How often a server is taken away, such as `5%/h`; default: not known, and no spares are planned."""
+    recovery_hours: Annotated[float, Measured(DURATION_HOURS, above=0)] = Field(
+        default=DEFAULT_RECOVERY_HOURS, alias="recovery"
+    )
+    """From the loss of a server until another serves in its place, such as `15min`, which is the default."""
+    availability_fraction: Annotated[float, Measured(RATIO, above=0, at_most=HIGHEST_AVAILABILITY)] = Field(
+        default=DEFAULT_SPOT_AVAILABILITY, alias="availability"
+    )
+    """Part of the time in which no more servers are missing than there are spares; default `99%`."""
     max: ServerCount | None = None
-    """Most servers at a time; default: no limit."""
+    """Most servers at a time, spares included; default: no limit."""
 
     @classmethod
     def from_scalar(cls, value: object) -> object:
@@ -179,6 +192,8 @@ class Offer(Part):
         default=None, alias="link_domain"
     )
     """GPUs of the server that the fast link joins, 1 for none; default: as the card has it."""
+    region: Annotated[str, Text()] | None = None
+    """Where it stands, such as `eu-west`; an instance brings its own. Needed where workloads name regions."""
     price_source: Annotated[str, Text(_LONGEST_SOURCE)] | None = None
     """Where the prices come from, repeated in the plan's assumptions."""
 
@@ -188,3 +203,12 @@ class Offer(Part):
             yield problem(
                 "no terms: at least one of own, buy, rent, reserve or spot is needed, or an instance", at_key=True
             )
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:  # noqa: ARG002
+        terms = [entry.term_months for entry in self.reserve]
+        for index, months in enumerate(terms):
+            if months in terms[:index]:
+                yield problem(
+                    f"a term of {DURATION_MONTHS.text(months)} is listed twice; terms differ in their length",
+                    *("reserve", index, "term"),
+                )

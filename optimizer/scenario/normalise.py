@@ -96,7 +96,12 @@ class Normaliser:
 
     def _model(self, path: KeyPath, own: Data) -> Data:
         name, given = key_text(path[-1]), own.get("hf_config")
+        if "hf_config" not in own and name in self.catalog.models:
+            return own
         if not isinstance(given, str | Mapping):
+            if "hf_config" not in own:
+                what = f"{shown(name)} is not in the catalog, so its hf_config is needed"
+                self.problems.append((path, what))
             self.models[name] = None
             return own
         try:
@@ -150,6 +155,7 @@ class Normaliser:
             brought["network"] = f"{instance.network_gbit_per_s!r}Gbit/s"
         if instance.link_domain_gpus is not None:
             brought["link_domain"] = instance.link_domain_gpus
+        brought["region"] = instance.region
         prices = _PriceList(instance)
         if isinstance(rent := offer.get("rent", {}), Mapping) and (price := prices.on_demand):
             offer["rent"] = {"price": price, **rent}

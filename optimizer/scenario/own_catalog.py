@@ -42,9 +42,13 @@ def with_own_entries(scenario: Scenario, catalog: Catalog) -> Scenario:
 
 
 def scenario_catalog(scenario: Scenario, catalog: Catalog) -> Catalog:
-    """The catalog overlaid with the scenario's own models and entries."""
-    models = [own_model(name, model.hf_config) for name, model in scenario.models.items()]
-    return lay_over(catalog, [*map(entry_of, scenario.own_entries), *models])
+    """The catalog overlaid with the scenario's own models and entries, predicting at the scenario's confidence."""
+    models = [own_model(name, model.hf_config) for name, model in scenario.models.items() if model.hf_config]
+    overlaid = lay_over(catalog, [*map(entry_of, scenario.own_entries), *models])
+    if scenario.confidence_fraction is None:
+        return overlaid
+    asked = {"confidence_fraction": scenario.confidence_fraction}
+    return lay_over(overlaid, [overlaid.calibration.model_copy(update=asked)])
 
 
 def _identity(entry: Mapping[str, Any]) -> tuple[str, str]:

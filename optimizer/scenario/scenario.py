@@ -5,20 +5,33 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
+from pydantic_core import InitErrorDetails
 
 from optimizer.errors import Fault, Location
 from optimizer.scenario.document import Positions
 from optimizer.scenario.faults import in_file_order
-from optimizer.scenario.fields import ByName, Choice, Count, JsonObject, Measured, Several, Text
+from optimizer.scenario.fields import (
+    ByName,
+    Choice,
+    Count,
+    JsonObject,
+    Measured,
+    Repository,
+    Several,
+    Surroundings,
+    Text,
+)
 from optimizer.scenario.inventory import Offer
 from optimizer.scenario.part import Part
+from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
     DURATION_MONTHS,
+    DURATION_MS,
     ENERGY_PRICE,
     MONEY,
     MONEY_PER_MONTH,
@@ -28,7 +41,8 @@ from optimizer.scenario.quantities import (
     POWER_KW,
     RATIO,
 )
-from optimizer.scenario.support import not_solved_yet
+from optimizer.scenario.support import in_one_period_only, not_solved_yet
+from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
 MOST_PERIODS = 1000
@@ -37,10 +51,27 @@ OBJECTIVES = ("cost", "served", "power", "carbon")
 
 
 class OwnModel(Part):
-    """A model beyond the catalog."""
+    """A model beyond the catalog, or where checkpoints of one are."""
 
-    hf_config: Annotated[dict[str, Any], JsonObject("the path of a config.json, or its content,", path="./config.json")]
-    """Path of a Hugging Face config.json, or its content."""
+    hf_config: (
+        Annotated[dict[str, Any], JsonObject("the path of a config.json, or its content,", path="./config.json")] | None
+    ) = None
+    """Path of a Hugging Face config.json, or its content; a model of the catalog needs none."""
+    checkpoints: Annotated[Mapping[str, Annotated[str, Repository()]], ByName("weight formats")] = {}
+    """Weight format -> repository that holds the model in it, such as `{awq-int4: Qwen/Qwen3-32B-AWQ}`."""
+
+    @classmethod
+    def together(cls, keys: frozenset[str]) -> Iterator[InitErrorDetails]:
+        if not keys & {"hf_config", "checkpoints"}:
+            yield problem("nothing is said: give hf_config, checkpoints or both", at_key=True)
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        known = surroundings.catalog.formats
+        for name in self.checkpoints:
+            if name not in known:
+                near = did_you_mean(surroundings.suggestions.meant(name, "weight format", known))
+                hint = near or "; `gpuplan catalog formats` lists those there are"
+                yield problem(f"unknown weight format {shown(name)}{hint}", "checkpoints", name, at_key=True)
 
 
 class Facility(Part):
@@ -67,6 +98,9 @@ class Budget(Part):
     """On rent, reservations and running cost in a month, such as `$40k`."""
 
 
+Latencies = Annotated[Mapping[str, Annotated[float, Measured(DURATION_MS, at_least=0)]], ByName("regions")]
+
+
 class Scenario(Part):
     """What must be served, what can be had, and within which limits; see `gpuplan schema scenario`."""
 
@@ -88,12 +122,14 @@ class Scenario(Part):
     """Catalog entries of one's own, as in the files of `--catalog`; a plan carries those that it was made with."""
     defaults: WorkloadFields | None = Field(default=None, exclude=True)
     """Any workload field, for every workload that does not say otherwise."""
-    models: Annotated[Mapping[str, OwnModel], ByName("models")] = {}
-    """Models beyond the catalog, by the id that workloads use."""
+    models: Annotated[Mapping[str, OwnModel], ByName("models", slashes=True)] = {}
+    """Models beyond the catalog, and checkpoints in formats that it does not know of, by the id that workloads use."""
     workloads: Annotated[Mapping[str, Workload], ByName("workloads")]
     """What must be served, by name."""
     inventory: Annotated[Mapping[str, Offer], ByName("offers")]
     """What can be had: offers of servers, by name."""
+    region_latency_ms: Annotated[Mapping[str, Latencies], ByName("regions")] = Field(default={}, alias="region_latency")
+    """Round trips of the network between regions, each pair once: `{eu-west: {us-east: 80ms}}`."""
     facility: Facility = Facility()
     """What it costs to run owned and bought servers."""
     budget: Budget = Budget()
@@ -123,11 +159,56 @@ class Scenario(Part):
 
     def unsupported(self) -> tuple[Fault, ...]:
         """What this version understands but does not solve; `solve` refuses a scenario that asks for it."""
+        return self._not_yet(not_solved_yet(self))
+
+    def unsupported_by(self, asked: str) -> tuple[Fault, ...]:
+        """What stands in the way of something that this version does in one period only."""
+        return self._not_yet(in_one_period_only(self, asked))
+
+    def _not_yet(self, wishes: Iterator[tuple[tuple[str, ...], str]]) -> tuple[Fault, ...]:
         faults = []
-        for path, what in not_solved_yet(self):
+        for path, what in wishes:
             where = self._positions.location(path, at_key=True) if self._positions.file else None
             faults.append(Fault(f"not supported yet: {what}", where, ".".join(path)))
         return tuple(in_file_order(faults))
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """Regions that workloads name are those of offers, and the way to each that may serve them is known."""
+        regions = list(dict.fromkeys(offer.region for offer in self.inventory.values() if offer.region is not None))
+        for name, workload in self.workloads.items():
+            for index, region in enumerate(workload.residency or ()):
+                if region not in regions:
+                    near = surroundings.suggestions.meant(region, "region", regions)
+                    hint = did_you_mean(near) or f"; the offers are in {listed(regions) if regions else 'none'}"
+                    message = f"no offer is in region {shown(region)}{hint}"
+                    path = ("residency", index) if len(workload.residency or ()) > 1 else ("residency",)
+                    yield problem(message, "workloads", name, *path)
+            for offer_name, offer in self.inventory.items():
+                if workload.region is None or not self.may_serve(workload, offer) or self._knows_way(workload, offer):
+                    continue
+                where = f"to {offer.region}, the region of offer" if offer.region else "to no region, as of offer"
+                yield problem(
+                    f"no round trip from {workload.region} {where} {offer_name}; state it in region_latency, give the"
+                    " offer its region, or leave the region out of residency",
+                    *("workloads", name, "region"),
+                )
+
+    def may_serve(self, workload: Workload, offer: Offer) -> bool:
+        """Whether the workload may be served where the offer stands."""
+        return workload.residency is None or offer.region in workload.residency
+
+    def round_trip_ms(self, workload: Workload, offer: Offer) -> float:
+        """The network's part of a request's time, from its users to the offer; 0 in the same region."""
+        if workload.region is None or offer.region is None or workload.region == offer.region:
+            return 0.0
+        there = self.region_latency_ms.get(workload.region, {}).get(offer.region)
+        back = self.region_latency_ms.get(offer.region, {}).get(workload.region)
+        return there if there is not None else back if back is not None else 0.0
+
+    def _knows_way(self, workload: Workload, offer: Offer) -> bool:
+        pairs = ((workload.region, offer.region), (offer.region, workload.region))
+        stated = any(str(to) in self.region_latency_ms.get(str(start), {}) for start, to in pairs)
+        return workload.region == offer.region or (offer.region is not None and stated)
 
     @cached_property
     def _canonical(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from optimizer.scenario.fields import (
     OneOrMore,
     Several,
     Surroundings,
+    Text,
 )
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
@@ -115,6 +116,10 @@ class WorkloadFields(Part):
     """One weight format for the whole workload; default true."""
     priority: Annotated[int, Count(at_least=0)] = DEFAULT_PRIORITY
     """When not everything fits, lower numbers are served first; default 1."""
+    region: Annotated[str, Text()] | None = None
+    """Where its users are, such as `eu-west`; `region_latency` counts to replicas elsewhere. Default: no matter."""
+    residency: Annotated[tuple[Annotated[str, Text()], ...], OneOrMore()] | None = None
+    """Regions in which it may be served, such as `[eu-west, eu-north]`; default: all."""
     spare: Annotated[Literal["none", "n+1"], Choice(("none", "n+1"))] = "none"
     """`n+1`: capacity survives the loss of any one server; default `none`."""
     measured: Annotated[tuple[MeasuredReplica, ...], Several("measured replicas")] | None = None
@@ -178,6 +183,22 @@ class Workload(WorkloadFields):
     def demand_rps(self) -> float:
         """Requests per second that capacity must hold: mean × peak."""
         return self.mean_rps * self.peak_factor
+
+    def demand_in(self, period: int) -> float:
+        """Requests per second that capacity must hold in a period, counted from 0; growth compounds."""
+        if self.requests_per_period_rps is not None:
+            return self.requests_per_period_rps[period] * self.peak_factor
+        return self.demand_rps * (1 + (self.growth_fraction_per_period or 0.0)) ** period
+
+    def with_network(self, round_trip_ms: float) -> Workload:
+        """The same with targets that leave time for the network: it delays the first token, not those that follow."""
+        if not round_trip_ms:
+            return self
+        targets = tuple(
+            target if target.metric == "tpot" else target._replace(limit_ms=target.limit_ms - round_trip_ms)
+            for target in self.targets
+        )
+        return self.model_copy(update={"targets": targets})
 
     @property
     def planned_targets(self) -> tuple[Target, ...]:

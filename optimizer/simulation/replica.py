@@ -9,9 +9,10 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
 from optimizer.performance import TokenMix
-from optimizer.performance.constants import row_constants, trait_rows
+from optimizer.performance.constants import row_constants
 from optimizer.performance.serving import share_of_ranks
 from optimizer.performance.step import attention_step, decode_step, prefill
+from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import output_held_fraction, work_of
 from optimizer.serving_config import Configurations, FloatArray, IntArray
 

@@ -4,7 +4,7 @@ from optimizer.solve.backend import Outcome, Solution, SolverName, solve_program
 from optimizer.solve.plain import Answer, Limits, decide, solve_plain
 from optimizer.solve.routing import Routing, route
 from optimizer.solve.served import Level, ServedAnswer, solve_served
-from optimizer.solve.tidy import Decision, fewest_terms, tidy
+from optimizer.solve.tidy import Decision, fewest_orders, fewest_terms, tidy
 from optimizer.solve.trying import Backend, Tried, check_solution, try_solvers
 from optimizer.solve.write import program_text
 
@@ -22,6 +22,7 @@ __all__ = [
     "Tried",
     "check_solution",
     "decide",
+    "fewest_orders",
     "fewest_terms",
     "program_text",
     "route",

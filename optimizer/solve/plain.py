@@ -66,6 +66,7 @@ def solve_plain(
 
 def decide(inst: Instance, var: Variables, values: FloatArray) -> Decision:
     """The decision behind a solver's values."""
-    whole = np.rint(values[np.concatenate([var.n_replicas, var.n_servers])]).astype(np.int64)
-    n_replicas, n_servers = np.split(whole, [len(var.n_replicas)])
-    return tidy(inst, n_replicas, n_servers)
+    families = (var.n_replicas, var.n_servers, var.n_on_server, var.n_ordered)
+    whole = np.rint(values[np.concatenate(families)]).astype(np.int64)
+    ends = np.cumsum([len(columns) for columns in families[:-1]])
+    return tidy(inst, *np.split(whole, ends))

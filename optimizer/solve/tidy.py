@@ -7,14 +7,15 @@ Among plans of equal cost a solver returns any. The order by which we choose is:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance
 from optimizer.serving_config import FloatArray, IntArray
+from optimizer.solve.occupants import Occupants
 from optimizer.solve.routing import route
 
 UTILIZATION_TOLERANCE = 1e-7
@@ -28,35 +29,67 @@ class Decision:
     n_replicas: IntArray  # [K]
     load_share: FloatArray  # [L] of each class's demand
     n_servers: IntArray  # [H]
+    servers: Mapping[int, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    """Offer -> candidates of the replicas on each of its servers, where it matters which stand together."""
+    n_ordered: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # [O]
 
 
-def tidy(inst: Instance, n_replicas: IntArray, n_servers: IntArray) -> Decision:
-    """The decision behind rounded counts.
+def tidy(
+    inst: Instance,
+    n_replicas: IntArray,
+    n_servers: IntArray,
+    n_on_server: IntArray | None = None,
+    n_ordered: IntArray | None = None,
+) -> Decision:
+    """The decision behind rounded counts; `n_on_server` [X] if the instance has sites, `n_ordered` [O] if orders.
 
     Raises:
         SolverError: the counts do not carry the demand; the solver's answer was wrong beyond tolerance.
     """
     n_replicas = n_replicas.copy()
+    occupants = Occupants(inst, n_replicas, np.zeros(0, np.int64) if n_on_server is None else n_on_server)
     load_share = np.zeros(len(inst.candidate_of_load))
-    loads_of = _loads_by_workload(inst)
-    for w, loads in enumerate(loads_of):
-        candidates = np.unique(inst.candidate_of_load[loads])
-        if not inst.busy_replicas[loads].any():  # nothing of this workload is served
-            n_replicas[candidates] = 0
+    for w, loads in enumerate(_loads_by_workload(inst)):
+        if not inst.busy_replicas[loads].any():  # nobody asks for it in this period, or nothing of it is served
+            n_replicas[np.unique(inst.candidate_of_load[loads])] = 0
             continue
-        used = _of_one_choice(inst, loads, n_replicas, candidates[n_replicas[candidates] > 0])
-        n_replicas[np.setdiff1d(candidates, used)] = 0
-        busy, position = _busy_matrix(inst, loads, used)
-        n_replicas[used] = _drop_superfluous(n_replicas[used], busy, inst.gpus_per_replica[used], inst.max_utilization)
-        routing = route(n_replicas[used], busy)
-        if routing is None or not _carries(routing.peak_utilization, inst.max_utilization):
+        need = _Need(inst, w, loads, occupants)
+        need.keep_one_choice(n_replicas)
+        need.drop_superfluous(n_replicas)
+        routing = need.met_by(n_replicas)
+        if routing is None:
             raise SolverError(f"the solver's replicas do not carry the demand of {inst.workload_names[w]}")
-        rows = {int(k): i for i, k in enumerate(used[n_replicas[used] > 0])}
-        for load, column in zip(loads, position, strict=True):
+        used, share = routing
+        busy_column = np.unique(inst.demand_of_load[loads], return_inverse=True)[1]
+        rows = {int(k): i for i, k in enumerate(used)}
+        for load, column in zip(loads, busy_column, strict=True):
             row = rows.get(int(inst.candidate_of_load[load]))
             if row is not None:
-                load_share[load] = routing.share[row, column]
-    return Decision(n_replicas, load_share, n_servers)
+                load_share[load] = share[row, column]
+    servers = {s: occupants.servers(s) for s in np.flatnonzero(inst.packing.by_site).tolist()}
+    return Decision(
+        n_replicas, load_share, n_servers, servers, np.zeros(0, np.int64) if n_ordered is None else n_ordered
+    )
+
+
+def fewest_orders(inst: Instance, n_ordered: IntArray, n_servers: IntArray) -> IntArray:
+    """Orders [O] without those that no server in use [H] needs, the dearest first."""
+    kept, orders = n_ordered.copy(), inst.orders
+    n_offers = len(inst.offer_names) // inst.horizon.n_periods
+    in_use = {
+        (int(inst.offer_of_term[h]) % n_offers, term.term_months, term.period): int(n_servers[h])
+        for h, term in enumerate(inst.terms)
+        if term.term in ("buy", "reserve")
+    }
+    for o in sorted(np.flatnonzero(kept).tolist(), key=lambda o: (-orders.usd_per_hour[o], -o)):
+        offer, months, _ = orders.groups[orders.group[o]]
+        alike = orders.group == orders.group[o]
+        surplus = [
+            int(kept[alike & orders.serves(t)].sum()) - in_use[offer, months, t]
+            for t in range(int(orders.first[o]), int(orders.end[o]))
+        ]
+        kept[o] -= min(int(kept[o]), *surplus)
+    return kept
 
 
 def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
@@ -66,8 +99,7 @@ def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
         candidates = np.unique(inst.candidate_of_load[loads])
         used = candidates[n_replicas[candidates] > 0]
         for alike in _by_choice(inst, loads, used) or [used]:
-            busy, _ = _busy_matrix(inst, loads, alike)
-            routing = route(n_replicas[alike], busy) if len(alike) else None
+            routing = route(n_replicas[alike], _busy(inst, loads, alike)) if len(alike) else None
             if routing is not None:
                 share[w] = max(share[w], min(1.0, inst.max_utilization / routing.peak_utilization))
     return share
@@ -97,23 +129,69 @@ def _loads_by_workload(inst: Instance) -> list[IntArray]:
     return [order[a:b] for a, b in itertools.pairwise(bounds)]
 
 
-def _of_one_choice(inst: Instance, loads: IntArray, n_replicas: IntArray, used: IntArray) -> IntArray:
-    """The used candidates of the one model and format that carries the workload; all of them where formats may mix.
+class _Need:
+    """What one workload asks of replica counts [K], and how few will do."""
 
-    Where servers are free a solver may leave replicas of a format that it sends no load to; they are superfluous. Of
-    several formats that would do, the one with the fewest GPUs.
-    """
-    by_choice = _by_choice(inst, loads, used)
-    if len(by_choice) < 2:
-        return used
-    gpus = [int(n_replicas[rows] @ inst.gpus_per_replica[rows]) for rows in by_choice]
-    for q in np.argsort(gpus, kind="stable"):
-        alike: IntArray = by_choice[q]
-        busy, _ = _busy_matrix(inst, loads, alike)
-        routing = route(n_replicas[alike], busy)
-        if routing is not None and _carries(routing.peak_utilization, inst.max_utilization):
-            return alike
-    return used
+    def __init__(self, inst: Instance, w: int, loads: IntArray, occupants: Occupants) -> None:
+        self.inst, self.loads, self.occupants = inst, loads, occupants
+        self.candidates = np.unique(inst.candidate_of_load[loads])
+        self.survives = bool(inst.has_spare[w])
+
+    def met_by(self, n_replicas: IntArray, among: IntArray | None = None) -> tuple[IntArray, FloatArray] | None:
+        """The candidates used (`among` some) and the share [G, R] of each class they carry, None if they cannot.
+
+        With spare, what is left after any loss must carry everything too, fully used if need be.
+        """
+        candidates = self.candidates if among is None else among
+        used: IntArray = candidates[n_replicas[candidates] > 0]
+        busy = _busy(self.inst, self.loads, used)
+        routing = route(n_replicas[used], busy)
+        if routing is None or not _carries(routing.peak_utilization, self.inst.max_utilization):
+            return None
+        for lost in self.occupants.losses(used, n_replicas) if self.survives else ():
+            rest = route(n_replicas[used] - lost, busy)
+            if rest is None or not _carries(rest.peak_utilization, 1.0):
+                return None
+        return used, routing.share
+
+    def keep_one_choice(self, n_replicas: IntArray) -> None:
+        """Only the one model and format that carries the workload stays; all of them where formats may mix.
+
+        Where servers are free a solver may leave replicas of a format that it sends no load to; they are superfluous.
+        Of several formats that would do, the one with the fewest GPUs.
+        """
+        used = self.candidates[n_replicas[self.candidates] > 0]
+        by_choice = _by_choice(self.inst, self.loads, used)
+        by_choice.sort(key=lambda alike: int(n_replicas[alike] @ self.inst.gpus_per_replica[alike]))
+        if len(by_choice) < 2:
+            return
+        kept = next((alike for alike in by_choice if self.met_by(n_replicas, alike) is not None), used)
+        for k in np.setdiff1d(used, kept).tolist():
+            n_replicas[k] = 0
+            self.occupants.cut(k, 0)
+
+    def drop_superfluous(self, n_replicas: IntArray) -> None:
+        """Takes away every replica that is not needed, the largest first."""
+        used = self.candidates[n_replicas[self.candidates] > 0]
+        for k in used[np.argsort(-self.inst.gpus_per_replica[used], kind="stable")].tolist():
+            while n_replicas[k] > 0 and self._drop_one(k, n_replicas):
+                pass
+
+    def _drop_one(self, k: int, n_replicas: IntArray) -> bool:
+        """Whether a replica of a candidate could be taken away, from wherever it is not missed."""
+        n_replicas[k] -= 1
+        sites = self.occupants.sites_of(k)
+        for site in sites:
+            self.occupants.on[site][k] -= 1
+            if self.met_by(n_replicas) is not None:
+                return True
+            self.occupants.on[site][k] += 1
+            if not self.survives:
+                break  # without spare it does not matter where it stands
+        if not sites and self.met_by(n_replicas) is not None:
+            return True
+        n_replicas[k] += 1
+        return False
 
 
 def _by_choice(inst: Instance, loads: IntArray, used: IntArray) -> list[IntArray]:
@@ -123,29 +201,14 @@ def _by_choice(inst: Instance, loads: IntArray, used: IntArray) -> list[IntArray
     return [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
 
 
-def _busy_matrix(inst: Instance, loads: IntArray, used: IntArray) -> tuple[FloatArray, IntArray]:
-    """`busy` [G, R] of the used candidates of one workload, and the class column of each of its loads."""
+def _busy(inst: Instance, loads: IntArray, used: IntArray) -> FloatArray:
+    """[G, R] demand / rate of the used candidates of one workload, infinite where one cannot serve a class."""
     demands, column = np.unique(inst.demand_of_load[loads], return_inverse=True)
     busy = np.full((len(used), len(demands)), np.inf)
-    row = np.searchsorted(used, inst.candidate_of_load[loads])
     is_used = np.isin(inst.candidate_of_load[loads], used)
-    busy[row[is_used], column[is_used]] = inst.busy_replicas[loads][is_used]
-    return busy, column
-
-
-def _drop_superfluous(
-    replicas: IntArray, busy: FloatArray, gpus_per_replica: IntArray, max_utilization: float
-) -> IntArray:
-    """Replica counts [G] from which none can be taken, largest replicas taken first."""
-    replicas = replicas.copy()
-    for g in np.argsort(-gpus_per_replica, kind="stable"):
-        while replicas[g] > 0:
-            replicas[g] -= 1
-            routing = route(replicas, busy)
-            if routing is None or not _carries(routing.peak_utilization, max_utilization):
-                replicas[g] += 1
-                break
-    return replicas
+    row = np.searchsorted(used, inst.candidate_of_load[loads][is_used])
+    busy[row, column[is_used]] = inst.busy_replicas[loads][is_used]
+    return busy
 
 
 def _carries(utilization: float, max_utilization: float) -> bool:

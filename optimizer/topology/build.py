@@ -46,6 +46,8 @@ class Topology:
     """In the order of the plan."""
     catalog: Catalog
     """With the scenario's own models."""
+    layout: Layout
+    scenario: Scenario
 
     def graph(self) -> nx.DiGraph:
         """The document as a graph, see `topology_graph`."""
@@ -65,14 +67,21 @@ class _Part:
         return len(self.stages) * self.gpus_per_stage
 
 
-def build_topology(layout: Layout, catalog: Catalog) -> Topology:
-    """The topology of a plan; a plan without servers (infeasible, or none found) raises InputError.
+def build_topology(layout: Layout, catalog: Catalog, period: int = 1) -> Topology:
+    """The topology of a plan in a period, counted from 1.
+
+    A plan without servers (infeasible, or none found) and a period that it does not have raise InputError.
 
     Within a server the largest parts come first, so that groups whose sizes divide each other never straddle the border
     of a scale-up domain that they fit into.
     """
     if layout.cost is None:
         raise InputError(f"the plan of {layout.scenario} is {layout.status}: it has no servers to place anything on")
+    n_periods = max(1, len(layout.periods))
+    if not 1 <= period <= n_periods:
+        raise InputError(f"the plan of {layout.scenario} has {n_periods} periods; there is no period {period}")
+    of_whole_plan = plan_sha256(layout)
+    layout = layout.of_period(period)
     scenario = load_scenario(layout.inputs, catalog)
     known = scenario_catalog(scenario, catalog)
     named = _named_groups(layout)
@@ -83,12 +92,12 @@ def build_topology(layout: Layout, catalog: Catalog) -> Topology:
     )
     document = TopologyDocument(
         scenario=layout.scenario,
-        plan_sha256=plan_sha256(layout),
+        plan_sha256=of_whole_plan,
         servers=_servers(layout, ranks),
         replicas=tuple(replica for one in groups for replica in one.replicas),
         links=tuple(_links(groups, scenario, known)),
     )
-    return Topology(document, groups, known)
+    return Topology(document, groups, known, layout, scenario)
 
 
 def stage_layers(n_layers: int, pp: int) -> tuple[tuple[int, int], ...]:
@@ -155,7 +164,8 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
     }
     found: list[Server] = []
     for offer in dict.fromkeys(row.offer for row in layout.servers):
-        rows = [row for row in layout.servers if row.offer == offer for _ in range(row.count)]
+        here = [row for row in layout.servers if row.offer == offer]
+        rows = [row for row in here for _ in range(row.in_use)] + [row for row in here for _ in range(row.idle)]
         for index, row in enumerate(rows):
             id_ = f"{offer}/{index}"
             gpus = tuple(uses.get((id_, gpu)) for gpu in range(row.gpus_per_server))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 
 from catalog import Catalog
@@ -27,6 +27,18 @@ class Claims:
     """With the scenario's own models and entries."""
     catalog_version: str
     """Of the shipped files alone; entries of the user's own stand in the plan."""
+    period: int = 0
+    """Whose lists the layout holds, counted from 0."""
+
+    def periods(self) -> Iterator[Claims]:
+        """The claims of each period that the plan has; a plan without periods has one."""
+        for period in range(max(1, len(self.layout.periods))):
+            layout = self.layout.of_period(period + 1) if self.layout.periods else self.layout
+            yield replace(self, layout=layout, period=period)
+
+    def demand_rps(self, workload: Workload) -> float:
+        """Requests per second of a workload in the period; 0 beyond the scenario's periods."""
+        return workload.demand_in(self.period) if self.period < self.scenario.periods else 0.0
 
     def workloads(self) -> Iterator[tuple[WorkloadPlan, Workload]]:
         """Planned workloads that the scenario has."""
@@ -35,12 +47,17 @@ class Claims:
                 yield planned, self.scenario.workloads[planned.name]
 
     def groups(self) -> Iterator[tuple[str, Workload, ReplicaGroup]]:
-        """Every replica group of those, with a name for it in messages."""
+        """Every replica group of those, with a name for it in messages and its workload.
+
+        The workload's targets leave time for the network to the group's region.
+        """
         for planned, workload in self.workloads():
             on_offer = Counter(group.offer for group in planned.replica_groups)
             for number, group in enumerate(planned.replica_groups):
                 several = f" (group {number})" if on_offer[group.offer] > 1 else ""
-                yield f"{planned.name} on {group.offer}{several}", workload, group
+                offer = self.scenario.inventory.get(group.offer)
+                away_ms = self.scenario.round_trip_ms(workload, offer) if offer else 0.0
+                yield f"{planned.name} on {group.offer}{several}", workload.with_network(away_ms), group
 
 
 def agree(claimed: float, true: float) -> bool:

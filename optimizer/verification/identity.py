@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterator
 
 from optimizer.layout import Cost
@@ -28,13 +27,7 @@ def identity(claims: Claims) -> Iterator[str]:
             f"the plan was made with catalog {layout.catalog_version}, this is {claims.catalog_version}: "
             "solve again, or verify with the catalog it was made with"
         )
-    planned = Counter(workload.name for workload in layout.workloads)
-    for name in scenario.workloads:
-        if planned[name] != 1:
-            yield f"workload {name} stands {planned[name]} times in the plan, expected once"
-    for name in list(planned):
-        if name not in scenario.workloads:
-            yield f"workload {name} is planned for, and the scenario has none of that name"
+    yield from _periods(claims)
     if layout.cost is None:
         yield f"status is {layout.status}, and the plan has no cost"
     else:
@@ -59,6 +52,25 @@ def _proof(claims: Claims, cost: Cost) -> Iterator[str]:
         yield f"gap is missing; cost and bound give {number(proven)}"
     elif not agree(gap, proven):
         yield f"gap is {number(gap)}; (cost − bound) / cost is {number(proven)}"
+
+
+def _periods(claims: Claims) -> Iterator[str]:
+    """Every period once and in order, the first one on top; none where there is but one."""
+    layout, scenario = claims.layout, claims.scenario
+    expected = scenario.periods if scenario.periods > 1 else 0
+    if len(layout.periods) != expected:
+        yield f"the plan has {len(layout.periods)} periods, expected {expected}"
+    months = scenario.horizon_months / scenario.periods
+    for t, plan in enumerate(layout.periods):
+        if plan.period != t + 1 or not agree(plan.starts_month, t * months) or not agree(plan.months, months):
+            yield (
+                f"period {t + 1} is called {plan.period}, of {number(plan.months)} months from month "
+                f"{number(plan.starts_month)}; expected {number(months)} from {number(t * months)}"
+            )
+    if layout.periods and layout != layout.of_period(1):
+        yield "servers, workloads and orders are not those of the first period"
+    if not layout.periods and (layout.purchases or layout.commitments):
+        yield "orders are listed, and there is a single period, whose servers say what is bought and reserved"
 
 
 def _first_difference(there: object, here: object) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from math import inf
+from math import exp, inf
 
 from optimizer.layout import ReplicaGroup, Term
 from optimizer.scenario import Offer
-from optimizer.verification.claims import Claims
+from optimizer.verification.claims import NOTHING, Claims
+
+MOST_SPARES = 10_000
 
 
 def machines(claims: Claims) -> Iterator[str]:
@@ -17,12 +19,15 @@ def machines(claims: Claims) -> Iterator[str]:
     n_servers: Counter[str] = Counter()
     sizes: dict[str, int] = {}
     for row in claims.layout.servers:
-        n_servers[row.offer] += row.count
+        n_servers[row.offer] += row.in_use
         sizes[row.offer] = row.gpus_per_server
     needed: Counter[str] = Counter()
     taken: Counter[tuple[str, int]] = Counter()
-    for name, _, group in claims.groups():
+    for name, workload, group in claims.groups():
         offered = claims.scenario.inventory.get(group.offer)
+        if offered is not None and not claims.scenario.may_serve(workload, offered):
+            allowed = ", ".join(workload.residency or ())
+            yield f"{name}: {group.offer} is in {offered.region or 'no region'}, residency is {allowed}"
         if offered is not None and offered.gpu != group.gpu:
             yield f"{name}: gpu is {group.gpu}, {group.offer} has {offered.gpu}"
         if group.offer not in sizes:
@@ -48,7 +53,8 @@ def machines(claims: Claims) -> Iterator[str]:
 
 
 def _offers(claims: Claims) -> Iterator[str]:
-    counts: Counter[tuple[str, Term]] = Counter()
+    counts: Counter[tuple[str, Term, float | None]] = Counter()
+    idle: Counter[tuple[str, Term, float | None]] = Counter()
     for row in claims.layout.servers:
         offer = claims.scenario.inventory.get(row.offer)
         if offer is None:
@@ -61,21 +67,51 @@ def _offers(claims: Claims) -> Iterator[str]:
                 f"{row.offer}: planned as {row.gpus_per_server} × {row.gpu}, "
                 f"the scenario offers {offer.gpus_per_server} × {offer.gpu}"
             )
-        counts[row.offer, row.term] += row.count
-    for (name, term), count in counts.items():
+        counts[row.offer, row.term, row.term_months] += row.count
+        idle[row.offer, row.term, row.term_months] += row.idle
+    for key, count in counts.items():
+        name, term, term_months = key
         offer = claims.scenario.inventory[name]
-        limit = _limit(offer, term)
+        limit = _limit(offer, term, term_months)
         if limit is None:
-            yield f"{name}: the scenario does not offer it on the term {term}"
-        elif count > limit:
+            yield f"{name}: the scenario does not offer it on the term {term_of(term, term_months)}"
+            continue
+        ordered = claims.scenario.periods > 1 and term in ("buy", "reserve")  # checked where orders are
+        if count > limit and not ordered:
             yield f"{name} ({term}): {count} servers are planned, the scenario has {limit}"
+        spares = spares_needed(offer, count - idle[key]) if term == "spot" else 0
+        if idle[key] != spares and not (ordered and 0 <= idle[key] <= count):
+            yield f"{name} ({term}): {idle[key]} servers are idle, {spares} spares are needed"
 
 
-def _limit(offer: Offer, term: Term) -> float | None:
+def term_of(term: Term, term_months: float | None) -> str:
+    """A term in words, such as `reserve of 12 months`."""
+    return term if term_months is None else f"{term} of {term_months:g} months"
+
+
+def spares_needed(offer: Offer, in_use: int) -> int:
+    """The least spares of spot servers in use: as many are missing at a time with a probability of `availability`.
+
+    The number missing is Poisson: each is taken away λ times an hour and is back τ hours later (Palm's theorem).
+    """
+    if offer.spot is None or not offer.spot.interruptions_per_hour or in_use < 1:
+        return 0
+    mean = in_use * offer.spot.interruptions_per_hour * offer.spot.recovery_hours
+    spares, term = 0, exp(-mean)
+    probability = term
+    while probability < offer.spot.availability_fraction * (1 - NOTHING) and spares < MOST_SPARES:
+        spares += 1
+        term *= mean / spares
+        probability += term
+    return spares
+
+
+def _limit(offer: Offer, term: Term, term_months: float | None) -> float | None:
     """Servers to be had on a term, infinite without a limit; null = the scenario does not offer it."""
     if term == "own":
         return offer.own
-    sold = {"buy": offer.buy, "rent": offer.rent}.get(term)
+    reserved = next((one for one in offer.reserve if one.term_months == term_months), None)
+    sold = {"buy": offer.buy, "rent": offer.rent, "reserve": reserved, "spot": offer.spot}[term]
     if sold is None:
         return None
     return inf if sold.max is None else sold.max

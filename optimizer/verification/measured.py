@@ -42,6 +42,8 @@ def measured(claims: Claims) -> Iterator[str]:
         yield from _rates(name, workload.measured, group)
         if known := [key for key in UNKNOWN if getattr(group, key) is not None]:
             yield f"{name}: the replica was measured, so its {', '.join(known)} cannot be known"
+        if group.extrapolated:
+            yield f"{name}: the replica was measured, so nothing of it is extrapolated"
         if group.model is not None and group.model not in workload.models:
             yield f"{name}: model {group.model} is none that the workload accepts"
         if group.source != "measured":

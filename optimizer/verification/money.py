@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
-from catalog.units import HOURS_PER_MONTH, W_PER_KW
+from catalog.units import HOURS_PER_MONTH, MONTHS_PER_YEAR, W_PER_KW
 from optimizer.layout import Servers
 from optimizer.scenario import Offer
-from optimizer.verification.claims import Claims, agree, exceeds, number
+from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, number
 
 HOST_SHARE_SXM = 0.8
 """Power of the host as a share of its GPUs': a DGX H100 draws 10.2 kW for 8 × 700 W (NVIDIA DGX H100 user guide)."""
@@ -30,7 +31,9 @@ class Price:
 
 
 def money(claims: Claims) -> Iterator[str]:
-    """usd_per_hour of each server, the totals of the plan, both budgets, the power cap."""
+    """usd_per_hour of each server, the totals of the plan, both budgets, the power cap; of a single period."""
+    if claims.scenario.periods > 1:
+        return
     rows = [(row, price) for row in claims.layout.servers if (price := server_price(claims, row)) is not None]
     hours = claims.scenario.horizon_months * HOURS_PER_MONTH
     for row, price in rows:
@@ -69,20 +72,36 @@ def server_price(claims: Claims, row: Servers) -> Price | None:
         return None
     months = claims.scenario.horizon_months
     power_kw = server_power_kw(claims, offer)
-    facility = claims.scenario.facility
-    energy_usd = power_kw * facility.pue * facility.power_price_usd_per_kwh * HOURS_PER_MONTH
-    running_usd = energy_usd + facility.opex_usd_per_server_month
+    running_usd = running_usd_per_month(claims, power_kw)
+    # What is paid over the horizon counts as if paid in its middle, what is left of a purchase as at its end.
+    yearly = 1 + (claims.scenario.discount_rate_per_year or 0.0)
+    middle, end = yearly ** (-months / 2 / MONTHS_PER_YEAR), yearly ** (-months / MONTHS_PER_YEAR)
     if row.term == "own" and offer.own is not None:
-        return Price(running_usd * months, 0.0, running_usd, power_kw)
+        return Price(running_usd * months * middle, 0.0, running_usd, power_kw)
     if row.term == "buy" and offer.buy is not None:
         buy = offer.buy
         # In a straight line from the price to residual × price over the life.
-        lost_usd = buy.usd_per_server * (1 - buy.residual_fraction) * months / buy.life_months
-        return Price(lost_usd + running_usd * months, buy.usd_per_server, running_usd, power_kw)
-    if row.term == "rent" and offer.rent is not None:
-        rent_usd = offer.rent.usd_per_server_hour * HOURS_PER_MONTH
-        return Price(rent_usd * months, 0.0, rent_usd, 0.0)
+        fallen = (1 - buy.residual_fraction) * months / buy.life_months
+        lost_usd = buy.usd_per_server * (1 - (1 - fallen) * end)
+        return Price(lost_usd + running_usd * months * middle, buy.usd_per_server, running_usd, power_kw)
+    for term, sold in (("rent", offer.rent), ("spot", offer.spot)):
+        if row.term == term and sold is not None:
+            rent_usd = sold.usd_per_server_hour * HOURS_PER_MONTH
+            return Price(rent_usd * months * middle, 0.0, rent_usd, 0.0)
+    for entry in offer.reserve:
+        if row.term == "reserve" and row.term_months == entry.term_months:
+            reserved_usd = entry.usd_per_server_hour * HOURS_PER_MONTH
+            # Whole terms are paid; three terms of 12 months are 36 months, whatever rounding says.
+            terms = ceil(months / entry.term_months - NOTHING)
+            return Price(reserved_usd * terms * entry.term_months * middle, 0.0, reserved_usd, 0.0)
     return None
+
+
+def running_usd_per_month(claims: Claims, power_kw: float) -> float:
+    """Energy and operation of one server of that power."""
+    facility = claims.scenario.facility
+    energy_usd = power_kw * facility.pue * facility.power_price_usd_per_kwh * HOURS_PER_MONTH
+    return energy_usd + facility.opex_usd_per_server_month
 
 
 def server_power_kw(claims: Claims, offer: Offer) -> float:

@@ -8,6 +8,7 @@ from catalog import Catalog
 from optimizer.layout import Alternative, Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
+from optimizer.verification.fleet import fleet
 from optimizer.verification.identity import identity
 from optimizer.verification.lawful import lawful
 from optimizer.verification.machines import machines
@@ -15,13 +16,14 @@ from optimizer.verification.measured import measured
 from optimizer.verification.money import money
 from optimizer.verification.predicted import predicted
 from optimizer.verification.service import served, service
+from optimizer.verification.spare import spare
 
-PROMISES: tuple[Callable[[Claims], Iterator[str]], ...] = (
-    identity,
+OF_ALL: tuple[Callable[[Claims], Iterator[str]], ...] = (identity, money, fleet)
+OF_EACH_PERIOD: tuple[Callable[[Claims], Iterator[str]], ...] = (
     machines,
-    money,
     service,
     served,
+    spare,
     lawful,
     measured,
     predicted,
@@ -39,12 +41,20 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
         return []
     scenario = with_own_entries(scenario, catalog)
     own = scenario_catalog(scenario, catalog)
-    claims = Claims(layout, scenario, own, catalog.shipped_version)
-    problems = [problem for promise in PROMISES for problem in promise(claims)]
+    problems = list(_broken(Claims(layout, scenario, own, catalog.shipped_version)))
     for number, other in enumerate(layout.alternatives, start=1):
         claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version)
-        problems += [f"alternative {number}: {problem}" for promise in PROMISES for problem in promise(claims)]
+        problems += [f"alternative {number}: {problem}" for problem in _broken(claims)]
     return [*problems, *_kinds(layout)]
+
+
+def _broken(claims: Claims) -> Iterator[str]:
+    for promise in OF_ALL:
+        yield from promise(claims)
+    for part in claims.periods():
+        where = f"period {part.period + 1}: " if claims.layout.periods else ""
+        for promise in OF_EACH_PERIOD:
+            yield from (f"{where}{problem}" for problem in promise(part))
 
 
 def _as_plan(layout: Layout, other: Alternative) -> Layout:

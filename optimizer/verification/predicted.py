@@ -204,5 +204,9 @@ def _words(row: Row, calibration: str) -> Iterator[str]:
     targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
+    beyond = row.bands.extrapolated(row.row)
+    if row.group.extrapolated != beyond:
+        told, true = (", ".join(names) or "nothing" for names in (row.group.extrapolated, beyond))
+        yield f"{row.name}: extrapolated says {told}, beyond what was measured is {true}"
     if row.group.source != calibration:
         yield f"{row.name}: source is {row.group.source}, the rates are those of calibration {calibration}"

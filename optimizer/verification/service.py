@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from optimizer.layout import ReplicaGroup, WorkloadPlan
@@ -11,13 +12,14 @@ from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, numbe
 
 def service(claims: Claims) -> Iterator[str]:
     """Demand, its split over replica groups, and how busy that keeps them."""
+    yield from _everyone(claims)
     for planned, workload in claims.workloads():
-        if not agree(planned.demand_rps, workload.demand_rps):
+        demand_rps = claims.demand_rps(workload)
+        if not agree(planned.demand_rps, demand_rps):
             yield (
-                f"{planned.name}: demand_rps is {number(planned.demand_rps)}, "
-                f"requests × peak are {number(workload.demand_rps)}"
+                f"{planned.name}: demand_rps is {number(planned.demand_rps)}, requests × peak are {number(demand_rps)}"
             )
-        yield from _classes(planned, workload)
+        yield from _classes(planned, workload, demand_rps)
         if not 0 <= planned.served_fraction <= 1:
             yield f"{planned.name}: served_fraction is {number(planned.served_fraction)}, expected 0 to 1"
         if planned.served_fraction != 1 and claims.scenario.objective != "served":
@@ -31,11 +33,22 @@ def service(claims: Claims) -> Iterator[str]:
         yield from _load(name, workload, group, claims.scenario.max_utilization_fraction)
 
 
-def _classes(planned: WorkloadPlan, workload: Workload) -> Iterator[str]:
+def _everyone(claims: Claims) -> Iterator[str]:
+    """Every workload of the scenario once, and no other."""
+    planned = Counter(workload.name for workload in claims.layout.workloads)
+    for name in claims.scenario.workloads:
+        if planned[name] != 1:
+            yield f"workload {name} stands {planned[name]} times in the plan, expected once"
+    for name in planned:
+        if name not in claims.scenario.workloads:
+            yield f"workload {name} is planned for, and the scenario has none of that name"
+
+
+def _classes(planned: WorkloadPlan, workload: Workload, demand_rps: float) -> Iterator[str]:
     """Each class gets exactly its share of the demand that is served."""
     for one in workload.request_classes:
         served = sum(group.class_rps.get(one.name, 0.0) for group in planned.replica_groups)
-        wanted = workload.demand_rps * one.share_fraction * planned.served_fraction
+        wanted = demand_rps * one.share_fraction * planned.served_fraction
         if not agree(served, wanted):
             yield f"{planned.name}: {number(served)}/s of class {one.name} are served, demand is {number(wanted)}/s"
 

@@ -22,7 +22,9 @@ HERE = Path(__file__).parent
 MODELS = HERE.parents[1] / "catalog" / "data" / "models"
 CONFIGS: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "hf_configs.yaml").read_text(encoding="utf-8"))
 SOURCE = Source(text="config.json of the test")
-NOT_IN_A_CONFIGURATION = {"family", "licence", "notes", "published", "sources", "verification", "vision_parameters"}
+NOT_IN_A_CONFIGURATION = {
+    "conversions", "family", "licence", "notes", "published", "sources", "verification", "vision_parameters",
+}  # fmt: skip
 LLAMA = CONFIGS["meta-llama/Llama-3.1-8B-Instruct"]
 
 

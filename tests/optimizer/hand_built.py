@@ -60,6 +60,7 @@ def group(
         e2e_ms=None,
         ttft_interval_ms=None,
         tpot_interval_ms=None,
+        extrapolated=(),
         quality=None,
         memory=None,
         limit=None,

@@ -31,3 +31,39 @@ def mixed_plan(catalog: Catalog) -> Layout:
 @pytest.fixture(scope="session")
 def mixed(mixed_plan: Layout, catalog: Catalog) -> Topology:
     return build_topology(mixed_plan, catalog)
+
+
+@pytest.fixture(scope="session")
+def engines_plan(catalog: Catalog) -> Layout:
+    """Every engine on one server and, where it can, over two."""
+    moe = {"model": "Qwen/Qwen3-235B-A22B", "weight_dtype": "bf16", "kv_cache_dtype": "auto", "tp": 8, "pp": 2}
+    return plan(
+        catalog,
+        {
+            "chat": [group([(0,), (0,)], tp=2, max_batch_size=32)],
+            "fast": [group([(0,)], engine="sglang", tp=2, max_batch_size=48)],
+            "deep": [group([(0,)], engine="trtllm", weight_dtype="bf16", max_batch_size=16)],
+            "small": [
+                group(
+                    [(0,)],
+                    engine="llamacpp",
+                    model="Qwen/Qwen3-0.6B",
+                    weight_dtype="gguf-q8_0",
+                    kv_cache_dtype="q8_0",
+                    max_batch_size=4,
+                )
+            ],
+            "giant": [group([(1, 2)], **moe, max_batch_size=100)],
+            "wide": [group([(3, 4)], **moe, engine="sglang", max_batch_size=101)],
+            "deepest": [group([(5, 6)], **moe, engine="trtllm", max_batch_size=102)],
+            "amd": [
+                group([(0,)], offer="mi300x-node", weight_dtype="bf16", kv_cache_dtype="auto", tp=2, max_batch_size=9)
+            ],
+        },
+        [("h100-node", "own", 2), ("h100-node", "rent", 5), ("mi300x-node", "rent", 1)],
+    )
+
+
+@pytest.fixture(scope="session")
+def engines(engines_plan: Layout, catalog: Catalog) -> Topology:
+    return build_topology(engines_plan, catalog)

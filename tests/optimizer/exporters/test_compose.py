@@ -63,7 +63,7 @@ def test_services_of_a_server_have_gpus_and_ports_of_their_own(compose: list[dic
 
 def test_a_replica_over_two_servers_is_left_out_by_name(mixed: Topology) -> None:
     assert EXPORTERS["compose"].render(mixed).left_out == (
-        "giant: a replica stretches over 2 servers, a Compose file knows one; export to vllm",
+        "giant: a replica stretches over 2 servers, a Compose file knows one; export to vllm or lws",
     )
 
 
@@ -75,8 +75,8 @@ def test_amd_cards_get_their_image_and_device_names(compose: list[dict[str, Any]
 
 
 def test_a_checkpoint_that_is_not_published_must_be_named_before_the_start(catalog: Catalog) -> None:
-    layout = plan(catalog, {"chat": [group([(0,)], weight_dtype="awq-int4")]}, [("h100-node", "rent", 1)])
+    layout = plan(catalog, {"chat": [group([(0,)], weight_dtype="nvfp4")]}, [("h100-node", "rent", 1)])
     (document,) = documents(EXPORTERS["compose"].render(build_topology(layout, catalog)).files)
     command = document["services"]["chat-0"]["command"]
     # `${NAME:?text}`: Compose stops with the text when NAME is not set
-    assert command[:2] == ["--model", "${CHECKPOINT_CHAT:?set it to a checkpoint of Qwen/Qwen3-32B in awq-int4}"]
+    assert command[:2] == ["--model", "${CHECKPOINT_CHAT:?set it to a checkpoint of Qwen/Qwen3-32B in nvfp4}"]

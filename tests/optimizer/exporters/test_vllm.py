@@ -89,8 +89,11 @@ def test_gpus_stand_in_the_order_of_vllms_ranks(catalog: Catalog) -> None:
         ("Qwen/Qwen3-32B", "bf16", "h100-node", {"model": "Qwen/Qwen3-32B", "dtype": "bfloat16"}),
         ("Qwen/Qwen3-32B", "fp16", "h100-node", {"model": "Qwen/Qwen3-32B", "dtype": "float16"}),
         ("Qwen/Qwen3-32B", "fp8", "h100-node", {"model": "Qwen/Qwen3-32B", "quantization": "fp8_per_tensor"}),
-        ("Qwen/Qwen3-32B", "fp8-block", "h100-node", {"model": "Qwen/Qwen3-32B", "quantization": "fp8_per_block"}),
-        ("Qwen/Qwen3-32B", "awq-int4", "h100-node", {"served-model-name": "Qwen/Qwen3-32B", "dtype": "auto"}),
+        ("google/gemma-2-9b-it", "fp8-block", "h100-node", {"quantization": "fp8_per_block"}),
+        # the catalog knows who publishes these
+        ("Qwen/Qwen3-32B", "fp8-block", "h100-node", {"model": "Qwen/Qwen3-32B-FP8"}),
+        ("Qwen/Qwen3-32B", "awq-int4", "h100-node", {"model": "Qwen/Qwen3-32B-AWQ", "dtype": "auto"}),
+        ("Qwen/Qwen3-32B", "nvfp4", "h100-node", {"served-model-name": "Qwen/Qwen3-32B", "dtype": "auto"}),
         # published in block FP8: that checkpoint is what fp8 means
         ("deepseek-ai/DeepSeek-V3.1", "fp8", "h100-node", {"model": "deepseek-ai/DeepSeek-V3.1"}),
         ("openai/gpt-oss-120b", "mxfp4", "h100-node", {"model": "openai/gpt-oss-120b"}),
@@ -107,8 +110,9 @@ def test_weights_come_from_the_checkpoint_that_is_in_the_planned_format(
     written = yaml.safe_load(files["vllm-a.yaml"])
     assert settings.items() <= written.items()
     assert ("quantization" in written) == ("quantization" in settings)
-    assert ("model" in written) == ("model" in settings)
-    if "model" not in settings:
+    unknown = "served-model-name" in settings
+    assert ("model" in written) != unknown
+    if unknown:
         assert f"No `model` here: set CHECKPOINT_A to a checkpoint of {model} in {weight_dtype}" in files["vllm-a.yaml"]
         assert f"${{CHECKPOINT_A:?set it to a checkpoint of {model} in {weight_dtype}}}" in files["vllm-h100-node-0.sh"]
 
@@ -140,3 +144,19 @@ def test_a_replica_that_vllm_cannot_start_over_servers_is_left_out_with_the_reas
         "parallel: dp 2 over 2 servers needs a start of its own for each rank",
     )
     assert not [name for name in export.files if "uneven" in name or "parallel" in name]
+
+
+def test_the_repository_that_the_scenario_names_comes_first(catalog: Catalog) -> None:
+    layout = plan(catalog, {"a": [group([(0,)], weight_dtype="awq-int4")]}, [("h100-node", "rent", 1)])
+    own = {"Qwen/Qwen3-32B": {"checkpoints": {"awq-int4": "me/my-awq"}}}
+    topology = build_topology(layout.model_copy(update={"inputs": {**layout.inputs, "models": own}}), catalog)
+    assert yaml.safe_load(files_of(topology)["vllm-a.yaml"])["model"] == "me/my-awq"
+
+
+def test_a_checkpoint_that_nobody_publishes_is_warned_of(catalog: Catalog) -> None:
+    layout = plan(catalog, {"a": [group([(0,)], weight_dtype="nvfp4")]}, [("h100-node", "rent", 1)])
+    (warning,) = EXPORTERS["vllm"].render(build_topology(layout, catalog)).warnings
+    assert warning == (
+        "a: no published checkpoint of Qwen/Qwen3-32B in nvfp4 is known; name one under `models: {Qwen/Qwen3-32B: "
+        "{checkpoints: {nvfp4: OWNER/NAME}}}` in the scenario, or where files say so"
+    )

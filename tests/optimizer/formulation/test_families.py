@@ -13,6 +13,8 @@ from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, ReplicaSpec, build_candidates
 from optimizer.formulation import FAMILIES, Family, Instance, build_instance, build_program, lay_out
+from optimizer.formulation.fleet import FLEET_FAMILIES
+from optimizer.formulation.spare import SPARE_FAMILIES
 from optimizer.solve import program_text, solve_program
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,7 +22,7 @@ TWO_CLASSES = {"short": "75%", "long": "25%"}
 
 
 def everything() -> dict[str, Any]:
-    """Rows in every family: two classes, two kinds of replica, patterns, own, buy and rent, all limits."""
+    """Rows in every family: two classes, two kinds of replica, patterns, terms of every kind, all limits."""
     rates = {"short": 8.0, "long": 2.0}
     chat = workload(
         10, [("h100-sxm", 2, rates), ("h100-sxm", 3, rates), ("l4", 1, {"short": 1.0})], classes=TWO_CLASSES
@@ -36,11 +38,31 @@ def everything() -> dict[str, Any]:
                 "rent": {"price": "$2.5/gpu/h"},
                 "power": "5kW/server",
             },
+            "cloud": {
+                "gpu": "l4",
+                "gpus_per_server": 1,
+                "reserve": [{"term": "6mo", "price": "$0.5/gpu/h"}, {"term": "9mo", "price": "$0.4/gpu/h", "max": 3}],
+                "spot": {"price": "$0.3/gpu/h", "interruption": "5%/h", "max": 9},
+            },
         },
         facility={"power_price": "$0.10/kWh", "pue": 1.2, "opex": "$100/server/mo", "power_cap": "14kW"},
         budget={"capex": "$150k", "monthly": "$20k"},
         horizon="12mo",
     )
+
+
+def growing(**buy: Any) -> dict[str, Any]:
+    """One server of one GPU is needed in the first year, two in the second, three in the third."""
+    node = {
+        "gpu": "l4",
+        "gpus_per_server": 1,
+        "buy": {"price": "$8760/server", "life": "36mo", "max": 2, "lead_time": "12mo"} | buy,
+        "rent": {"price": "$3/gpu/h"},
+        "reserve": [{"term": "18mo", "price": "$1.5/gpu/h", "max": 2}],
+    }
+    grows = workload(1, [("l4", 1, 1.0)]) | {"requests_per_period": ["1/s", "2/s", "3/s"]}
+    del grows["requests"]
+    return scenario({"a": grows}, {"node": node}, horizon="36mo", periods=3, budget={"capex": "$9k", "monthly": "$9k"})
 
 
 def instance(given: dict[str, Any], catalog: Catalog) -> Instance:
@@ -75,6 +97,48 @@ def two_formats(catalog: Catalog, rates: dict[tuple[str, str], tuple[float, floa
     return build_instance(loaded, catalog, [candidates])
 
 
+def candidates(workload: str, rows: list[tuple[int, str, int, list[float]]]) -> Candidates:
+    """Candidates (offer, weight format, GPUs, rate of each class); those of 4 GPUs are pipelines of two stages."""
+    specs = [
+        ReplicaSpec(
+            "h100-sxm", gpus, "Qwen/Qwen3-8B", dtype, "auto", "vllm", gpus // 2 or 1, 1 + gpus // 4, 1, 1, 64, 4096
+        )
+        for _, dtype, gpus, _ in rows
+    ]
+    return Candidates(
+        workload=workload,
+        specs=tuple(specs),
+        offer=np.array([offer for offer, *_ in rows]),
+        gpus_per_replica=np.array([gpus for *_, gpus, _ in rows]),
+        rate_rps=np.array([rates for *_, rates in rows], float),
+    )
+
+
+def surviving(catalog: Catalog, most: int = 2) -> Instance:
+    """At most `most` pairs of GPUs; `chat` has two classes and spare, `code` one and spare, `night` no spare.
+
+    A replica of `code` in bf16 fills two servers and carries all; one in fp8 fills half a server and carries half.
+    """
+    both = {"short": 1.0, "long": 1.0}
+    given = scenario(
+        {
+            "chat": workload(2, [("h100-sxm", 1, both)], classes={"short": "50%", "long": "50%"}, spare="n+1"),
+            "code": workload(1, [("h100-sxm", 1, 1.0)], spare="n+1"),
+            "night": workload(1, [("h100-sxm", 1, 1.0)]),
+        },
+        {"node": rented("h100-sxm", 2, 1.0, most=most)},
+    )
+    return build_instance(
+        load_scenario(given, catalog),
+        catalog,
+        [
+            candidates("chat", [(0, "bf16", 1, [2.0, 2.0]), (0, "fp8", 1, [4.0, 1.0])]),
+            candidates("code", [(0, "bf16", 4, [1.0]), (0, "fp8", 1, [0.5])]),
+            candidates("night", [(0, "bf16", 1, [1.0])]),
+        ],
+    )
+
+
 FORMATS_AND_OFFERS = {("bf16", "big"): (2.0, 2.0), ("fp8", "small"): (1.0, 0.0), ("fp8", "big"): (4.0, 0.5)}
 
 
@@ -84,6 +148,10 @@ def test_a_family_is_written_as_its_golden_file_says(
 ) -> None:
     about_formats = family.__name__ in ("single_format", "choose_format")
     inst = two_formats(catalog, FORMATS_AND_OFFERS) if about_formats else instance(everything(), catalog)
+    if family in SPARE_FAMILIES:
+        inst = surviving(catalog)
+    if family in FLEET_FAMILIES:
+        inst = instance(growing(), catalog)
     text = program_text(inst, "lp", [family])
     path = GOLDEN / f"{family.__name__}.lp"
     if request.config.getoption("--regenerate"):
@@ -126,6 +194,31 @@ MATTERS: dict[str, tuple[dict[str, Any], float, float]] = {
         ),
         20.0,
         16.0,
+    ),
+    # Two spot servers at $4/h and a spare (at 5%/h and 15 min, 0.025 servers are missing: P(none) is 97.5 %), or rent.
+    "spot_spares": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"spot": {"price": "$1/gpu/h", "interruption": "5%/h"}}},
+        ),
+        12.0,
+        8.0,
+    ),
+    # One spare is enough for 11 servers, two for 34: 12 servers need both. Without order the second comes alone.
+    # (The slow replica is never used; it makes more than 12 servers conceivable.)
+    "spare_order": (
+        scenario(
+            {"a": workload(12, [("l4", 1, 1.0), ("l4", 1, 0.5)])},
+            {
+                "node": {
+                    "gpu": "l4",
+                    "gpus_per_server": 1,
+                    "spot": {"price": "$1/gpu/h", "interruption": "5%/h"},
+                }
+            },
+        ),
+        14.0,
+        13.0,
     ),
     # Buying costs 48000/48/730 = $1.37/h, renting $8/h; the budget has room for one purchase of the two servers.
     "capex_budget": (
@@ -180,6 +273,77 @@ def test_the_optimum_changes_when_no_format_is_chosen(catalog: Catalog) -> None:
     # Without exactly one choice all of them may be used, and the plan is the mixed one.
     inst = two_formats(catalog, {("bf16", "big"): (0.5, 1.0), ("fp8", "small"): (1.0, 0.0)})
     assert cost(inst, without("choose_format")) == pytest.approx(4.0)
+
+
+SURVIVING_WITHOUT = {
+    "server_places": 0.0,  # replicas that stand nowhere need no server,
+    "server_room": 0.0,  # nor do those on sites without need of room,
+    "servers_in_use": 0.0,  # nor do sites that are no servers
+    "spare_server": 4.0,  # as without spare
+    "servers_in_order": 6.0,  # forbids only what is equal to something else
+}
+
+
+@pytest.mark.parametrize("name", SURVIVING_WITHOUT)
+def test_the_optimum_changes_when_a_family_of_spare_is_left_out(name: str, catalog: Catalog) -> None:
+    # chat: one bf16 replica carries both classes; code: two fp8 ones carry a half each, or a bf16 one on two servers;
+    # night: one. That is four GPUs on two servers at $2/h. Surviving, chat needs a second replica on another server,
+    # and code a third with no two on one server. Three servers hold these six: code + chat twice, code + night.
+    inst = surviving(catalog, most=6)
+    assert cost(inst) == pytest.approx(6.0)
+    assert cost(inst, without(name)) == pytest.approx(SURVIVING_WITHOUT[name])
+
+
+def test_the_optimum_changes_when_the_replicas_left_may_be_too_busy(catalog: Catalog) -> None:
+    # Two classes of 10/s at 5/s are four replicas; two on each of two servers ($8/h each) do. When one server is lost
+    # four must be left, so there are three servers. If what is left may be used beyond its capacity, two are enough.
+    pairs = workload(20, [("h100-sxm", 2, {"x": 5.0, "y": 5.0})], classes={"x": "50%", "y": "50%"}, spare="n+1")
+    inst = instance(scenario({"a": pairs}, CHEAP_AND_SMALL), catalog)
+    assert cost(inst) == pytest.approx(24.0)
+    assert cost(inst, without("spare_capacity")) == pytest.approx(16.0)
+
+
+def test_the_optimum_changes_when_a_replica_over_two_servers_cannot_be_lost(catalog: Catalog) -> None:
+    given = scenario({"code": workload(1, [("h100-sxm", 1, 1.0)], spare="n+1")}, {"node": rented("h100-sxm", 2, 1.0)})
+    loaded = load_scenario(given, catalog)
+    inst = build_instance(loaded, catalog, [candidates("code", [(0, "bf16", 4, [1.0])])])
+    # One replica takes two servers at $2/h and carries all; a second must be left when it is lost.
+    assert cost(inst) == pytest.approx(8.0)
+    assert cost(inst, without("spare_spanning")) == pytest.approx(4.0)
+
+
+def test_the_optimum_changes_when_a_loss_may_be_met_in_another_format(catalog: Catalog) -> None:
+    chat = workload(2, [("h100-sxm", 1, {"x": 1.0, "y": 1.0})], classes={"x": "50%", "y": "50%"}, spare="n+1")
+    given = scenario({"chat": chat}, {"big": rented("h100-sxm", 1, 3.0), "small": rented("h100-sxm", 1, 1.0, most=1)})
+    both = candidates("chat", [(0, "bf16", 1, [2.0, 2.0]), (1, "fp8", 1, [2.0, 2.0])])
+    inst = build_instance(load_scenario(given, catalog), catalog, [both])
+    # A replica of either carries all. There is one small server, so fp8 has no second replica: two big ones, $6/h.
+    # With bf16 to step in for fp8, one of each.
+    assert cost(inst) == pytest.approx(6.0)
+    assert cost(inst, without("spare_format")) == pytest.approx(4.0)
+
+
+def test_the_optimum_changes_when_a_family_of_several_periods_is_left_out(catalog: Catalog) -> None:
+    # Dollars over three years of 8,760 h each, in which 1, 2 and 3 servers are needed. $9k buy one; bought at once for
+    # 8,760 it arrives in a year and serves years two and three. So one more is needed in each year, and a third in the
+    # last: renting for a year costs 26,280; an 18-month term serves one year for 19,710, two in a row three for 39,420.
+    # Together 8,760 + 39,420 + 19,710.
+    inst = instance(growing(), catalog)
+    hours = 36 * 730
+    assert cost(inst) * hours == pytest.approx(67_890)
+    # Servers that nobody bought cost nothing to run.
+    assert cost(inst, without("fleet_balance")) * hours == pytest.approx(0.0)
+    # … and reserved ones are paid by their commitment.
+    assert cost(inst, without("commitments")) * hours == pytest.approx(0.0)
+
+
+def test_no_more_is_ordered_than_is_offered(catalog: Catalog) -> None:
+    given = growing(max=0)
+    given["inventory"]["node"]["reserve"][0]["max"] = 0
+    inst = instance(given, catalog)
+    # Rent alone: 1 + 2 + 3 years at $26,280. Without limits as above.
+    assert cost(inst) * 36 * 730 == pytest.approx(6 * 26_280)
+    assert cost(inst, without("order_limits")) * 36 * 730 == pytest.approx(67_890)
 
 
 def test_both_solvers_find_the_same_optimum(catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ from optimizer.placement import place
 
 def packing(gpus_per_server: int, sizes: list[int]):
     offer = np.zeros(len(sizes), np.int64)
-    return pack_offers(np.array([gpus_per_server]), offer, np.array(sizes))
+    return pack_offers(np.array([gpus_per_server]), offer, np.array(sizes), np.zeros(1, bool))
 
 
 def test_powers_of_two_on_a_server_of_eight_are_counted_by_volume() -> None:

@@ -65,6 +65,12 @@ def within(interval_ms: tuple[float, float], measured_ms: float) -> bool:
     return interval_ms[0] <= measured_ms <= interval_ms[1]
 
 
+def widened(interval_ms: tuple[float, float], predicted_ms: float) -> tuple[float, float]:
+    """95 % from 80 %: z(97.5 %) / z(90 %) = 1.9600 / 1.2816 times as far from the prediction in the logarithm."""
+    low, high = ((end_ms / predicted_ms) ** (1.9600 / 1.2816) * predicted_ms for end_ms in interval_ms)
+    return low, high
+
+
 def name(point: Point) -> str:
     return f"{point.engine}-{point.gpu}-{point.model.split('/')[1]}-{point.input_tokens}-c{point.concurrency}"
 
@@ -78,10 +84,10 @@ def name(point: Point) -> str:
     ],
     ids=name,
 )
-def test_a_dense_model_lies_in_its_band(point: Point, catalog: Catalog) -> None:
+def test_a_dense_model_lies_in_the_band_that_holds_nineteen_of_twenty(point: Point, catalog: Catalog) -> None:
     predicted = point.predicted(catalog)
-    assert within(predicted.tpot_interval_ms, point.tpot_ms)
-    assert within(predicted.ttft_interval_ms, point.ttft_ms)
+    assert within(widened(predicted.tpot_interval_ms, predicted.tpot_ms), point.tpot_ms)
+    assert within(widened(predicted.ttft_interval_ms, predicted.ttft_ms), point.ttft_ms)
 
 
 @pytest.mark.parametrize("metric", ["tpot", "ttft"])

@@ -8,7 +8,7 @@ import pytest
 from catalog import Catalog
 from optimizer.memory import replica_memory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, largest_load, open_replicas
-from optimizer.performance.open_loop import OpenReplicas
+from optimizer.performance.open_loop import OpenReplicas, no_place
 from optimizer.scenario import Target
 from optimizer.serving_config import one_configuration
 from optimizer.simulation import Requests, TokenSizes, arrival_times_ms, open_loop, simulated_replica
@@ -24,6 +24,18 @@ def closed_form(catalog: Catalog, mix: TokenMix, gpu: str = "h100-sxm", batch: i
     )  # fmt: skip
     memory = replica_memory(one, max_model_len=16384, max_num_seqs=np.array([batch]))
     return open_replicas(one, memory, mix, np.array([float(batch)]), catalog.calibration)
+
+
+@pytest.mark.parametrize("places", [4, 8, 16, 64, 256])
+@pytest.mark.parametrize("used", [0.5, 0.7, 0.9])
+def test_places_are_taken_as_often_as_erlang_says(places: int, used: float) -> None:
+    # Erlang C by the recursion of Erlang B: B(0) = 1, B(s) = a·B(s−1) / (s + a·B(s−1)); C = B / (1 − ρ·(1 − B))
+    load, blocked = used * places, 1.0
+    for servers in range(1, places + 1):
+        blocked = load * blocked / (servers + load * blocked)
+    waits = blocked / (1 - used * (1 - blocked))
+    found = float(no_place(np.array([load]), np.array([float(places)]), np.ones(1))[0])
+    assert found == pytest.approx(waits, rel=0.1, abs=0.002)
 
 
 def mix_of(inputs: float, outputs: float, sigma: float = 0.0) -> TokenMix:

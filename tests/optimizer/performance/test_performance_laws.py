@@ -246,9 +246,9 @@ def test_beyond_what_was_measured_the_band_widens_and_says_so(gpu: str, pp: int,
         return replica_performance(configurations, roomy, one_class(16, 16), np.array([in_flight]), CATALOG.calibration)
 
     inside = at(single("Qwen/Qwen3-8B", "h100-sxm", "fp8"), 32.0)
-    assert not inside.extrapolated[0]
+    assert inside.bands.extrapolated(0) == ()
     outside = at(single("Qwen/Qwen3-8B", gpu, "fp8", pp=pp), float(concurrency))
-    assert outside.extrapolated[0]
+    assert outside.bands.extrapolated(0)
     assert width(outside.tpot_interval_ms) > width(inside.tpot_interval_ms)
     assert width(outside.ttft_interval_ms) > width(inside.ttft_interval_ms)
 
@@ -259,7 +259,7 @@ def test_many_at_once_are_many_one_by_one(model: str) -> None:
     _, together = predict(configurations, CLASSES, 40.0)
     for row in range(0, 60, 7):
         _, alone = predict(configurations.take(np.array([row])), CLASSES, 40.0)
-        for name in ("batch", "rate_rps", "ttft_ms", "tpot_ms", "e2e_ms", "limit", "extrapolated"):
+        for name in ("batch", "rate_rps", "ttft_ms", "tpot_ms", "e2e_ms", "limit"):
             np.testing.assert_allclose(getattr(together, name)[row], getattr(alone, name)[0], rtol=1e-12)
         np.testing.assert_allclose(together.tpot_interval_ms[:, row], alone.tpot_interval_ms[:, 0], rtol=1e-12)
         assert together.parts.keys() == alone.parts.keys()

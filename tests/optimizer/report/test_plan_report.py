@@ -51,7 +51,7 @@ def layout(**changes: Any) -> Layout:
         max_model_len=1104, load_rps=4.0, capacity_rps=6.25, utilization=0.64, class_rps={"all": 4.0},
         rate_rps={"all": 3.125}, placement=(Placement(replica=0, servers=(0,)), Placement(replica=1, servers=(0,))),
         ttft_ms={"mean": 400.0, "p95": 1200.0}, tpot_ms={"mean": 30.0, "p95": 41.0}, e2e_ms={"mean": 6400.0},
-        ttft_interval_ms=(210.0, 880.0), tpot_interval_ms=(25.0, 36.0), quality=0.995, memory=memory,
+        ttft_interval_ms=(210.0, 880.0), tpot_interval_ms=(25.0, 36.0), extrapolated=(), quality=0.995, memory=memory,
         limit="ttft_p95", source="shipped",
     )  # fmt: skip
     servers = Servers(offer="h100", term="rent", gpu="h100-sxm", gpus_per_server=8, count=1, usd_per_hour=19.2)

@@ -152,7 +152,7 @@ def test_prices_per_gpu_are_those_of_the_server(catalog: Catalog) -> None:
     assert (node.buy.residual_fraction, node.buy.lead_time_months) == (0.25, 3.0)
     assert (node.reserve[0].usd_per_server_hour, node.reserve[0].term_months) == (5.85, 12.0)
     assert node.spot is not None
-    assert (node.spot.usd_per_server_hour, node.spot.interruption_probability_per_hour) == (3.0, 0.05)
+    assert (node.spot.usd_per_server_hour, node.spot.interruptions_per_hour) == (3.0, 0.05)
     assert node.power_kw_per_server == pytest.approx(2.1)
 
 

@@ -15,7 +15,16 @@ SCHEMA_LINE = "# yaml-language-server: $schema=scenario.schema.json"
 
 
 def test_those_that_the_reference_note_and_the_commands_name_are_there() -> None:
-    names = {"quickstart", "purchase", "many-workloads", "qwen3-0.6b", "qwen3-14b", "qwen3-32b", "qwen3-235b"}
+    names = {
+        "quickstart",
+        "purchase",
+        "multi-region",
+        "many-workloads",
+        "qwen3-0.6b",
+        "qwen3-14b",
+        "qwen3-32b",
+        "qwen3-235b",
+    }
     assert names <= {file.stem for file in FILES}
 
 

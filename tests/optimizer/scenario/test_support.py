@@ -11,22 +11,12 @@ from catalog import Catalog
 from optimizer.scenario import load_scenario, parse_scenario
 
 NOT_YET: list[tuple[str, dict[str, Any], str]] = [
-    ("periods", {"periods": 2}, "more than one period"),
-    ("discount_rate", {"discount_rate": "8%/yr"}, "discounting"),
-    ("confidence", {"confidence": "80%"}, "planning on a quantile other than 50%"),
     ("objective", {"objective": "carbon"}, "objective carbon"),
-    ("workloads.chat.growth", {"workload": {"growth": "10%/period"}}, "rates that change from period to period"),
+    ("periods", {"objective": "served", "horizon": "12mo", "periods": 2}, "objective served over several periods"),
     (
-        "workloads.chat.requests_per_period",
-        {"workload": {"requests": None, "requests_per_period": ["2/s"]}},
-        "rates that change from period to period",
-    ),
-    ("workloads.chat.spare", {"workload": {"spare": "n+1"}}, "spare capacity"),
-    ("inventory.node.spot", {"offer": {"spot": {"price": "$1/gpu/h"}}}, "spot servers"),
-    (
-        "inventory.node.reserve",
-        {"horizon": "12mo", "offer": {"reserve": [{"term": "12mo", "price": "$1/gpu/h"}]}},
-        "reserved terms",
+        "workloads.chat.spare",
+        {"objective": "served", "workload": {"spare": "n+1"}},
+        "objective served with spare capacity",
     ),
 ]
 
@@ -54,15 +44,17 @@ def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog
 
 def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> None:
     text = (
-        "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1, spot: {price: $1/gpu/h}}}\n"
+        "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"
+        "objective: served\n"
         "name: x\n"
+        "horizon: 12mo\n"
+        "periods: 2\n"
         "defaults: {spare: n+1}\n"
         "workloads:\n"
         "  chat: {model: Qwen/Qwen3-8B, requests: 2/s, input_tokens: 10, output_tokens: 10, slo: throughput}\n"
-        "periods: 3\n"
     )
     faults = parse_scenario(text, "x.yaml", catalog).unsupported()
-    assert [str(fault.location) for fault in faults] == ["x.yaml:1:63", "x.yaml:3:12", "x.yaml:6:1"]
+    assert [str(fault.location) for fault in faults] == ["x.yaml:5:1", "x.yaml:6:12"]
 
 
 def test_a_trace_is_said_to_be_unsupported(catalog: Catalog) -> None:

@@ -36,6 +36,34 @@ MEASURED: dict[str, Any] = {
     "budget": {"capex": "$1M", "monthly": "$50k"},
 }
 
+PERIODS: dict[str, Any] = {
+    "name": "periods",
+    "horizon": "24mo",
+    "periods": 2,
+    "discount_rate": "8%/yr",
+    "workloads": {
+        # The owned server and a bought one carry the first year; then a second one of each of the other terms comes in.
+        "grows": {
+            **workload(1, [("l4", 1, 1.0)], spare="n+1"),
+            "requests_per_period": ["2/s", "5/s"],
+        }
+    },
+    "inventory": {
+        "node": {
+            "gpu": "l4",
+            "gpus_per_server": 1,
+            "own": 1,
+            "buy": {"price": "$5k/server", "life": "48mo", "residual": "10%", "max": 2, "lead_time": "1mo"},
+            "reserve": [{"term": "9mo", "price": "$0.60/gpu/h", "max": 2}],
+            "spot": {"price": "$0.40/gpu/h", "interruption": "5%/h", "max": 2},
+            "rent": {"price": "$1/gpu/h"},
+        }
+    },
+    "facility": {"power_price": "$0.10/kWh", "opex": "$20/server/mo", "power_cap": "25kW"},
+    "budget": {"capex": "$1M", "monthly": "$50k"},
+}
+del PERIODS["workloads"]["grows"]["requests"]
+
 PREDICTED: dict[str, Any] = {
     "name": "predicted",
     "workloads": {

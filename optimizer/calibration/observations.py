@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from benchmarks.fit.read import Measurement
 from catalog import Catalog
 from catalog.schema import Calibration
 from catalog.schema.calibration import Traits
 from catalog.units import MS_PER_S
+from optimizer.calibration.measurement import Measurement
 from optimizer.memory import replica_memory
-from optimizer.performance.constants import RowConstants, trait_rows
+from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.replica import capacity_of
 from optimizer.performance.serving import Capacity, closed_loop
+from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Work, work_of
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
@@ -53,6 +55,7 @@ class Observations:
         )
 
 
+FIGURES = ("tpot_ms", "ttft_ms", "output_tokens_per_s", "prefill_ms")
 _NOT_ARRAYS = ("measurements", "traits", "work", "capacity")
 
 
@@ -80,11 +83,17 @@ def predict(observed: Observations, constants: RowConstants) -> Predicted:
     )
 
 
+def log_errors(observed: Observations, constants: RowConstants) -> FloatArray:
+    """[4, m] logarithms of predicted over measured, in the order of FIGURES; 0 where a row states none."""
+    predicted = predict(observed, constants)
+    return np.array([np.nan_to_num(np.log(getattr(predicted, f) / getattr(observed, f))) for f in FIGURES])
+
+
 def observe(measurements: Sequence[Measurement], catalog: Catalog, calibration: Calibration) -> Observations:
     """The measurements with their work, at the memory that the engine's defaults leave."""
     batches: dict[tuple[object, ...], list[Measurement]] = defaultdict(list)
     for m in measurements:
-        batches[m.model, m.engine, m.engine_version, m.input_tokens, m.output_tokens].append(m)
+        batches[m.model, m.engine, m.engine_version, m.input_tokens, m.output_tokens, m.prefix_hit_fraction].append(m)
     parts = [_observe_batch(batch, catalog, calibration) for batch in batches.values()]
     rows = [m for batch in batches.values() for m in batch]
     return Observations(
@@ -111,7 +120,11 @@ def _observe_batch(
     first = batch[0]
     configurations = _configurations(batch, catalog)
     mix = TokenMix(
-        ("all",), np.ones(1), np.array([float(first.input_tokens)]), np.array([float(first.output_tokens)]), 0.0
+        ("all",),
+        np.ones(1),
+        np.array([float(first.input_tokens)]),
+        np.array([float(first.output_tokens)]),
+        first.prefix_hit_fraction,
     )
     memory = replica_memory(configurations, max_model_len=first.input_tokens + first.output_tokens)
     capacity, _ = capacity_of(configurations, memory, mix, calibration)
@@ -120,7 +133,9 @@ def _observe_batch(
 
 
 def _configurations(batch: Sequence[Measurement], catalog: Catalog) -> Configurations:
-    gpus, formats = (tuple(dict.fromkeys(names)) for names in ((m.gpu for m in batch), (m.weight_dtype for m in batch)))
+    gpus = tuple(dict.fromkeys(m.gpu for m in batch))
+    formats = tuple(dict.fromkeys(m.weight_dtype for m in batch))
+    caches = tuple(dict.fromkeys(m.kv_cache_dtype for m in batch))
     first = batch[0]
 
     def column(values: list[int]) -> IntArray:
@@ -132,10 +147,10 @@ def _configurations(batch: Sequence[Measurement], catalog: Catalog) -> Configura
         engine_version=first.engine_version,
         gpus=tuple(catalog.gpus[g] for g in gpus),
         weight_formats=tuple(catalog.formats[f] for f in formats),
-        kv_formats=(catalog.kv_formats["auto"],),
+        kv_formats=tuple(catalog.kv_formats[c] for c in caches),
         gpu=column([gpus.index(m.gpu) for m in batch]),
         weight_format=column([formats.index(m.weight_dtype) for m in batch]),
-        kv_format=column([0] * len(batch)),
+        kv_format=column([caches.index(m.kv_cache_dtype) for m in batch]),
         tp=column([m.tp for m in batch]),
         pp=column([m.pp for m in batch]),
         dp=column([m.dp for m in batch]),
@@ -145,7 +160,7 @@ def _configurations(batch: Sequence[Measurement], catalog: Catalog) -> Configura
 
 def _joined(works: list[Work], sizes: list[int]) -> Work:
     """Works of several models as one."""
-    columns = {}
+    columns: dict[str, Any] = {}
     for field in fields(Work):
         values = [np.asarray(getattr(work, field.name), np.float64) for work in works]
         if field.name == "share":
@@ -158,9 +173,9 @@ def _joined(works: list[Work], sizes: list[int]) -> Work:
 
 
 def _taken(work: Work, index: IntArray) -> Work:
-    values = {field.name: getattr(work, field.name) for field in fields(Work)}
+    values: dict[str, Any] = {field.name: getattr(work, field.name) for field in fields(Work)}
     return Work(**{name: value if name == "share" else value[index] for name, value in values.items()})
 
 
-def _stated(values: object) -> FloatArray:
-    return np.array([np.nan if value is None else value for value in values], np.float64)  # type: ignore[attr-defined]
+def _stated(values: Iterable[float | None]) -> FloatArray:
+    return np.array([np.nan if value is None else value for value in values], np.float64)

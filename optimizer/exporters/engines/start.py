@@ -1,0 +1,163 @@
+"""How a planned replica group is started: engine, release, image, checkpoint and options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog import Catalog
+from optimizer.errors import InputError
+from optimizer.exporters.engines.dialect import Dialect, Planned, Setting, command_line, group_engine
+from optimizer.exporters.engines.llamacpp import LLAMACPP
+from optimizer.exporters.engines.sglang import SGLANG
+from optimizer.exporters.engines.trtllm import TRTLLM
+from optimizer.exporters.engines.vllm import VLLM
+from optimizer.layout import ReplicaGroup
+from optimizer.memory import replica_memory
+from optimizer.serving_config import one_configuration
+from optimizer.topology import Topology
+
+DIALECTS: dict[str, Dialect] = {"vllm": VLLM, "sglang": SGLANG, "trtllm": TRTLLM, "llamacpp": LLAMACPP}
+
+SIXTEEN_BIT = ("bf16", "fp16")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where the weights come from."""
+
+    checkpoint: str | None
+    """Repository or folder; null = nobody publishes one that we know of, and the user must name it, see `needs`."""
+    needs: str = ""
+    """What that checkpoint must be, in words."""
+    placeholder: str = ""
+    """What stands for it where a file must hold a name."""
+    options: Mapping[str, Setting] | None = None
+    """Settings that make the format while loading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All that a target must know to start a replica of a group."""
+
+    engine: str
+    dialect: Dialect
+    release: str
+    image: str | None
+    """With a fixed tag; null = there is none for the card's vendor."""
+    weights: Weights
+    planned: Planned
+    settings: Mapping[str, Setting]
+    """Options without their dashes; without the checkpoint."""
+
+    @property
+    def options(self) -> list[str]:
+        """The settings as words."""
+        return self.options_without()
+
+    def options_without(self, *names: str) -> list[str]:
+        """The same but for those that something else says."""
+        return command_line({name: value for name, value in self.settings.items() if name not in names})
+
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint or what stands for it."""
+        return self.weights.checkpoint or self.weights.placeholder
+
+
+def start_of(group: ReplicaGroup, topology: Topology) -> Start:
+    """How the group's engine is started; a KV type that the engine has no word for raises InputError."""
+    engine = group_engine(group)
+    dialect, catalog = DIALECTS[engine], topology.catalog
+    planned = _planned(group, dialect, catalog)
+    weights = _weights(planned, dialect, topology)
+    release = _release(group, dialect, catalog)
+    image = dialect.images.get(planned.gpu.vendor.lower())
+    return Start(
+        engine,
+        dialect,
+        release,
+        None if image is None else image.format(release=release),
+        weights,
+        planned,
+        {**dialect.settings(planned), **(weights.options or {})},
+    )
+
+
+def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned:
+    assert group.model is not None
+    assert group.weight_dtype is not None
+    assert group.tp is not None
+    assert group.pp is not None
+    assert group.dp is not None
+    assert group.ep is not None
+    assert group.max_batch_size is not None
+    assert group.max_model_len is not None
+    model, gpu, kv_cache_dtype = catalog.models[group.model], catalog.gpus[group.gpu], group.kv_cache_dtype or "auto"
+    if kv_cache_dtype not in dialect.kv_cache_dtypes:
+        known = ", ".join(dialect.kv_cache_dtypes)
+        raise InputError(f"{dialect.name} has no KV cache type {kv_cache_dtype}; plan with {known}")
+    configuration = one_configuration(
+        model,
+        catalog.engines[group_engine(group)],
+        group.engine_version,
+        gpu,
+        catalog.formats[group.weight_dtype],
+        catalog.kv_formats[kv_cache_dtype],
+        tp=group.tp,
+        pp=group.pp,
+        dp=group.dp,
+        ep=group.ep,
+    )
+    return Planned(
+        model=model,
+        gpu=gpu,
+        weight_dtype=group.weight_dtype,
+        kv_cache_dtype=dialect.kv_cache_dtypes[kv_cache_dtype],
+        tp=group.tp,
+        pp=group.pp,
+        dp=group.dp,
+        ep=group.ep,
+        max_batch_size=group.max_batch_size,
+        max_model_len=group.max_model_len,
+        memory=replica_memory(
+            configuration,
+            max_model_len=group.max_model_len,
+            max_num_seqs=group.max_batch_size,
+            max_num_batched_tokens=group.max_num_batched_tokens,
+            gpu_memory_utilization=group.gpu_memory_utilization,
+        ),
+    )
+
+
+def _weights(planned: Planned, dialect: Dialect, topology: Topology) -> Weights:
+    """What the scenario names, else what is published in the planned format, else what the engine can make of it."""
+    model, wanted = planned.model, planned.weight_dtype
+    own = topology.scenario.models.get(model.id)
+    if own is not None and wanted in own.checkpoints:
+        return Weights(own.checkpoints[wanted])
+    published = model.checkpoint.weight_format
+    if dialect.loads_published:
+        # fp8 on a model published in block FP8 means that checkpoint.
+        if wanted == published or (wanted == "fp8" and published == "fp8-block"):
+            return Weights(model.id)
+        if published is None and wanted in SIXTEEN_BIT:
+            return Weights(model.id)
+    if converted := model.converted_to(wanted):
+        return Weights(converted)
+    if published is None and (options := dialect.formats_made_while_loading.get(wanted)):
+        return Weights(model.id, options=options)
+    kind = wanted if dialect.loads_published or wanted.startswith("gguf-") else f"{wanted} as GGUF"
+    return Weights(
+        None,
+        needs=f"a checkpoint of {model.id} in {kind}",
+        placeholder=f"REPLACE-ME/{model.id.rpartition('/')[2].replace(' ', '-')}-{wanted}",
+    )
+
+
+def _release(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> str:
+    """The dialect's release where the rules that the plan was computed by still hold for it, else the planned one."""
+    planned, engine = group.engine_version or dialect.release, catalog.engines[group_engine(group)]
+    if engine.at(planned) == engine.at(dialect.release):
+        return dialect.release
+    return planned if planned.count(".") > 1 else f"{planned}.0"

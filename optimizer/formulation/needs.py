@@ -1,0 +1,130 @@
+"""What must be served in every period, and by what: demands, candidates, loads and choices, period after period."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optimizer.candidates import Candidates
+from optimizer.formulation.horizon import Horizon
+from optimizer.scenario import Scenario
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Sets of all periods one after the other: workload w of period t is t · W + w, and so on."""
+
+    workload_names: tuple[str, ...]  # [W·T]
+    demand_names: tuple[tuple[str, str], ...]  # [D] (workload, class); what nobody asks for is left out
+    demand_rps: FloatArray  # [D]
+    workload_of_demand: IntArray  # [D]
+    class_of_demand: IntArray  # [D] position among the workload's classes
+
+    candidate_names: tuple[tuple[str, str, str], ...]  # [K·T] (workload, offer, configuration)
+    workload_of_candidate: IntArray  # [K·T]
+    offer_of_candidate: IntArray  # [K·T]
+    gpus_per_replica: IntArray  # [K·T]
+
+    candidate_of_load: IntArray  # [L]
+    demand_of_load: IntArray  # [L]
+    busy_replicas: FloatArray  # [L]
+    is_split: BoolArray  # [L]
+
+    choice_names: tuple[tuple[str, str], ...]  # [Q] (workload, model and format)
+    workload_of_choice: IntArray  # [Q]
+    choice_of_candidate: IntArray  # [K·T] −1: no choice to make
+    has_spare: BoolArray  # [W·T]
+
+
+def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: Horizon) -> Needs:
+    """Every period's needs, given the candidates of each workload in the scenario's order."""
+    periods, offers = range(horizon.n_periods), list(scenario.inventory)
+    n_workloads, n_offers = len(candidates), len(offers)
+    demands = [
+        (t, w, r, kind.name, workload.demand_in(t) * kind.share_fraction)
+        for t in periods
+        for w, workload in enumerate(scenario.workloads.values())
+        for r, kind in enumerate(workload.request_classes)
+        if workload.demand_in(t) * kind.share_fraction > 0
+    ]
+    demand_at = {(t, w, r): d for d, (t, w, r, _, _) in enumerate(demands)}
+    demand_rps = np.array([rps for *_, rps in demands], float)
+    names = list(scenario.workloads)
+    workload_of_demand = np.array([t * n_workloads + w for t, w, *_ in demands], np.int64)
+    loads = _loads(candidates, demand_at, demand_rps, horizon.n_periods)
+    n_classes = np.bincount(workload_of_demand, minlength=n_workloads * horizon.n_periods)
+    choices = _choices(scenario, candidates, horizon)
+    of_workload = np.repeat(np.arange(n_workloads), [len(c.specs) for c in candidates])
+    of_offer = _concatenate([c.offer for c in candidates])
+    return Needs(
+        workload_names=tuple(f"{name}{horizon.suffix(t)}" for t in periods for name in names),
+        demand_names=tuple((names[w], f"{kind}{horizon.suffix(t)}") for t, w, _, kind, _ in demands),
+        demand_rps=demand_rps,
+        workload_of_demand=workload_of_demand,
+        class_of_demand=np.array([r for _, _, r, *_ in demands], np.int64),
+        candidate_names=tuple(
+            (c.workload, offers[s], f"{spec.label}{horizon.suffix(t)}")
+            for t in periods
+            for c in candidates
+            for s, spec in zip(c.offer, c.specs, strict=True)
+        ),
+        workload_of_candidate=_concatenate([of_workload + t * n_workloads for t in periods]),
+        offer_of_candidate=_concatenate([of_offer + t * n_offers for t in periods]),
+        gpus_per_replica=np.tile(_concatenate([c.gpus_per_replica for c in candidates]), horizon.n_periods),
+        candidate_of_load=loads[0],
+        demand_of_load=loads[1],
+        busy_replicas=loads[2],
+        is_split=n_classes[workload_of_demand[loads[1]]] > 1,
+        choice_names=choices[0],
+        workload_of_choice=choices[1],
+        choice_of_candidate=choices[2],
+        has_spare=np.tile([workload.spare == "n+1" for workload in scenario.workloads.values()], horizon.n_periods),
+    )
+
+
+def _loads(
+    candidates: Sequence[Candidates],
+    demand_at: dict[tuple[int, int, int], int],
+    demand_rps: FloatArray,
+    n_periods: int,
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Every (candidate, demand) pair that the candidate can serve, and the replicas that demand would keep busy."""
+    first = np.cumsum([0, *(len(c.specs) for c in candidates)])
+    columns: list[tuple[IntArray, IntArray, FloatArray]] = []
+    for t in range(n_periods):
+        for w, c in enumerate(candidates):
+            demand = np.array([demand_at.get((t, w, r), -1) for r in range(c.rate_rps.shape[1])], np.int64)
+            k, r = np.nonzero((c.rate_rps > 0) & (demand >= 0))
+            busy = demand_rps[demand[r]] / c.rate_rps[k, r]
+            columns.append((k + first[w] + t * first[-1], demand[r], busy))
+    candidate, of_demand, busy_replicas = zip(*columns, strict=True)
+    return _concatenate(candidate), _concatenate(of_demand), np.concatenate(busy_replicas)
+
+
+def _choices(
+    scenario: Scenario, candidates: Sequence[Candidates], horizon: Horizon
+) -> tuple[tuple[tuple[str, str], ...], IntArray, IntArray]:
+    """Names and workloads of the choices, and the choice of every candidate (−1: no choice to make)."""
+    names: list[tuple[str, str]] = []
+    workload_of: list[int] = []
+    of_candidate: list[int] = []
+    for t in range(horizon.n_periods):
+        for w, c in enumerate(candidates):
+            labels = [spec.choice for spec in c.specs]
+            distinct = list(dict.fromkeys(labels))
+            workload = scenario.workloads[c.workload]
+            if not workload.single_format or len(distinct) < 2 or not workload.demand_in(t):
+                of_candidate += [-1] * len(labels)
+                continue
+            position = {label: len(names) + i for i, label in enumerate(distinct)}
+            of_candidate += [position[label] for label in labels]
+            names += [(c.workload, f"{label}{horizon.suffix(t)}") for label in distinct]
+            workload_of += [t * len(candidates) + w] * len(distinct)
+    return tuple(names), np.array(workload_of, np.int64), np.array(of_candidate, np.int64)
+
+
+def _concatenate(arrays: Sequence[IntArray]) -> IntArray:
+    return np.concatenate([*arrays, np.zeros(0, np.int64)]).astype(np.int64)

@@ -1,0 +1,77 @@
+"""What the constants of each configuration depend on: its traits, of which many configurations share a few."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catalog.schema import Calibration, Gpu, WeightFormat
+from catalog.schema.calibration import Traits
+from optimizer.performance.tables import tables_of
+from optimizer.performance.work import LINKS, links_of
+from optimizer.serving_config import BoolArray, Configurations, IntArray
+
+WIDE_BITS, NARROW_BITS = 12.0, 6.0
+"""Above, weights count as 16 bit; below, as 4 bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraitRows:
+    """The distinct traits among n configurations, and which each has."""
+
+    traits: tuple[Traits, ...]
+    row: IntArray  # [n] index into traits
+    pipelined: BoolArray  # [n] on more than one stage
+
+
+def trait_rows(configurations: Configurations, calibration: Calibration) -> TraitRows:
+    """What the constants of each configuration depend on."""
+    formats, links = len(configurations.weight_formats), len(LINKS)
+    within_stage, _ = links_of(configurations, calibration)
+    code = (configurations.gpu * formats + configurations.weight_format) * links + within_stage
+    present = np.flatnonzero(np.bincount(code, minlength=1))
+    row_of_code = np.zeros(int(present[-1]) + 1, np.int64)
+    row_of_code[present] = np.arange(len(present))
+    engine = configurations.engine.id
+    era = calibration.era_of(engine, configurations.engine_version)
+    attention = tables_of(configurations.model, configurations.weight_formats).attention_kind
+    traits = []
+    for one in present.tolist():
+        gpu = configurations.gpus[one // links // formats]
+        weight_format = configurations.weight_formats[one // links % formats]
+        traits.append(
+            Traits(
+                engine=engine,
+                era=era,
+                gpu=gpu.id,
+                generation=generation_of(gpu),
+                weights=weights_class(weight_format),
+                compute=compute_class(weight_format, engine, gpu),
+                attention=attention,
+                link=LINKS[one % links],
+                model=configurations.model.id,
+            )
+        )
+    return TraitRows(tuple(traits), row_of_code[code], configurations.pp > 1)
+
+
+def generation_of(gpu: Gpu) -> str:
+    """Architecture and kind of memory, which together set how a card behaves: `hopper`, `blackwell-gddr`."""
+    architecture = gpu.architecture.split()[0].lower()
+    if gpu.unified_memory:
+        return f"{architecture}-unified"
+    return architecture if gpu.memory_type.startswith("HBM") else f"{architecture}-gddr"
+
+
+def weights_class(weight_format: WeightFormat) -> str:
+    """Width of the quantized weights, to the nearest that kernels differ by."""
+    if not weight_format.quantizes or weight_format.bits_per_weight > WIDE_BITS:
+        return "16bit"
+    return "8bit" if weight_format.bits_per_weight > NARROW_BITS else "4bit"
+
+
+def compute_class(weight_format: WeightFormat, engine: str, gpu: Gpu) -> str:
+    """Type of the matrix products; bf16 and fp16 run alike."""
+    dtype = weight_format.compute_dtype(engine, gpu)
+    return dtype if dtype in ("fp8", "int8", "fp4") else "16bit"

@@ -1,0 +1,20 @@
+"""Pictures as SVG text: pure functions of plain data, the same for reports, commands and notebooks."""
+
+from optimizer.report.figures.charts import Line, line_chart, point_chart, range_chart
+from optimizer.report.figures.marks import STYLE, standalone
+from optimizer.report.figures.servers import ServerBox, server_chart
+from optimizer.report.figures.stacks import Stack, stack_chart, waterfall_chart
+
+__all__ = [
+    "STYLE",
+    "Line",
+    "ServerBox",
+    "Stack",
+    "line_chart",
+    "point_chart",
+    "range_chart",
+    "server_chart",
+    "stack_chart",
+    "standalone",
+    "waterfall_chart",
+]

@@ -1,0 +1,54 @@
+"""A plan of several periods, period by period: what is asked, what serves, what is ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+
+from optimizer.layout import PeriodPlan, Servers
+from optimizer.report.words import count, figure, table, usd
+
+TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
+
+
+def periods_report(periods: tuple[PeriodPlan, ...]) -> RenderableType:
+    """One row a period. Prices are not discounted."""
+    rows = [
+        (count(plan.period), f"{figure(plan.starts_month)} mo",
+         figure(sum(one.demand_rps for one in plan.workloads)),
+         "\n".join(f"{row.offer}, {term_words(row)}: {counted(row)}" for row in plan.servers),
+         "\n".join(_orders(plan)), usd(sum(_paid_per_hour(row) for row in plan.servers)))
+        for plan in periods
+    ]  # fmt: skip
+    return table(
+        "Periods; $/h is rent, reservations and running cost, without what is bought",
+        (("period", "right"), ("from", "right"), ("requests/s", "right"), ("servers", "left"), ("order", "left"),
+         ("$/h", "right")),
+        rows,
+    )  # fmt: skip
+
+
+def term_words(row: Servers) -> str:
+    """`rented`, or `reserved for 12 months`."""
+    return TERMS[row.term] if row.term_months is None else f"{TERMS[row.term]} for {figure(row.term_months)} months"
+
+
+def counted(row: Servers) -> str:
+    """Servers of a row, and how many of them run nothing."""
+    return f"{row.count} ({row.idle} {'spare' if row.term == 'spot' else 'idle'})" if row.idle else count(row.count)
+
+
+def _orders(plan: PeriodPlan) -> Iterator[str]:
+    """What to buy and to reserve at the start of the period, with its price."""
+    for purchase in plan.purchases:
+        later = f", serving from period {purchase.arrives}" if purchase.arrives > plan.period else ""
+        yield f"buy {purchase.count} × {purchase.offer} for {usd(purchase.usd)}{later}"
+    for one in plan.commitments:
+        terms = f"{figure(one.terms)} × " if one.terms > 1 else ""
+        yield f"reserve {one.count} × {one.offer} for {terms}{figure(one.term_months)} months, {usd(one.usd)}"
+
+
+def _paid_per_hour(row: Servers) -> float:
+    """Bought servers that stand idle cost nothing to run; spares and reservations are paid as if used."""
+    return (row.in_use if row.term == "buy" else row.count) * row.usd_per_hour
