@@ -152,7 +152,7 @@ def test_check_says_what_solve_will_refuse(tmp_path: Path) -> None:
     folder = tmp_path / ("long-" * 30)  # wider than a table in a pipe: places must stay in one line all the same
     folder.mkdir()
     file = folder / "later.yaml"
-    file.write_text(SCENARIO + "objective: served\n", encoding="utf-8")
+    file.write_text(SCENARIO + "objective: carbon\n", encoding="utf-8")
     checked = run("check", file)
     assert checked.exit_code == 0
     assert f"{file}:15:1: solve will refuse this: " in checked.stdout

@@ -133,6 +133,17 @@ def let_it_be_felt(resolver: Resolver, name: str) -> Finding:
     return Finding(message, change if resolver.is_feasible(change) else None)
 
 
+def deliver_at_once(resolver: Resolver, offer: str) -> Finding:
+    """No `lead_time` for what is bought of an offer."""
+    buy = resolver.scenario.inventory[offer].buy
+    if buy is None:
+        raise KeyError(f"{offer} is not for sale")
+    at_once = changed(buy, lead_time_months=None)
+    change = Change(f"{offer}: no lead_time", lambda s: with_offer(s, offer, buy=at_once))
+    message = f"is {buy.lead_time_months or 0:g} months; what is bought arrives too late"
+    return Finding(message, change if resolver.is_feasible(change) else None)
+
+
 def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
     """The largest part of one workload's demand, in whole per cent, that can be served beside all others.
 

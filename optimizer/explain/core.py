@@ -17,6 +17,7 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "single_format": (1, ("workloads", "0", "single_format")),
     "spare_server": (1, ("workloads", "0", "spare")),
     "spot_spares": (1, ("inventory", "0", "spot")),
+    "fleet_balance": (1, ("inventory", "0", "buy", "lead_time")),
     "power_cap": (0, ("facility", "power_cap")),
     "monthly_budget": (0, ("budget", "monthly")),
     "capex_budget": (0, ("budget", "capex")),
@@ -24,7 +25,8 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "order_limits": (2, ("inventory", "0", "1")),
 }
 """Families that a user states and can loosen, in the order in which they are tried to be left out; the rows of all
-others are what serving means, or that servers are there only if they were ordered (`fleet_balance`, `commitments`)."""
+others are what serving means, or that servers are there only if they were ordered (`commitments`, and `fleet_balance`
+but for its rows of periods in which nothing that is bought has arrived yet)."""
 LIMITS = ("power_cap", "monthly_budget", "capex_budget", "offer_limits", "order_limits")
 """Those of them that hold an amount to a limit."""
 COUNTED = ("offer_limits", "order_limits")
@@ -57,10 +59,11 @@ def members(inst: Instance) -> tuple[Member, ...]:
     """Every demand and limit of an instance: families in the order of SCENARIO_KEYS, small demands first."""
     rows: dict[tuple[str, tuple[str, ...]], list[int]] = {}
     of_workload: dict[str, list[int]] = {}
+    in_time = {f"fleet_balance[{inst.term_name(h)}]" for h in bought_in_time(inst)}
     for row, name in enumerate(row_names(inst, lay_out(inst))):
         family, _, rest = name.partition("[")
         parts = rest.removesuffix("]").split(",")
-        if family in SCENARIO_KEYS:
+        if family in SCENARIO_KEYS and name not in in_time:
             rows.setdefault((family, tuple(parts[: SCENARIO_KEYS[family][0]])), []).append(row)
         if family in WITH_DEMAND:
             of_workload.setdefault(parts[0], []).append(row)
@@ -75,6 +78,18 @@ def members(inst: Instance) -> tuple[Member, ...]:
         Member(family, index, np.array([*found, *(of_workload.get(index[0], []) if family == "serve_demand" else [])]))
         for (family, index), found in sorted(rows.items(), key=lambda item: rank(item[0]))
     )
+
+
+def bought_in_time(inst: Instance) -> list[int]:
+    """Terms of bought servers that can have arrived in their period."""
+    orders, n_offers = inst.orders, len(inst.offer_names) // inst.horizon.n_periods
+    is_purchase = np.array([months is None for months in orders.term_months], bool)
+    return [
+        h
+        for h, term in enumerate(inst.terms)
+        if term.term == "buy"
+        and (is_purchase & orders.serves(term.period) & (orders.offer == inst.offer_of_term[h] % n_offers)).any()
+    ]
 
 
 def workloads_of_a_period(inst: Instance) -> tuple[str, ...]:

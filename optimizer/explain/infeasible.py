@@ -14,6 +14,7 @@ from optimizer.candidates import Candidates
 from optimizer.errors import SolverError
 from optimizer.explain.changes import (
     Finding,
+    deliver_at_once,
     let_formats_mix,
     let_it_be_felt,
     loosen_limit,
@@ -120,6 +121,8 @@ def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...],
             finding = let_formats_mix(resolver, member.index[0])
         elif member.family == "spare_server":
             finding = let_it_be_felt(resolver, member.index[0])
+        elif member.family == "fleet_balance":
+            finding = deliver_at_once(resolver, member.index[0])
         elif member.family == "spot_spares":
             finding = Finding("spot servers come with spares for those that are interrupted", None)
         else:

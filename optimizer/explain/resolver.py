@@ -119,8 +119,8 @@ class Resolver:
         )
 
     def whole_instance(self) -> Instance:
-        """The instance of the scenario as it is, whether or not each class has a candidate."""
-        return build_instance(self.scenario, self.catalog, list(self.candidates.values()))
+        """The instance of the scenario as it is, whether or not each class has a candidate; limits can be left out."""
+        return build_instance(self.scenario, self.catalog, list(self.candidates.values()), beyond_limits=True)
 
     def instance(self, change: Change | None = None) -> Instance | None:
         """The instance of the scenario with a change made; None when some class then has no candidate."""

@@ -116,8 +116,14 @@ class Instance:
         return f"{term.offer},{term.label}{self.horizon.suffix(term.period)}"
 
 
-def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates]) -> Instance:
-    """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order."""
+def build_instance(
+    scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates], *, beyond_limits: bool = False
+) -> Instance:
+    """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order.
+
+    Sites and spares are those that the offers' limits allow, or with `beyond_limits` all that can be of use, so that
+    the limits stand in their own rows only and can be left out.
+    """
     horizon = Horizon.of(scenario)
     needs = build_needs(scenario, candidates, horizon)
     utilization = scenario.max_utilization_fraction
@@ -141,7 +147,8 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     server = gpus_per_server[needs.offer_of_candidate]
     to_survive = most_replicas_with_spare(busy, needs.gpus_per_replica, server)
     most_replicas = np.where(spare & (busy > 0), np.maximum(n_alone, to_survive), n_alone)
-    limit = np.bincount(offer_of_term, weights=max_servers, minlength=len(offer_names)).astype(float)
+    to_be_had = np.full(len(terms), np.inf) if beyond_limits else max_servers
+    limit = np.bincount(offer_of_term, weights=to_be_had, minlength=len(offer_names)).astype(float)
     sites = build_sites(_standing(needs, n_alone, spare), gpus_per_server, limit)
     by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[spare])
     packing = pack_offers(gpus_per_server, needs.offer_of_candidate, needs.gpus_per_replica, by_site)
@@ -185,7 +192,11 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         power_kw=np.array([term.power_kw for term in terms], float),
         max_servers=max_servers,
         most_servers=units[offer_of_term],
-        spot=spot_spares(terms, [scenario.inventory[term.offer] for term in terms], units[offer_of_term]),
+        spot=spot_spares(
+            terms,
+            [scenario.inventory[term.offer] for term in terms],
+            np.minimum(units[offer_of_term], to_be_had),
+        ),
         packing=packing,
         has_spare=needs.has_spare,
         sites=sites,

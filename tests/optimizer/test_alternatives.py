@@ -9,6 +9,7 @@ from measured import rented, scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
+from optimizer.errors import NotSupportedYet
 from optimizer.layout import Layout
 
 
@@ -92,3 +93,22 @@ def test_verification_looks_at_every_alternative(catalog: Catalog) -> None:
     same = other.model_copy(update={"workloads": layout.workloads, "servers": layout.servers, "cost": layout.cost})
     problems = verify(layout.model_copy(update={"alternatives": (same,)}), loaded, catalog)
     assert any("no other plan" in problem for problem in problems)
+
+
+def test_an_alternative_survives_a_loss_where_the_plan_does(catalog: Catalog) -> None:
+    # 3 of 1/s must be left: on b three servers of 2 GPUs, $6; on a two of 4, $16.
+    given = scenario(
+        {"w": workload(3, [("h100-sxm", 1, 1.0), ("l4", 1, 1.0)], spare="n+1")},
+        {"a": rented("h100-sxm", 4, 2.0), "b": rented("l4", 2, 1.0)},
+    )
+    layout = solved(given, catalog, 2)
+    assert layout.cost is not None
+    assert layout.cost.usd_per_hour == pytest.approx(6.0)
+    assert costs(layout) == pytest.approx([16.0])
+
+
+def test_several_periods_are_refused(catalog: Catalog) -> None:
+    given = load_scenario({**THREE, "horizon": "2mo", "periods": 2}, catalog)
+    with pytest.raises(NotSupportedYet, match="not supported yet: alternatives over several periods"):
+        optimize(given, catalog, alternatives=1)
+    assert optimize(given, catalog).status == "optimal"

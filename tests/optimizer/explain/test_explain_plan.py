@@ -10,7 +10,7 @@ from measured import rented, scenario, workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize
 from optimizer.candidates import build_candidates
-from optimizer.errors import InputError
+from optimizer.errors import InputError, NotSupportedYet
 from optimizer.explain import Explanation, Flip, explain_plan
 from optimizer.explain.resolver import Resolver
 from optimizer.scenario import scenario_catalog
@@ -165,3 +165,28 @@ def test_the_number_of_plans_solved_is_bounded(catalog: Catalog) -> None:
     assert found.n_more_choices > 20
     assert {"runner-ups", "margins", "thresholds"} <= {line.split(":")[0] for line in said}
     assert all(one.is_proven for one in found.margins)
+
+
+def test_a_plan_over_several_periods_is_refused_at_its_line(catalog: Catalog) -> None:
+    given = load_scenario({**TWO_CARDS, "horizon": "2mo", "periods": 2}, catalog)
+    with pytest.raises(NotSupportedYet, match="not supported yet: explaining a plan over several periods"):
+        explain_plan(optimize(given, catalog), given, scenario_catalog(given, catalog))
+
+
+def test_the_runner_up_of_replicas_with_spare_has_spare_too(catalog: Catalog) -> None:
+    # 3 of 1/s must be left: on b 3 servers of 2 GPUs hold 5 and lose at most 2 of them, $6; on a two of 4, $16.
+    given = scenario(
+        {"w": workload(3, [("h100-sxm", 1, 1.0), ("l4", 1, 1.0)], spare="n+1")},
+        {"a": rented("h100-sxm", 4, 2.0), "b": rented("l4", 2, 1.0)},
+    )
+    (why,) = explained(given, catalog).reasons
+    assert (why.offer, why.runner_up.usd_per_hour_more) == ("b", pytest.approx(10.0))
+
+
+def test_spares_of_spot_servers_count_in_what_binds(catalog: Catalog) -> None:
+    # Two in use and one spare, of three that are to be had.
+    spot = {"price": "$1/gpu/h", "interruption": "5%/h", "recovery": "1h", "availability": "99%", "max": 3}
+    given = scenario(
+        {"w": workload(7, [("h100-sxm", 1, 1.0)])}, {"s": {"gpu": "h100-sxm", "gpus_per_server": 4, "spot": spot}}
+    )
+    assert explained(given, catalog).binds == ("s (spot): 100% of 3 servers used",)

@@ -275,3 +275,100 @@ def _with_more(given: Scenario, text: str, *, one_less: bool = False) -> Scenari
     offer, label = rest.split(" of ", 1)[1].removesuffix(")").split(" (")
     now = given.inventory[offer].own if label == "own" else getattr(given.inventory[offer], label).max
     return with_most_servers(given, offer, label, (now or 0) + int(count) - one_less)
+
+
+# Servers of one GPU that serve 1/s each, over two years with 1/s in the first and 4/s in the second.
+GROWING = {**workload(1, [("l4", 1, 1.0)]), "requests_per_period": ["1/s", "4/s"]}
+del GROWING["requests"]
+
+
+@pytest.mark.parametrize(
+    ("offer", "limits", "conflict", "change"),
+    [
+        ({"rent": {"price": "$1/gpu/h", "max": 2}}, {}, "offer_limits[node,rent]", "+2 servers of node (rent)"),
+        (
+            {"buy": {"price": "$1k/server", "life": "48mo", "max": 1}},
+            {},
+            "order_limits[node,buy]",
+            "+3 servers of node (buy)",
+        ),
+        (
+            {"reserve": [{"term": "12mo", "price": "$1/gpu/h", "max": 3}]},
+            {},
+            "order_limits[node,reserve 12mo]",
+            "+1 server of node (reserve 12mo)",
+        ),
+        (
+            {"buy": {"price": "$1k/server", "life": "48mo"}},
+            {"budget": {"capex": "$2k"}},
+            "capex_budget",
+            "budget.capex $2,000 → $4,000",
+        ),
+        # 4 × 730 h
+        (
+            {"rent": {"price": "$1/gpu/h"}},
+            {"budget": {"monthly": "$1k"}},
+            "monthly_budget",
+            "budget.monthly $1,000 → $2,920",
+        ),
+        (
+            {"buy": {"price": "$1k/server", "life": "48mo", "lead_time": "3mo"}},
+            {},
+            "fleet_balance[node]",
+            "node: no lead_time",
+        ),
+    ],
+)
+def test_over_several_periods_the_limit_that_the_largest_one_breaks_is_named(
+    offer: dict[str, Any], limits: dict[str, Any], conflict: str, change: str, catalog: Catalog
+) -> None:
+    inventory = {"node": {"gpu": "l4", "gpus_per_server": 1, **offer}}
+    found = explained(scenario({"a": GROWING}, inventory, horizon="24mo", periods=2, **limits), catalog)
+    assert named(found) == {"serve_demand[a]", conflict}
+    assert "needs up to 4 requests/s" in found.conflict[0].message
+    assert found.changes == (change,)
+
+
+def test_a_lead_time_that_delays_nothing_needed_is_not_named(catalog: Catalog) -> None:
+    # The one server to rent carries the first year, and what is bought has arrived for the second; $2k buys only two.
+    node = {
+        "gpu": "l4",
+        "gpus_per_server": 1,
+        "rent": {"price": "$1/gpu/h", "max": 1},
+        "buy": {"price": "$1k/server", "life": "48mo", "lead_time": "3mo"},
+    }
+    given = scenario({"a": GROWING}, {"node": node}, horizon="24mo", periods=2, budget={"capex": "$2k"})
+    found = explained(given, catalog)
+    assert named(found) == {"serve_demand[a]", "offer_limits[node,rent]", "capex_budget"}
+    assert set(found.changes) == {"+1 server of node (rent)", "budget.capex $2,000 → $3,000"}
+
+
+def test_spare_is_named_with_the_limit_that_leaves_no_place_for_it(catalog: Catalog) -> None:
+    # 3 replicas of 1 GPU fit on the one server of 4; to lose it there must be another.
+    given = scenario(
+        {"a": workload(3, [("h100-sxm", 1, 1.0)], spare="n+1")}, {"node": rented("h100-sxm", 4, 2.0, most=1)}
+    )
+    found = explained(given, catalog)
+    assert named(found) == {"serve_demand[a]", "spare_server[a]", "offer_limits[node,rent]"}
+    assert found.changes == ("a: spare: none", "+1 server of node (rent)")
+
+
+def test_spare_is_not_named_where_the_demand_alone_is_too_much(catalog: Catalog) -> None:
+    # 5 GPUs do not fit on one server of 4; with spare that takes three: 5 must be left when one of 4 is lost.
+    given = scenario(
+        {"a": workload(5, [("h100-sxm", 1, 1.0)], spare="n+1")}, {"node": rented("h100-sxm", 4, 2.0, most=1)}
+    )
+    found = explained(given, catalog)
+    assert named(found) == {"serve_demand[a]", "offer_limits[node,rent]"}
+    assert found.changes == ("+2 servers of node (rent)",)
+
+
+def test_spares_of_spot_servers_are_named(catalog: Catalog) -> None:
+    # Of 3 in use 0.05 × 3 = 0.15 are missing on average: P(at most 1) = 1.15·e^−0.15 = 0.9898, so that 99 % take two.
+    spot = {"price": "$1/gpu/h", "interruption": "5%/h", "recovery": "1h", "availability": "99%", "max": 3}
+    given = scenario(
+        {"a": workload(11, [("h100-sxm", 1, 1.0)])}, {"node": {"gpu": "h100-sxm", "gpus_per_server": 4, "spot": spot}}
+    )
+    found = explained(given, catalog)
+    assert named(found) == {"serve_demand[a]", "spot_spares[node]", "offer_limits[node,spot]"}
+    assert found.changes[0] == "+2 servers of node (spot)"

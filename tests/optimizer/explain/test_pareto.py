@@ -11,6 +11,7 @@ from measured import rented, scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario
+from optimizer.errors import NotSupportedYet
 from optimizer.explain import Against, Front, pareto
 from optimizer.scenario import scenario_catalog
 
@@ -93,3 +94,25 @@ def test_without_a_plan_or_a_target_there_is_no_front(catalog: Catalog) -> None:
     hopeless = scenario({"w": workload(9, [("l4", 1, 1.0)])}, {"box": rented("l4", 1, 1.0, most=1)})
     for against in ("latency", "quality", "power", "gpu-types"):
         assert front(hopeless, catalog, against).points == ()
+
+
+def test_spares_of_spot_servers_draw_power_and_are_listed(catalog: Catalog) -> None:
+    # 7 GPUs: two spot servers of 4 and one spare, $12, or four rented ones of 2, $40; in between two spot servers, of
+    # which one is a spare, and two rented ones, $28.
+    spot = {"price": "$1/gpu/h", "interruption": "5%/h", "recovery": "1h", "availability": "99%", "max": 3}
+    given = scenario(
+        {"w": workload(7, [("h100-sxm", 1, 1.0), ("l4", 1, 1.0)])},
+        {"s": {"gpu": "h100-sxm", "gpus_per_server": 4, "spot": spot}, "b": rented("l4", 2, 5.0)},
+    )
+    found = front(given, catalog, "power")
+    assert [point.servers for point in found.points] == [
+        ("3 × s (spot)",),
+        ("2 × s (spot)", "2 × b (rent)"),
+        ("4 × b (rent)",),
+    ]
+
+
+def test_several_periods_are_refused(catalog: Catalog) -> None:
+    given = scenario({"w": workload(1, [("l4", 1, 1.0)])}, {"a": rented("l4", 1, 1.0)}, horizon="2mo", periods=2)
+    with pytest.raises(NotSupportedYet, match="not supported yet"):
+        front(given, catalog, "power")
