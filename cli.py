@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import calibrating, catalog, plans, replicas, reporting, scenarios, simulating, solving
+from optimizer.commands import (
+    calibrating,
+    catalog,
+    explaining,
+    plans,
+    replicas,
+    reporting,
+    scenarios,
+    simulating,
+    solving,
+)
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -12,6 +22,8 @@ COMMANDS = (
     scenarios.check,
     scenarios.schema,
     solving.solve,
+    explaining.explain,
+    explaining.pareto,
     plans.verify,
     plans.compare,
     simulating.simulate,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from catalog import Catalog, load_catalog
+from optimizer.alternatives import find_alternatives
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
 from optimizer.candidates import Candidates, build_candidates
@@ -15,9 +19,22 @@ from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
-from optimizer.layout import Infeasibility, Layout, Status
+from optimizer.layout import Infeasibility, Layout, ServedLevel, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
-from optimizer.solve import Answer, Limits, Method, SolverName, State, program_text, solve
+from optimizer.solve import (
+    Answer,
+    Backend,
+    Level,
+    Limits,
+    Method,
+    SolverName,
+    State,
+    program_text,
+    solve,
+    solve_program,
+    solve_served,
+    try_solvers,
+)
 from optimizer.verification import verify
 from optimizer.warm_start import warm_start
 
@@ -33,6 +50,8 @@ BEYOND = {
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.25
 """Share of the time limit that each solve of an explanation may take."""
+FIRST_SHARE = 0.9
+"""Share of the time that the first solver may take to find a plan; the rest is for the other one if it finds none."""
 
 
 def optimize(
@@ -47,106 +66,185 @@ def optimize(
     method: Method | None = None,
     start: Layout | None = None,
     write_program: Path | None = None,
+    alternatives: int = 0,
     progress: Progress = lambda _message: None,
+    backend: Backend = solve_program,
 ) -> Layout:
-    """The cheapest layout of a scenario, proven to a relative `gap`, or the proof that there is none.
+    """The best layout of a scenario, proven to a relative `gap`, or the proof that there is none.
 
+    Best is cheapest, or with `objective: served` what serves the most demand by priority and is then cheapest.
     The time limit counts from the call. An answer is always a Layout: `optimal` when proven, `feasible` with its bound
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
-    early; the layout then carries a warning that starts with "interrupted".
+    early; the layout then carries a warning that starts with "interrupted". Where a solver fails, finds nothing or
+    gives a plan that does not verify, the other one is asked and a warning says so. `backend` runs the solvers.
+    `alternatives` is how many next best plans of other structures to find in the time that is left.
 
     `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version checks but does not solve.
+        NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
+            for over several periods.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    if faults := scenario.unsupported():
+    if faults := (*scenario.unsupported(), *(scenario.unsupported_by("alternatives") if alternatives else ())):
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
-    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver)
+    limits = Limits(gap, time_limit_s, threads, seed)
+    asked = _Asked(limits, solver, backend, method, start, alternatives, progress)
+    run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
-        return run.solve(Limits(gap=gap, threads=threads, seed=seed), method, start, write_program, progress)
+        return run.solve(write_program)
     except KeyboardInterrupt:
         return run.layout("no_plan", warnings=("interrupted before a plan was found",))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How to solve, as `optimize` was asked."""
+
+    limits: Limits
+    """The time is that of the whole call."""
+    solver: SolverName
+    backend: Backend
+    method: Method | None
+    start: Layout | None
+    alternatives: int
+    progress: Progress
 
 
 class _Run:
     """One call of `optimize`."""
 
-    def __init__(
-        self, scenario: Scenario, catalog: Catalog, started: float, deadline: float, solver: SolverName
-    ) -> None:
-        self.scenario, self.catalog, self.solver = scenario, catalog, solver
-        self.started, self.deadline = started, deadline
+    def __init__(self, scenario: Scenario, catalog: Catalog, started: float, asked: _Asked) -> None:
+        self.scenario, self.catalog, self.started, self.asked = scenario, catalog, started, asked
+
+    def limits(self, share: float = 1.0) -> Limits:
+        """What was asked for, with a share of the time that is left."""
+        return replace(self.asked.limits, time_limit_s=self.time_left_s * share)
 
     @property
     def time_left_s(self) -> float:
-        return self.deadline - time.perf_counter()
+        return self.started + self.asked.limits.time_limit_s - time.perf_counter()
 
-    def solve(
-        self,
-        limits: Limits,
-        method: Method | None,
-        start: Layout | None,
-        write_program: Path | None,
-        progress: Progress,
-    ) -> Layout:
-        progress("rating candidates")
+    def solve(self, write_program: Path | None) -> Layout:
+        self.asked.progress("rating candidates")
         candidates = build_candidates(self.scenario, self.catalog)
         inst = build_instance(self.scenario, self.catalog, candidates)
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
         if self.time_left_s <= 0:
             return self.layout("no_plan", warnings=("the time limit ran out before the program was ready",))
-        if len(set(inst.demand_of_load.tolist())) < len(inst.demand_names):
-            return self._infeasible(candidates, inst)
-        progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
-        answer = solve(
-            inst,
-            Limits(limits.gap, self.time_left_s, limits.threads, limits.seed),
-            method=method,
-            solver=self.solver,
-            progress=lambda state: progress(self._words(state)),
-            start=None if start is None else warm_start(inst, start),
+        if np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands)).size:
+            return self._infeasible(candidates)
+        self.asked.progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
+        tried = try_solvers(self.asked.solver, lambda solver: self._attempt(candidates, inst, solver))
+        if tried.result is None:
+            return self.layout("no_plan", warnings=tried.warnings)
+        if tried.result.status == "infeasible":
+            return self._infeasible(candidates, tried.result.solver, tried.warnings)
+        layout = tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
+        return self._with_alternatives(layout) if self.asked.alternatives else layout
+
+    def _with_alternatives(self, layout: Layout) -> Layout:
+        """The plan with its alternatives, all of them verified."""
+        if layout.cost is None:
+            return layout
+        asked = self.asked
+        found = find_alternatives(
+            layout,
+            self.scenario,
+            self.catalog,
+            asked.alternatives,
+            self.limits(),
+            solver=asked.solver,
+            backend=asked.backend,
+            progress=asked.progress,
         )
+        layout = layout.model_copy(update={"alternatives": found})
+        if problems := verify(layout, self.scenario, self.catalog):
+            raise SolverError(f"an alternative does not verify: {'; '.join(problems[:3])}")
+        return layout
+
+    def _attempt(self, candidates: Sequence[Candidates], inst: Instance, solver: SolverName) -> Layout | None:
+        """The verified plan of one solver, `infeasible` without reasons, or None when it found nothing in its time."""
+        levels: tuple[Level, ...] = ()
+        if inst.is_droppable.any():
+            served = solve_served(inst, self._share_of(solver), solver, self._tick, self.asked.backend)
+            if served is None:
+                return None
+            inst, answer, levels = served.inst, served.answer, served.levels
+        else:
+            answer = self._cheapest(inst, solver)
         if answer.outcome == "infeasible":
-            return self._infeasible(candidates, inst)
+            return self.layout("infeasible", solver=answer.solver)
         if answer.decision is None:
+            if not answer.interrupted:
+                return None
             return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, {}))
         parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
             parts=parts,
+            levels=levels,
             solver=answer.solver,
             warnings=_warnings(answer, parts.extrapolated),
         )
-        progress("verifying")
+        self.asked.progress("verifying")
         if problems := verify(layout, self.scenario, self.catalog):
-            raise SolverError(f"the plan does not verify: {'; '.join(problems[:3])}")
+            raise SolverError(f"{answer.solver}'s plan does not verify: {'; '.join(problems[:3])}")
         return layout
+
+    def _share_of(self, solver: SolverName) -> Limits:
+        """The first solver leaves some time to the other one."""
+        return self.limits(FIRST_SHARE if solver == self.asked.solver else 1.0)
+
+    def _cheapest(self, inst: Instance, solver: SolverName) -> Answer:
+        """By the method asked for; where that failed, the other solver gets the whole program."""
+        asked = self.asked
+        return solve(
+            inst,
+            self._share_of(solver),
+            method=asked.method if solver == asked.solver else "plain",
+            solver=solver,
+            progress=lambda state: asked.progress(self._words(state)),
+            start=None if asked.start is None else warm_start(inst, asked.start),
+            backend=asked.backend,
+        )
+
+    def _tick(self) -> None:
+        self.asked.progress(self._seconds())
+
+    def _seconds(self) -> str:
+        return f"solving, {time.perf_counter() - self.started:.0f} s"
 
     def _words(self, state: State) -> str:
         """How far the solver is, for people."""
-        seconds = f"solving, {time.perf_counter() - self.started:.0f} s"
         bound = f"at least ${state.bound_usd_per_hour:,.2f}/h"
         if math.isinf(state.usd_per_hour):
-            return f"{seconds}: no plan yet, {bound}"
-        return f"{seconds}: ${state.usd_per_hour:,.2f}/h, {bound}, gap {state.gap:.2%}"
+            return f"{self._seconds()}: no plan yet, {bound}"
+        return f"{self._seconds()}: ${state.usd_per_hour:,.2f}/h, {bound}, gap {state.gap:.2%}"
 
-    def _infeasible(self, candidates: Sequence[Candidates], inst: Instance) -> Layout:
-        time_limit_s = max(1.0, EXPLANATION_SHARE * (self.deadline - self.started))
-        found = explain_infeasible(self.scenario, candidates, inst, self.solver, time_limit_s)
-        return self.layout("infeasible", infeasible=found)
+    def _infeasible(
+        self,
+        candidates: Sequence[Candidates],
+        solver: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> Layout:
+        time_limit_s = max(1.0, EXPLANATION_SHARE * self.asked.limits.time_limit_s)
+        found = explain_infeasible(
+            self.scenario, self.catalog, candidates, time_limit_s=time_limit_s, backend=self.asked.backend
+        )
+        return self.layout("infeasible", infeasible=found, solver=solver, warnings=warnings)
 
     def layout(
         self,
         status: Status,
         *,
         parts: Assembled | None = None,
+        levels: Sequence[Level] = (),
         infeasible: Infeasibility | None = None,
         solver: str | None = None,
         warnings: Sequence[str] = (),
@@ -157,10 +255,11 @@ class _Run:
             status=status,
             gap=_gap(cost.usd_per_hour, cost.bound_usd_per_hour) if cost else None,
             solve_seconds=round(time.perf_counter() - self.started, 3),
-            solver=solver or self.solver,
+            solver=solver or self.asked.solver,
             cost=cost,
             servers=first.servers if first else (),
             workloads=first.workloads if first else (),
+            served=tuple(ServedLevel(**asdict(level)) for level in levels),
             purchases=first.purchases if first else (),
             commitments=first.commitments if first else (),
             periods=parts.periods if parts and len(parts.periods) > 1 else (),
@@ -178,9 +277,8 @@ def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
 
 
 def _warnings(answer: Answer, extrapolated: Mapping[str, tuple[str, ...]]) -> list[str]:
-    warnings = list(answer.warnings)
-    if answer.interrupted:
-        warnings.insert(0, "interrupted; this is the best plan so far")
+    warnings = ["interrupted; this is the best plan so far"] if answer.interrupted else []
+    warnings += answer.warnings
     warnings += [
         f"{name}: predicted outside the measured range ({', '.join(BEYOND[one] for one in departures)}); "
         "measure and `gpuplan calibrate` before you buy"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,11 +37,14 @@ def assemble(
     decision: Decision,
     bound_usd_per_hour: float,
 ) -> Assembled:
-    """Periods in order; groups in the order of workloads and candidates, servers in that of offers and terms."""
+    """Periods in order; groups in the order of workloads and candidates, servers in that of offers and terms.
+
+    `inst` asks for what is served, which may be less than the scenario asks for.
+    """
     specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_periods
     placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
-    n_spares = np.array([inst.spot.needed(h, int(n_servers[h])) for h in range(len(inst.terms))], np.int64)
+    n_spares = inst.spot.all_needed(n_servers)
     n_ordered = fewest_orders(inst, decision.n_ordered, n_servers)
     workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
     offers = list(scenario.inventory)
@@ -75,6 +79,8 @@ def _workloads(
     load_rps = _loads(inst, decision)
     figures: dict[tuple[int, int], ReplicaFigures] = {}
     offers = list(scenario.inventory.items())
+    n_asked = len(candidates) * inst.horizon.n_periods
+    planned_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, minlength=n_asked)
     periods: list[tuple[WorkloadPlan, ...]] = []
     k = 0
     for t in range(inst.horizon.n_periods):
@@ -100,8 +106,15 @@ def _workloads(
                         )
                     )
                 k += 1
-            demand_rps = workload.demand_in(t)
-            plans.append(WorkloadPlan(name=c.workload, demand_rps=demand_rps, replica_groups=tuple(groups)))
+            asked_rps, served_rps = workload.demand_in(t), float(planned_rps[t * len(candidates) + w])
+            plans.append(
+                WorkloadPlan(
+                    name=c.workload,
+                    demand_rps=asked_rps,
+                    served_fraction=1.0 if math.isclose(served_rps, asked_rps) else served_rps / asked_rps,
+                    replica_groups=tuple(groups),
+                )
+            )
         periods.append(tuple(plans))
     return periods, _departures(candidates, figures)
 

@@ -159,7 +159,34 @@ class WorkloadPlan(Part):
     name: str
     demand_rps: float
     """Requests × peak."""
+    served_fraction: float = 1.0
+    """Part of the demand that is served, alike for every class; below 1 only with `objective: served`."""
     replica_groups: tuple[ReplicaGroup, ...]
+
+
+class ServedLevel(Part):
+    """With `objective: served`, what is served of the workloads of one priority; those before it come first."""
+
+    priority: int
+    demand_rps: float
+    served_rps: float
+    bound_rps: float
+    """No plan that serves as much of the priorities before serves more of this one; proven."""
+
+
+class Alternative(Part):
+    """Another plan, of another structure: another set of (workload, offer, model and weight format, degrees)."""
+
+    status: Literal["optimal", "feasible"]
+    """`optimal`: no plan without something of each better one is cheaper; `feasible`: the time ended before a proof."""
+    gives_up: tuple[str, ...]
+    """What the plan uses and this one does without."""
+    uses_instead: tuple[str, ...]
+    """What it uses and the plan does not."""
+    cost: Cost
+    """`bound_usd_per_hour` is of plans that do without something of each better one."""
+    servers: tuple[Servers, ...]
+    workloads: tuple[WorkloadPlan, ...]
 
 
 class PeriodPlan(Part):
@@ -190,6 +217,9 @@ class Infeasibility(Part):
     """Why there is no plan, and what would help."""
 
     conflict: tuple[Conflict, ...]
+    """Smallest: when any of them is left out, the others can hold together."""
+    further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
+    """Others that have nothing to do with it, each smallest in itself."""
     changes: tuple[str, ...] = ()
     rejections: dict[str, dict[str, int]] = {}
     """Workload -> reason -> number of candidates rejected for it."""
@@ -208,6 +238,10 @@ class Layout(Part):
     cost: Cost | None
     servers: tuple[Servers, ...]
     workloads: tuple[WorkloadPlan, ...]
+    served: tuple[ServedLevel, ...] = ()
+    """Priorities in order; empty unless the objective is `served`."""
+    alternatives: tuple[Alternative, ...] = ()
+    """With `--alternatives`, the next best plans of other structures, the cheapest first."""
     purchases: tuple[Purchase, ...] = ()
     """Where there are several periods; like servers and workloads those of the first one: what to do now."""
     commitments: tuple[Commitment, ...] = ()

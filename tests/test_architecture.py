@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.report", "optimizer.exporters"),
     ("optimizer.validation",),
     ("optimizer.api",),
+    ("optimizer.alternatives",),
     (
         "optimizer.explain",
         "optimizer.assemble",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -73,8 +74,8 @@ COMMANDS = dict(commands())
 
 def test_there_are_these_commands_and_no_others() -> None:
     assert set(cli.main.commands) == {
-        "init", "calibrate", "check", "schema", "solve", "verify", "memory", "perf", "catalog", "export", "compare",
-        "simulate", "report",
+        "init", "calibrate", "check", "schema", "solve", "explain", "pareto", "verify", "memory", "perf", "catalog",
+        "export", "compare", "simulate", "report",
     }  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def test_check_says_what_solve_will_refuse(tmp_path: Path) -> None:
     folder = tmp_path / ("long-" * 30)  # wider than a table in a pipe: places must stay in one line all the same
     folder.mkdir()
     file = folder / "later.yaml"
-    file.write_text(SCENARIO + "objective: served\n", encoding="utf-8")
+    file.write_text(SCENARIO + "objective: carbon\n", encoding="utf-8")
     checked = run("check", file)
     assert checked.exit_code == 0
     assert f"{file}:15:1: solve will refuse this: " in checked.stdout
@@ -242,6 +243,61 @@ def test_an_interrupt_anywhere_else_exits_130(folder: Path, monkeypatch: Any) ->
     monkeypatch.setattr("catalog.loader.load_catalog", interrupted)
     result = run("check", folder / "tiny.yaml")
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+# ── explain, pareto, alternatives ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_explain_says_what_else_there_is_and_what_it_costs(plan: Path) -> None:
+    table = run("explain", plan)
+    assert table.exit_code == 0, table.output
+    assert "Why these replicas" in table.stdout
+    assert "How far the decision holds" in table.stdout
+    of_one = json.loads(run("explain", plan, "chat", "-o", "json").stdout)
+    assert of_one["workload"] == "chat"
+    assert of_one["schema_version"] == 1
+    assert run("explain", plan, "chat", "-o", "json").stdout == run("explain", plan, "chat", "-o", "json").stdout
+
+
+def test_explain_refuses_a_workload_that_is_not_there(plan: Path) -> None:
+    result = run("explain", plan, "chatt")
+    assert result.exit_code == 3
+    assert "no workload chatt; there is chat" in result.stderr
+
+
+def test_explain_repeats_why_there_is_no_plan(tmp_path: Path) -> None:
+    file, target = tmp_path / "poor.yaml", tmp_path / "poor.plan.json"
+    file.write_text(SCENARIO + "budget: {monthly: $1}\n", encoding="utf-8")
+    assert run("solve", file, "-O", target).exit_code == 4
+    result = run("explain", target)
+    assert result.exit_code == 0
+    assert "monthly_budget" in result.stdout
+
+
+@pytest.mark.parametrize("against", ["latency", "quality", "power", "gpu-types"])
+def test_pareto_prints_and_draws_a_front(against: str, folder: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "front.svg"
+    result = run("pareto", folder / "tiny.yaml", "--against", against, "--svg", picture)
+    assert result.exit_code == 0, result.output
+    assert "$0.71" in result.stdout
+    assert ElementTree.parse(picture).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    points = json.loads(run("pareto", folder / "tiny.yaml", "--against", against, "-o", "json").stdout)["points"]
+    assert all(point["is_proven"] for point in points)
+
+
+def test_pareto_refuses_what_solve_refuses(tmp_path: Path) -> None:
+    file = tmp_path / "later.yaml"
+    file.write_text(SCENARIO + "objective: carbon\n", encoding="utf-8")
+    assert run("pareto", file).exit_code == 3
+
+
+def test_alternatives_stand_in_the_plan_and_in_the_table(tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(SCENARIO.replace("[bf16]", "[bf16, fp8]"), encoding="utf-8")
+    assert "The next best plans" in run("solve", file, "--alternatives", "3").stdout
+    layout = json.loads(run("solve", file, "--alternatives", "3", "-o", "json").stdout)
+    (other,) = layout["alternatives"]  # there are two formats, so one other structure
+    assert len(other["gives_up"]) == len(other["uses_instead"]) == 1
 
 
 # ── Plans ────────────────────────────────────────────────────────────────────────────────────────────────────────────

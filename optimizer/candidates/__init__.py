@@ -3,6 +3,16 @@
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures
+from optimizer.candidates.prune import alone_rps, narrowed
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 
-__all__ = ["Candidates", "ReplicaFigures", "ReplicaSpec", "build_candidates", "replica_figures", "token_mix"]
+__all__ = [
+    "Candidates",
+    "ReplicaFigures",
+    "ReplicaSpec",
+    "alone_rps",
+    "build_candidates",
+    "narrowed",
+    "replica_figures",
+    "token_mix",
+]

@@ -56,6 +56,13 @@ class Rated:
         c = self.configurations
         return np.array([f"{c.model.id} {weights.id}" for weights in c.weight_formats])[c.weight_format]
 
+    @property
+    def structure(self) -> StringArray:
+        """[n] model, weight format and degrees: what makes one plan different in kind from another."""
+        c = self.configurations
+        degrees = [f" {tp} {pp} {dp} {ep}" for tp, pp, dp, ep in np.stack([c.tp, c.pp, c.dp, c.ep], axis=1).tolist()]
+        return np.char.add(self.choice, np.array(degrees, str))
+
     def spec(self, row: int) -> ReplicaSpec:
         """One row by itself."""
         c, served = self.configurations, self.rate_rps[row] > 0

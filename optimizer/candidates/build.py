@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
@@ -14,22 +15,31 @@ from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
-from optimizer.candidates.prune import Rows, undominated
+from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.memory import holds_at_every_length
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
-from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
+from optimizer.serving_config import BoolArray, IntArray, links_on
+
+Kept = Literal["undominated", "every_structure", "all"]
 
 MANY = 3
 """Workloads alike in all but their requests, from which on tabulating what they share saves time."""
 
 
-def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
-    """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
+def build_candidates(
+    scenario: Scenario, catalog: Catalog, *, prune: bool = True, every_structure: bool = False
+) -> tuple[Candidates, ...]:
+    """The candidates of every workload, in the scenario's order: those that can be in a cheapest plan.
+
+    With `every_structure`, those that can be in a cheapest plan with a given structure, whatever the demand.
+    `prune=False` keeps dominated ones, for tests.
+    """
+    keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
     nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
-    ground = _Ground(scenario, catalog, nearness, prune=prune)
+    ground = _Ground(scenario, catalog, nearness, share=keep == "undominated")
     return tuple(
-        _in_regions(name, workload, scenario, ground, nearness[name], prune=prune)
+        _in_regions(name, workload, scenario, ground, nearness[name], keep)
         for name, workload in scenario.workloads.items()
     )
 
@@ -48,7 +58,7 @@ def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, _Here]:
 
 
 def _in_regions(
-    name: str, workload: Workload, scenario: Scenario, ground: _Ground, nearness: Mapping[float, _Here], *, prune: bool
+    name: str, workload: Workload, scenario: Scenario, ground: _Ground, nearness: Mapping[float, _Here], keep: Kept
 ) -> Candidates:
     """The candidates on the offers where the workload may be served, rated for offers as far away together."""
     found = []
@@ -57,7 +67,7 @@ def _in_regions(
             rated = _measured(name, workload, workload.measured, ground.near(here))
         else:
             hurried = workload.with_network(round_trip_ms)
-            rated = _predicted(name, hurried, here, ground, _alone_rps(workload, scenario), prune)
+            rated = _predicted(name, hurried, here, ground, alone_rps(workload, scenario), keep)
         found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
     return found[0] if len(found) == 1 else _joined(found)
 
@@ -96,15 +106,15 @@ class _Ground:
     """Prepared configurations: for a kind of many workloads on the same offers once, for others when asked."""
 
     def __init__(
-        self, scenario: Scenario, catalog: Catalog, nearness: Mapping[str, Mapping[float, _Here]], *, prune: bool
+        self, scenario: Scenario, catalog: Catalog, nearness: Mapping[str, Mapping[float, _Here]], *, share: bool
     ) -> None:
-        """`nearness` is the offers of each workload, by distance; without `prune` nothing is shared."""
+        """`nearness` is the offers of each workload, by distance; without `share` all are prepared apart."""
         self.catalog, self._offers = catalog, list(scenario.inventory.values())
         asked: dict[tuple[_Kind, _Here], list[int]] = {}
         for name, workload in scenario.workloads.items():
             for here in nearness[name].values():
                 asked.setdefault((_kind(workload), here), []).append(workload.max_context_tokens)
-        self._longest = {key: max(tokens) for key, tokens in asked.items() if prune and len(tokens) >= MANY}
+        self._longest = {key: max(tokens) for key, tokens in asked.items() if share and len(tokens) >= MANY}
         self._known: dict[tuple[_Kind, _Here, str, str], tuple[Physics, Counter[str], int]] = {}
 
     def near(self, here: _Here) -> list[Offer]:
@@ -157,7 +167,7 @@ def _measured(
 
 
 def _predicted(
-    name: str, workload: Workload, here: _Here, ground: _Ground, alone_rps: float, prune: bool
+    name: str, workload: Workload, here: _Here, ground: _Ground, demand_alone_rps: float, keep: Kept
 ) -> Candidates:
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
@@ -181,11 +191,16 @@ def _predicted(
     card = np.concatenate([rated.card for rated in found])
     stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
     holds = _holds(found, ground.near(here), stage, gpus)
-    if prune:
+    if keep == "undominated":
         choice = np.concatenate([rated.choice for rated in found])
-        alone = _alone(workload, rate_rps, alone_rps)
-        rows = Rows(_numbered(card), _numbered(choice), gpus, holds, rate_rps, alone)
+        alone = alone_replicas(workload, rate_rps, demand_alone_rps)
+        rows = Rows(numbered(card), numbered(choice), gpus, holds, rate_rps, alone)
         holds &= undominated(rows, mix=not workload.single_format)[:, None]
+    elif keep == "every_structure":
+        structure = np.char.add(card, np.concatenate([rated.structure for rated in found]))
+        never = np.full(len(gpus), np.inf)
+        rows = Rows(numbered(structure), np.zeros_like(gpus), gpus, holds, rate_rps, never)
+        holds &= undominated(rows, mix=True)[:, None]
     kept = np.flatnonzero(holds.any(axis=1))
     specs = _specs(found, kept)
     offer_of, spec_of = np.nonzero(holds[kept].T)
@@ -213,26 +228,6 @@ def _holds(found: Sequence[Rated], offers: Sequence[Offer], stage: IntArray, gpu
         joined = place == np.where(gpus > offer.gpus_per_server, across, inside)
         columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
     return np.stack(columns, axis=1)
-
-
-def _alone_rps(workload: Workload, scenario: Scenario) -> float:
-    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
-    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
-    return most_rps / scenario.max_utilization_fraction
-
-
-def _alone(workload: Workload, rate_rps: FloatArray, alone_rps: float) -> FloatArray:
-    """[n] replicas that carry the whole demand by themselves; infinite where a class cannot be served."""
-    demand_rps = alone_rps * np.array([c.share_fraction for c in workload.request_classes])
-    busy = np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
-    replicas: FloatArray = busy.sum(axis=1)
-    return replicas
-
-
-def _numbered(names: StringArray) -> IntArray:
-    """Each name's number, counted in the order of first appearance: of equals the first is kept."""
-    _, first, number = np.unique(names, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number]
 
 
 def _specs(found: Sequence[Rated], rows: IntArray) -> list[ReplicaSpec]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.candidates.spec import Candidates
+from optimizer.scenario import Scenario, Workload
+from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray
 
 ROUNDING = 1e-12
 BITS_PER_WORD = 62
@@ -25,6 +27,51 @@ class Rows:
 
     def take(self, rows: IntArray) -> Rows:
         return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def alone_rps(workload: Workload, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
+    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
+    return most_rps / scenario.max_utilization_fraction
+
+
+def alone_replicas(workload: Workload, rate_rps: FloatArray, demand_rps: float) -> FloatArray:
+    """[n] fully used replicas that carry this demand by themselves; infinite where a class cannot be served."""
+    class_rps = demand_rps * np.array([c.share_fraction for c in workload.request_classes])
+    busy = np.divide(class_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
+    replicas: FloatArray = busy.sum(axis=1)
+    return replicas
+
+
+def numbered(names: StringArray) -> IntArray:
+    """Each name's number, counted in the order of first appearance: of equals the first is kept."""
+    _, first, number = np.unique(names, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
+
+
+def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArray, rate_rps: FloatArray) -> Candidates:
+    """The undominated ones among some candidates [K], were they as fast as `rate_rps` [K, R] says.
+
+    `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure; what is dropped is
+    what `build_candidates` would have dropped.
+    """
+    rows = Rows(
+        card=c.offer,
+        choice=numbered(np.array([spec.choice for spec in c.specs], str)),
+        gpus=c.gpus_per_replica,
+        holds=c.offer[:, None] == np.arange(1 + c.offer.max(initial=-1))[None, :],
+        rate_rps=rate_rps,
+        alone=alone_replicas(workload, rate_rps, demand_rps),
+    )
+    kept = np.flatnonzero(keep)
+    kept = kept[undominated(rows.take(kept), mix=not workload.single_format)]
+    return replace(
+        c,
+        specs=tuple(c.specs[k] for k in kept.tolist()),
+        offer=c.offer[kept],
+        gpus_per_replica=c.gpus_per_replica[kept],
+        rate_rps=rate_rps[kept],
+    )
 
 
 def undominated(rows: Rows, *, mix: bool) -> BoolArray:

@@ -36,16 +36,24 @@ class ReplicaSpec:
         return "measured" if self.model is None else f"{self.model} {self.weight_dtype}"
 
     @property
+    def structure(self) -> str:
+        """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`."""
+        return f"measured x{self.gpus}" if self.model is None else " ".join([self.choice, *self._degrees])
+
+    @property
+    def _degrees(self) -> list[str]:
+        """Degrees above one."""
+        named = (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep))
+        return [f"{name}{n}" for name, n in named if n != 1]
+
+    @property
     def label(self) -> str:
         """A short unique name on its offer, such as `Qwen/Qwen3-14B fp8 auto vllm tp2 b64`."""
         if self.model is None:
             return f"measured x{self.gpus}"
-        degrees = [
-            f"{name}{n}" for name, n in (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep)) if n != 1
-        ]
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
         batch = f"b{self.max_batch_size}"
-        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *degrees, batch, *served])
+        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, batch, *served])
 
 
 @dataclass(frozen=True, slots=True)

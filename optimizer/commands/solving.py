@@ -28,6 +28,13 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
+@click.option(
+    "--alternatives",
+    type=click.IntRange(0, 100),
+    default=0,
+    metavar="K",
+    help="Find the K next best plans of other kinds too.",
+)
 @calibrated
 @click.option(
     "--method",

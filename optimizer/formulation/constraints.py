@@ -19,12 +19,15 @@ Family = Callable[[Instance, Variables], Rows]
 def serve_demand(inst: Instance, var: Variables) -> Rows:
     """Every request class is served in full. Where there are several, they are split freely over candidates:
 
-    Σ_k load_share[k,d]  =  1    ∀ d of a workload with several classes
+    Σ_k load_share[k,d] + unserved[w]  =  1    ∀ d of a workload w with several classes
 
     A single class needs no shares: enough replicas carry it, each of them no more than all of it.
 
-    Σ_k min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k]  ≥  1    ∀ other d
+    Σ_k min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k] + unserved[w]  ≥  1    ∀ other d
+
+    `unserved` is there only where the objective is to serve as much as possible.
     """
+    dropped = inst.droppable_demands
     split, one = np.flatnonzero(inst.is_split), np.flatnonzero(~inst.is_split)
     is_split = np.isin(np.arange(len(inst.demand_names)), inst.demand_of_load[split])
     return (
@@ -35,6 +38,7 @@ def serve_demand(inst: Instance, var: Variables) -> Rows:
             column=var.n_replicas[inst.candidate_of_load[one]],
             coefficient=inst.carried[one],
         )
+        .add(row=dropped, column=var.unserved_of(inst, inst.workload_of_demand[dropped]), coefficient=1.0)
         .at_least(1.0)
         .at_most(np.where(is_split, 1.0, np.inf))
     )
@@ -165,7 +169,8 @@ def single_format(inst: Instance, var: Variables) -> Rows:
     """A workload's replicas share one model and weight format: load goes only to the chosen one, which carries it all.
 
     Σ_{k of q} load_share[k,d]  ≤  uses_format[q]    ∀ q, d of its workload, if that has several classes
-    uses_format[q]  ≤  Σ_{k of q} min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k]    ∀ other q
+    uses_format[q]  ≤  Σ_{k of q} min(1, max_utilization · rate_rps[k] / demand_rps) · n_replicas[k] + unserved[w]
+                                                                                                      ∀ other q of w
     """
     chosen = inst.choice_of_load >= 0
     pairs, row = np.unique(
@@ -175,6 +180,7 @@ def single_format(inst: Instance, var: Variables) -> Rows:
     row_of_load[chosen] = row.ravel()
     split, one = chosen & inst.is_split, chosen & ~inst.is_split
     of_several_classes = np.isin(pairs[1], inst.demand_of_load[split])
+    dropped = np.flatnonzero(inst.is_droppable[inst.workload_of_demand[pairs[1]]] & ~of_several_classes)
     return (
         Rows("single_format", [f"{','.join(inst.choice_names[q])},{inst.demand_names[d][1]}" for q, d in pairs.T])
         .add(row=row_of_load[split], column=var.load_share[chosen[inst.is_split]], coefficient=1.0)
@@ -184,6 +190,7 @@ def single_format(inst: Instance, var: Variables) -> Rows:
             column=var.uses_format[pairs[0]],
             coefficient=np.where(of_several_classes, -1.0, 1.0),
         )
+        .add(row=dropped, column=var.unserved_of(inst, inst.workload_of_demand[pairs[1][dropped]]), coefficient=-1.0)
         .at_most(0.0)
     )
 

@@ -10,7 +10,7 @@ on; only orders belong to all periods. Names then end in the period, counted fro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Instance:
 
     horizon: Horizon
     workload_names: tuple[str, ...]  # [W]
+    priority: IntArray  # [W] lower numbers are served first where not everything can be
+    is_droppable: BoolArray  # [W] the objective may leave a part of the demand unserved
     demand_names: tuple[tuple[str, str], ...]  # [D] (workload, class)
     demand_rps: FloatArray  # [D] requests/s × peak × share
     workload_of_demand: IntArray  # [D]
@@ -78,6 +80,32 @@ class Instance:
     power_cap_kw: float
 
     @property
+    def droppable_demands(self) -> IntArray:
+        """Demands of workloads that may be served in part, or not at all."""
+        return np.flatnonzero(self.is_droppable[self.workload_of_demand])
+
+    @property
+    def may_drop(self) -> bool:
+        """Whether the program can leave a part of a demand unserved: only in one period, and without spare."""
+        return self.horizon.n_periods == 1 and not self.has_spare.any()
+
+    def with_droppable(self, is_droppable: BoolArray) -> Instance:
+        """The instance in which these workloads [W] may be served in part, and all others must be served whole."""
+        return replace(self, is_droppable=is_droppable)
+
+    def serving(self, share: FloatArray) -> Instance:
+        """The instance in which each workload [W] asks for a share of its demand only, and for all of that."""
+        busy = self.busy_replicas * share[self.workload_of_candidate[self.candidate_of_load]]
+        carried = np.divide(self.max_utilization, busy, out=np.ones_like(busy), where=busy > 0)
+        return replace(
+            self,
+            is_droppable=np.zeros_like(self.is_droppable),
+            demand_rps=self.demand_rps * share[self.workload_of_demand],
+            busy_replicas=busy,
+            carried=np.where(self.is_split, 0.0, np.minimum(1.0, carried)),
+        )
+
+    @property
     def period_of_term(self) -> IntArray:
         """[H]"""
         return np.array([term.period for term in self.terms], np.int64)
@@ -88,8 +116,14 @@ class Instance:
         return f"{term.offer},{term.label}{self.horizon.suffix(term.period)}"
 
 
-def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates]) -> Instance:
-    """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order."""
+def build_instance(
+    scenario: Scenario, catalog: Catalog, candidates: Sequence[Candidates], *, beyond_limits: bool = False
+) -> Instance:
+    """Sets and parameters of a scenario, given the candidates of each of its workloads in the scenario's order.
+
+    Sites and spares are those that the offers' limits allow, or with `beyond_limits` all that can be of use, so that
+    the limits stand in their own rows only and can be left out.
+    """
     horizon = Horizon.of(scenario)
     needs = build_needs(scenario, candidates, horizon)
     utilization = scenario.max_utilization_fraction
@@ -113,7 +147,8 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     server = gpus_per_server[needs.offer_of_candidate]
     to_survive = most_replicas_with_spare(busy, needs.gpus_per_replica, server)
     most_replicas = np.where(spare & (busy > 0), np.maximum(n_alone, to_survive), n_alone)
-    limit = np.bincount(offer_of_term, weights=max_servers, minlength=len(offer_names)).astype(float)
+    to_be_had = np.full(len(terms), np.inf) if beyond_limits else max_servers
+    limit = np.bincount(offer_of_term, weights=to_be_had, minlength=len(offer_names)).astype(float)
     sites = build_sites(_standing(needs, n_alone, spare), gpus_per_server, limit)
     by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[spare])
     packing = pack_offers(gpus_per_server, needs.offer_of_candidate, needs.gpus_per_replica, by_site)
@@ -126,6 +161,8 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
     return Instance(
         horizon=horizon,
         workload_names=needs.workload_names,
+        priority=np.tile([workload.priority for workload in scenario.workloads.values()], horizon.n_periods),
+        is_droppable=np.full(len(needs.workload_names), scenario.objective == "served"),
         demand_names=needs.demand_names,
         demand_rps=needs.demand_rps,
         workload_of_demand=needs.workload_of_demand,
@@ -155,7 +192,11 @@ def build_instance(scenario: Scenario, catalog: Catalog, candidates: Sequence[Ca
         power_kw=np.array([term.power_kw for term in terms], float),
         max_servers=max_servers,
         most_servers=units[offer_of_term],
-        spot=spot_spares(terms, [scenario.inventory[term.offer] for term in terms], units[offer_of_term]),
+        spot=spot_spares(
+            terms,
+            [scenario.inventory[term.offer] for term in terms],
+            np.minimum(units[offer_of_term], to_be_had),
+        ),
         packing=packing,
         has_spare=needs.has_spare,
         sites=sites,

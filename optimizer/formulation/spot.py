@@ -30,16 +30,19 @@ class SpotSpares:
         allowed = self.unspared[h] + np.append(0.0, np.cumsum(self.step[self.term == h]))
         return int(np.searchsorted(allowed, n_servers - 0.5))
 
+    def all_needed(self, n_servers: IntArray) -> IntArray:
+        """[H] spares for so many servers of each term in use."""
+        return np.array([self.needed(h, n) for h, n in enumerate(n_servers.tolist())], np.int64)
+
 
 def spot_spares(terms: Sequence[ServerTerm], offers: Sequence[Offer], most_servers: FloatArray) -> SpotSpares:
-    """The spares of every term [H], given its offer [H] and how many servers of it can be of use [H]."""
+    """The spares of every term [H], given its offer [H] and how many servers of it there can be [H]."""
     unspared = np.full(len(terms), np.inf)
     entries: list[tuple[int, int, float]] = []
     for h, (term, offer) in enumerate(zip(terms, offers, strict=True)):
         if term.term != "spot" or offer.spot is None or not offer.spot.interruptions_per_hour:
             continue
-        most = min(most_servers[h], term.max_servers)
-        allowed = list(_servers_in_use(offer.spot, most))
+        allowed = list(_servers_in_use(offer.spot, most_servers[h]))
         unspared[h] = allowed[0]
         entries += [(h, c, float(step)) for c, step in enumerate(np.diff(allowed).tolist(), start=1)]
     of_term, number, step = zip(*entries, strict=True) if entries else ((), (), ())

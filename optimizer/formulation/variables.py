@@ -19,6 +19,7 @@ class Variables:
     n_servers: IntArray  # [H] integer: servers of an offer on a term
     uses_format: IntArray  # [Q] binary: the model and format a workload uses
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
+    unserved: IntArray  # [droppable W] 0 to 1: share of a workload's demand that is left out, alike for all its classes
     has_spare: IntArray  # [Z] binary: a spare of a spot term is there
     n_on_server: IntArray  # [X] integer: replicas of a cell on a site
     in_use: IntArray  # [J] binary: a site is used
@@ -27,6 +28,11 @@ class Variables:
     n_ordered: IntArray  # [O] integer: servers bought or reserved by an order
     upper: FloatArray  # of all columns; every lower bound is 0
     is_integer: BoolArray
+
+    def unserved_of(self, inst: Instance, workloads: IntArray) -> IntArray:
+        """Columns of `unserved` of droppable workloads, given by their positions."""
+        columns: IntArray = self.unserved[np.cumsum(inst.is_droppable)[workloads] - 1]
+        return columns
 
     @property
     def n_columns(self) -> int:
@@ -43,6 +49,7 @@ def lay_out(inst: Instance) -> Variables:
         (inst.most_servers, True),
         (np.ones(len(inst.choice_names)), True),
         (pattern_bound[inst.packing.offer_of_pattern], True),
+        (np.ones(int(inst.is_droppable.sum())), False),
         (np.ones(len(inst.spot.term)), True),
         ((inst.gpus_per_server[sites.cell_offer] // sites.cell_gpus).astype(float)[sites.stand_cell], True),
         (np.ones(len(sites.offer)), True),
@@ -53,7 +60,7 @@ def lay_out(inst: Instance) -> Variables:
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
     columns = np.split(np.arange(ends[-1]), ends[:-1])
-    n_replicas, load_share, n_servers, uses_format, n_patterns, has_spare, *of_sites = columns
+    n_replicas, load_share, n_servers, uses_format, n_patterns, unserved, has_spare, *of_sites = columns
     n_on_server, in_use, is_used, share_after, n_ordered = of_sites
     return Variables(
         n_replicas=n_replicas,
@@ -61,6 +68,7 @@ def lay_out(inst: Instance) -> Variables:
         n_servers=n_servers,
         uses_format=uses_format,
         n_patterns=n_patterns,
+        unserved=unserved,
         has_spare=has_spare,
         n_on_server=n_on_server,
         in_use=in_use,
@@ -95,6 +103,7 @@ def column_names(inst: Instance) -> list[str]:
         *(f"n_servers[{inst.term_name(h)}]" for h in range(len(inst.terms))),
         *(f"uses_format[{w},{q}]" for w, q in inst.choice_names),
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
+        *(f"unserved[{w}]" for w, droppable in zip(inst.workload_names, inst.is_droppable, strict=True) if droppable),
         *(f"has_spare[{offers[s]},{c}]" for s, c in zip(of_spare, inst.spot.number, strict=True)),
         *(f"n_on_server[{site_names[j]},{sites.cell_names[c]}]" for c, j in stands),
         *(f"in_use[{name}]" for name in site_names),

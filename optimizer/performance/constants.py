@@ -61,7 +61,8 @@ TIMES = tuple(field.name for field in fields(RowConstants) if field.name.endswit
 
 def row_constants(rows: TraitRows, calibration: Calibration) -> RowConstants:
     """The constants of each configuration, at the confidence that the calibration is asked for."""
-    table = np.array([calibration.constants_for(traits) for traits in rows.traits])
+    found = [calibration.constants_for(traits) for traits in rows.traits]
+    table = np.array(found).reshape(len(found), len(fields(RowConstants)))
     constants = RowConstants(*(table[0] if len(table) == 1 else table[rows.row].T))
     if calibration.confidence_fraction == POINT_ESTIMATE:
         return constants

@@ -30,8 +30,8 @@ def trait_rows(configurations: Configurations, calibration: Calibration) -> Trai
     formats, links = len(configurations.weight_formats), len(LINKS)
     within_stage, _ = links_of(configurations, calibration)
     code = (configurations.gpu * formats + configurations.weight_format) * links + within_stage
-    present = np.flatnonzero(np.bincount(code, minlength=1))
-    row_of_code = np.zeros(int(present[-1]) + 1, np.int64)
+    counts = np.bincount(code)
+    present, row_of_code = np.flatnonzero(counts), np.zeros(len(counts), np.int64)
     row_of_code[present] = np.arange(len(present))
     engine = configurations.engine.id
     era = calibration.era_of(engine, configurations.engine_version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isclose
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,6 +15,9 @@ from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interva
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
+MOST_GIVEN_UP = 4
+TIE_USD_PER_HOUR = 0.005
+"""Less than half a cent an hour is a tie."""
 
 
 def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
@@ -26,6 +30,7 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour", style="bold"),
         Text(_money(layout, layout.cost, scenario.horizon_months)),
         Text(proof(layout)),
+        *map(Text, service(layout)),
         Text(""),
         *((periods_report(layout.periods), Text(""), Text(FIRST), Text("")) if layout.periods else ()),
         _servers(layout.servers),
@@ -33,9 +38,42 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         _replicas(layout, scenario),
         Text(""),
         *_predicted(layout, scenario),
+        *_alternatives(layout),
         *bullets("Warnings", layout.warnings),
         *bullets("Assumptions", layout.assumptions),
     )
+
+
+def _alternatives(layout: Layout) -> list[RenderableType]:
+    """What each alternative costs more, what it gives up and on which servers it runs."""
+    if not layout.alternatives or layout.cost is None:
+        return []
+    rows = []
+    for number, other in enumerate(layout.alternatives, start=1):
+        more = other.cost.usd_per_hour - layout.cost.usd_per_hour
+        tie = abs(more) < TIE_USD_PER_HOUR
+        rows.append(
+            (
+                f"{number}",
+                usd(other.cost.usd_per_hour),
+                ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
+                _first(other.gives_up),
+                _first(other.uses_instead),
+                "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
+            )
+        )
+    drawn = table(
+        "The next best plans, each without something that every better one uses",
+        (("", "right"), ("$/h", "right"), ("more", "right"), ("does without", "left"), ("uses", "left"),
+         ("servers", "left")),
+        rows,
+    )  # fmt: skip
+    return [drawn, Text("")]
+
+
+def _first(lines: tuple[str, ...]) -> str:
+    hidden = len(lines) - MOST_GIVEN_UP
+    return "\n".join([*lines[:MOST_GIVEN_UP], *([f"and {hidden} more"] if hidden > 0 else [])])
 
 
 def proof(layout: Layout) -> str:
@@ -51,6 +89,33 @@ def proof(layout: Layout) -> str:
         f"Feasible, not proven optimal: the search was stopped. No plan costs less than {bound} per hour, "
         f"so at most {gap} of this cost could still be saved ({by})."
     )
+
+
+def service(layout: Layout) -> Iterator[str]:
+    """With `objective: served`, what is served of each priority, and what is left out."""
+    if not layout.served:
+        return
+    asked, carried = (sum(getattr(level, key) for level in layout.served) for key in ("demand_rps", "served_rps"))
+    share = percent(carried / asked if asked else 1.0, 1)
+    yield f"Serves {share} of the demand, {figure(carried)} of {figure(asked)} requests/s."
+    for level in layout.served:
+        most = (
+            "" if isclose(level.bound_rps, level.served_rps, rel_tol=1e-6) else f"; at most {figure(level.bound_rps)}"
+        )
+        yield (
+            f"Priority {level.priority}: {figure(level.served_rps)} of {figure(level.demand_rps)} requests/s"
+            f"{most}{_left_out(layout, level.priority)}."
+        )
+
+
+def _left_out(layout: Layout, priority: int) -> str:
+    """What is not served in full, by name; each workload's priority is in the plan's own scenario."""
+    named = [
+        f"{plan.name} {percent(plan.served_fraction)}"
+        for plan in layout.workloads
+        if plan.served_fraction < 1 and layout.inputs["workloads"][plan.name]["priority"] == priority
+    ]
+    return f", not in full: {', '.join(named)}" if named else ""
 
 
 def _money(layout: Layout, cost: Cost, horizon_months: float) -> str:

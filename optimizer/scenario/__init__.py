@@ -8,6 +8,7 @@ from optimizer.scenario.own_catalog import scenario_catalog, with_own_entries
 from optimizer.scenario.scenario import Budget, Facility, Scenario
 from optimizer.scenario.targets import Target
 from optimizer.scenario.traffic import RequestClass, TokenSize
+from optimizer.scenario.variants import changed, with_demand, with_offer, with_workload, without_workloads
 from optimizer.scenario.workload import MeasuredReplica, Workload
 
 __all__ = [
@@ -24,10 +25,15 @@ __all__ = [
     "Target",
     "TokenSize",
     "Workload",
+    "changed",
     "load_scenario",
     "parse_scenario",
     "render_faults",
     "scenario_catalog",
     "scenario_schema",
+    "with_demand",
+    "with_offer",
     "with_own_entries",
+    "with_workload",
+    "without_workloads",
 ]

@@ -41,7 +41,7 @@ from optimizer.scenario.quantities import (
     POWER_KW,
     RATIO,
 )
-from optimizer.scenario.support import not_solved_yet
+from optimizer.scenario.support import in_one_period_only, not_solved_yet
 from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
@@ -159,8 +159,15 @@ class Scenario(Part):
 
     def unsupported(self) -> tuple[Fault, ...]:
         """What this version understands but does not solve; `solve` refuses a scenario that asks for it."""
+        return self._not_yet(not_solved_yet(self))
+
+    def unsupported_by(self, asked: str) -> tuple[Fault, ...]:
+        """What stands in the way of something that this version does in one period only."""
+        return self._not_yet(in_one_period_only(self, asked))
+
+    def _not_yet(self, wishes: Iterator[tuple[tuple[str, ...], str]]) -> tuple[Fault, ...]:
         faults = []
-        for path, what in not_solved_yet(self):
+        for path, what in wishes:
             where = self._positions.location(path, at_key=True) if self._positions.file else None
             faults.append(Fault(f"not supported yet: {what}", where, ".".join(path)))
         return tuple(in_file_order(faults))

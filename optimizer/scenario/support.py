@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from optimizer.scenario.workload import DEFAULT_PRIORITY, Workload
+from optimizer.scenario.workload import Workload
 
 if TYPE_CHECKING:
     from optimizer.scenario.scenario import Scenario
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and what it asks for, in the order of the scenario's classes."""
-    if scenario.objective != "cost":
+    if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
+    if scenario.objective == "served":
+        yield from in_one_period_only(scenario, "objective served")
     for name, workload in scenario.workloads.items():
         yield from ((("workloads", name, key), what) for key, what in _of_workload(workload))
+        if scenario.objective == "served" and workload.spare != "none":
+            yield ("workloads", name, "spare"), "objective served with spare capacity"
+
+
+def in_one_period_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The key of the periods where there are several: what is asked then stands back."""
+    if scenario.periods > 1:
+        yield ("periods",), f"{asked} over several periods"
 
 
 def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:
     if workload.trace is not None:
         yield "trace", "traces"
-    if workload.priority != DEFAULT_PRIORITY:
-        yield "priority", "priorities"

@@ -1,27 +1,39 @@
 """Solving: a backend for one program, two methods, and the way from a solver's numbers to a decision."""
 
 from optimizer.solve.answer import Answer, Decision, Limits, Outcome, Start, State
-from optimizer.solve.backend import SolverName, solve_program
+from optimizer.solve.backend import Solution, SolverName, solve_program
 from optimizer.solve.method import Method, solve
+from optimizer.solve.plain import decide
 from optimizer.solve.routing import Routing, route
+from optimizer.solve.served import Level, ServedAnswer, solve_served
 from optimizer.solve.tidy import fewest_orders, fewest_terms, tidy
+from optimizer.solve.trying import Backend, Tried, check_solution, try_solvers
 from optimizer.solve.write import program_text
 
 __all__ = [
     "Answer",
+    "Backend",
     "Decision",
+    "Level",
     "Limits",
     "Method",
     "Outcome",
     "Routing",
+    "ServedAnswer",
+    "Solution",
     "SolverName",
     "Start",
     "State",
+    "Tried",
+    "check_solution",
+    "decide",
     "fewest_orders",
     "fewest_terms",
     "program_text",
     "route",
     "solve",
     "solve_program",
+    "solve_served",
     "tidy",
+    "try_solvers",
 ]

@@ -10,6 +10,7 @@ import datetime
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -38,7 +39,8 @@ HIGHS_FEASIBILITY_TOLERANCE = 1e-9
 POLL_S = 0.05
 """How often the waiting thread looks for Ctrl-C and reports progress."""
 GRACE_S = 5.0
-"""How long an interrupted solver may take to hand over its best before it is left behind (HiGHS does not listen)."""
+"""How long a solver may overrun its time, and how long an interrupted one may take to hand over its best, before it is
+left behind (HiGHS does not listen)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def solve_program(
     returns its best so far with `interrupted` set.
 
     Raises:
-        SolverError: the solver failed; the message is its own.
+        SolverError: the solver failed, with its own message, or did not stop when its time was over.
     """
     interrupter = SolveInterrupter()
     log = _Log()
@@ -101,20 +103,34 @@ def solve_program(
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
-    try:
-        while worker.is_alive():
-            worker.join(POLL_S)
-            tick(log.objective, log.bound)
-        interrupted = False
-    except KeyboardInterrupt:
-        interrupted = True
+    ended = wait_for(worker, time_limit_s + GRACE_S, lambda: tick(log.objective, log.bound))
+    if ended != "done":
         interrupter.interrupt()
         worker.join(GRACE_S)
+    interrupted = ended == "interrupted"
+    if not answer and ended == "overdue":
+        raise SolverError(f"{solver} did not stop at its time limit of {time_limit_s:.3g} s")
     if not answer:
         return Solution("no_plan", None, math.inf, 0.0, interrupted)
     if isinstance(answer[0], Exception):
         raise SolverError(f"{solver} failed: {answer[0]}") from answer[0]
     return _read(answer[0], solver, interrupted)
+
+
+def wait_for(
+    worker: threading.Thread, limit_s: float, tick: Callable[[], None]
+) -> Literal["done", "interrupted", "overdue"]:
+    """Wait for a thread, ticking; Ctrl-C and the limit end the wait, not the thread."""
+    deadline = time.perf_counter() + limit_s
+    try:
+        while worker.is_alive():
+            worker.join(POLL_S)
+            tick()
+            if time.perf_counter() > deadline:
+                return "overdue"
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "done"
 
 
 class _Log:

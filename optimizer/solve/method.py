@@ -7,9 +7,10 @@ from typing import Literal
 
 from optimizer.formulation import Instance
 from optimizer.solve.answer import Answer, Limits, Progress, Start
-from optimizer.solve.backend import SolverName
+from optimizer.solve.backend import SolverName, solve_program
 from optimizer.solve.columns import solve_columns, unreached
 from optimizer.solve.plain import solve_plain
+from optimizer.solve.trying import Backend
 
 Method = Literal["plain", "columns"]
 MOST_PLAIN_WORKLOADS = 12
@@ -25,13 +26,14 @@ def solve(
     solver: SolverName = "scip",
     progress: Progress = lambda _state: None,
     start: Start | None = None,
+    backend: Backend = solve_program,
 ) -> Answer:
-    """The answer of a method; None = the one that suits the instance. `solver` solves whole programs.
+    """The answer of a method; None = the one that suits the instance. `solver` solves whole programs, run by `backend`.
 
     What columns do not reach goes to the plain method, and a warning says so when columns were asked for.
 
     Raises:
-        SolverError: no solver gave an answer.
+        SolverError: the solver failed or answered nonsense.
     """
     if method is None:
         method = "plain" if len(inst.workload_names) <= MOST_PLAIN_WORKLOADS else "columns"
@@ -39,14 +41,14 @@ def solve(
     else:
         asked = True
     if method == "plain":
-        return solve_plain(inst, limits, solver, progress, start)
+        return solve_plain(inst, limits, solver, progress, start, backend)
     why_not = unreached(inst)
     if not why_not:
         answer = solve_columns(inst, limits, progress, start)
         if answer is not None:
             return answer
         why_not = "the plans that columns know do not fit the offers"
-    answer = solve_plain(inst, limits, solver, progress, start)
+    answer = solve_plain(inst, limits, solver, progress, start, backend)
     if not asked:
         return answer
     return replace(answer, warnings=(f"solved by the plain method: {why_not}", *answer.warnings))

@@ -38,8 +38,9 @@ def tidy(
     occupants = Occupants(inst, n_replicas, np.zeros(0, np.int64) if n_on_server is None else n_on_server)
     load_share = np.zeros(len(inst.candidate_of_load))
     for w, loads in enumerate(_loads_by_workload(inst)):
-        if not len(loads):
-            continue  # nobody asks for it in this period
+        if not inst.busy_replicas[loads].any():  # nobody asks for it in this period, or nothing of it is served
+            n_replicas[np.unique(inst.candidate_of_load[loads])] = 0
+            continue
         need = _Need(inst, w, loads, occupants)
         need.keep_one_choice(n_replicas)
         need.drop_superfluous(n_replicas)
@@ -77,6 +78,19 @@ def fewest_orders(inst: Instance, n_ordered: IntArray, n_servers: IntArray) -> I
         ]
         kept[o] -= min(int(kept[o]), *surplus)
     return kept
+
+
+def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
+    """[W] the largest part of each workload's demand, alike for its classes, that replica counts carry."""
+    share = np.zeros(len(inst.workload_names))
+    for w, loads in enumerate(_loads_by_workload(inst)):
+        candidates = np.unique(inst.candidate_of_load[loads])
+        used = candidates[n_replicas[candidates] > 0]
+        for alike in _by_choice(inst, loads, used) or [used]:
+            routing = route(n_replicas[alike], _busy(inst, loads, alike)) if len(alike) else None
+            if routing is not None:
+                share[w] = max(share[w], min(1.0, inst.max_utilization / routing.peak_utilization))
+    return share
 
 
 def fewest_terms(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:
@@ -118,7 +132,7 @@ class _Need:
         """
         candidates = self.candidates if among is None else among
         used: IntArray = candidates[n_replicas[candidates] > 0]
-        busy = self._busy(used)
+        busy = _busy(self.inst, self.loads, used)
         routing = route(n_replicas[used], busy)
         if routing is None or not _carries(routing.peak_utilization, self.inst.max_utilization):
             return None
@@ -134,10 +148,8 @@ class _Need:
         Where servers are free a solver may leave replicas of a format that it sends no load to; they are superfluous.
         Of several formats that would do, the one with the fewest GPUs.
         """
-        choice = np.full(len(n_replicas), -1)
-        choice[self.inst.candidate_of_load[self.loads]] = self.inst.choice_of_load[self.loads]
         used = self.candidates[n_replicas[self.candidates] > 0]
-        by_choice = [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
+        by_choice = _by_choice(self.inst, self.loads, used)
         by_choice.sort(key=lambda alike: int(n_replicas[alike] @ self.inst.gpus_per_replica[alike]))
         if len(by_choice) < 2:
             return
@@ -169,15 +181,22 @@ class _Need:
         n_replicas[k] += 1
         return False
 
-    def _busy(self, used: IntArray) -> FloatArray:
-        """[G, R] demand / rate of the used candidates, infinite where one cannot serve a class."""
-        inst, loads = self.inst, self.loads
-        demands, column = np.unique(inst.demand_of_load[loads], return_inverse=True)
-        busy = np.full((len(used), len(demands)), np.inf)
-        is_used = np.isin(inst.candidate_of_load[loads], used)
-        row = np.searchsorted(used, inst.candidate_of_load[loads][is_used])
-        busy[row, column[is_used]] = inst.busy_replicas[loads][is_used]
-        return busy
+
+def _by_choice(inst: Instance, loads: IntArray, used: IntArray) -> list[IntArray]:
+    """The used candidates of each model and format; none where formats may mix."""
+    choice = np.full(len(inst.candidate_names), -1)
+    choice[inst.candidate_of_load[loads]] = inst.choice_of_load[loads]
+    return [used[choice[used] == q] for q in np.unique(choice[used]) if q >= 0]
+
+
+def _busy(inst: Instance, loads: IntArray, used: IntArray) -> FloatArray:
+    """[G, R] demand / rate of the used candidates of one workload, infinite where one cannot serve a class."""
+    demands, column = np.unique(inst.demand_of_load[loads], return_inverse=True)
+    busy = np.full((len(used), len(demands)), np.inf)
+    is_used = np.isin(inst.candidate_of_load[loads], used)
+    row = np.searchsorted(used, inst.candidate_of_load[loads][is_used])
+    busy[row, column[is_used]] = inst.busy_replicas[loads][is_used]
+    return busy
 
 
 def _carries(utilization: float, max_utilization: float) -> bool:

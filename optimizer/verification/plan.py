@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from catalog import Catalog
-from optimizer.layout import Layout
+from optimizer.layout import Alternative, Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
 from optimizer.verification.fleet import fleet
@@ -15,13 +15,14 @@ from optimizer.verification.machines import machines
 from optimizer.verification.measured import measured
 from optimizer.verification.money import money
 from optimizer.verification.predicted import predicted
-from optimizer.verification.service import service
+from optimizer.verification.service import served, service
 from optimizer.verification.spare import spare
 
 OF_ALL: tuple[Callable[[Claims], Iterator[str]], ...] = (identity, money, fleet)
 OF_EACH_PERIOD: tuple[Callable[[Claims], Iterator[str]], ...] = (
     machines,
     service,
+    served,
     spare,
     lawful,
     measured,
@@ -39,9 +40,40 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
     if layout.status in ("infeasible", "no_plan"):
         return []
     scenario = with_own_entries(scenario, catalog)
-    claims = Claims(layout, scenario, scenario_catalog(scenario, catalog), catalog.shipped_version)
-    problems = [problem for promise in OF_ALL for problem in promise(claims)]
+    own = scenario_catalog(scenario, catalog)
+    problems = list(_broken(Claims(layout, scenario, own, catalog.shipped_version)))
+    for number, other in enumerate(layout.alternatives, start=1):
+        claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version)
+        problems += [f"alternative {number}: {problem}" for problem in _broken(claims)]
+    return [*problems, *_kinds(layout)]
+
+
+def _broken(claims: Claims) -> Iterator[str]:
+    for promise in OF_ALL:
+        yield from promise(claims)
     for part in claims.periods():
-        where = f"period {part.period + 1}: " if layout.periods else ""
-        problems += [f"{where}{problem}" for promise in OF_EACH_PERIOD for problem in promise(part)]
-    return problems
+        where = f"period {part.period + 1}: " if claims.layout.periods else ""
+        for promise in OF_EACH_PERIOD:
+            yield from (f"{where}{problem}" for problem in promise(part))
+
+
+def _as_plan(layout: Layout, other: Alternative) -> Layout:
+    """An alternative as if it were the plan: it promises the same."""
+    usd, bound = other.cost.usd_per_hour, other.cost.bound_usd_per_hour
+    parts = {key: getattr(other, key) for key in ("status", "cost", "servers", "workloads")}
+    return layout.model_copy(update={**parts, "gap": (usd - bound) / usd if usd else 0.0, "alternatives": ()})
+
+
+def _kinds(layout: Layout) -> Iterator[str]:
+    """Every alternative does without something of each plan before it."""
+    before: list[frozenset[tuple[object, ...]]] = []
+    plans: tuple[Layout | Alternative, ...] = (layout, *layout.alternatives)
+    for number, other in enumerate(plans):
+        used = frozenset(
+            (plan.name, g.offer, g.gpus_per_replica, g.model, g.weight_dtype, g.tp, g.pp, g.dp, g.ep)
+            for plan in other.workloads
+            for g in plan.replica_groups
+        )
+        if any(used >= earlier for earlier in before):
+            yield f"alternative {number}: uses all that a plan before it uses, so it is no other plan"
+        before.append(used)

@@ -20,6 +20,11 @@ def service(claims: Claims) -> Iterator[str]:
                 f"{planned.name}: demand_rps is {number(planned.demand_rps)}, requests × peak are {number(demand_rps)}"
             )
         yield from _classes(planned, workload, demand_rps)
+        if not 0 <= planned.served_fraction <= 1:
+            yield f"{planned.name}: served_fraction is {number(planned.served_fraction)}, expected 0 to 1"
+        if planned.served_fraction != 1 and claims.scenario.objective != "served":
+            share = f"{planned.served_fraction:.4%}"
+            yield f"{planned.name}: {share} of the demand is served; the objective is not `served`"
         formats = {group.weight_dtype for group in planned.replica_groups}
         if workload.single_format and len(formats) > 1:
             listed = ", ".join(sorted(map(str, formats)))
@@ -40,12 +45,38 @@ def _everyone(claims: Claims) -> Iterator[str]:
 
 
 def _classes(planned: WorkloadPlan, workload: Workload, demand_rps: float) -> Iterator[str]:
-    """Each class gets exactly its share of the demand."""
+    """Each class gets exactly its share of the demand that is served."""
     for one in workload.request_classes:
         served = sum(group.class_rps.get(one.name, 0.0) for group in planned.replica_groups)
-        wanted = demand_rps * one.share_fraction
+        wanted = demand_rps * one.share_fraction * planned.served_fraction
         if not agree(served, wanted):
             yield f"{planned.name}: {number(served)}/s of class {one.name} are served, demand is {number(wanted)}/s"
+
+
+def served(claims: Claims) -> Iterator[str]:
+    """With `objective: served`, what is served of each priority and what is proven about it."""
+    levels = claims.layout.served
+    if claims.scenario.objective != "served":
+        if levels:
+            yield f"the plan says what is served of {len(levels)} priorities; the objective is not `served`"
+        return
+    expected = sorted({workload.priority for workload in claims.scenario.workloads.values()})
+    if [level.priority for level in levels] != expected:
+        yield f"served is of priorities {[level.priority for level in levels]}, the scenario has {expected}"
+        return
+    for level in levels:
+        alike = [(plan, workload) for plan, workload in claims.workloads() if workload.priority == level.priority]
+        demand = sum(workload.demand_rps for _, workload in alike)
+        carried = sum(workload.demand_rps * plan.served_fraction for plan, workload in alike)
+        for what, claimed, true in (("demand", level.demand_rps, demand), ("served", level.served_rps, carried)):
+            if not agree(claimed, true):
+                name = f"priority {level.priority}: {what}_rps"
+                yield f"{name} is {number(claimed)}, its workloads add up to {number(true)}"
+        if exceeds(level.served_rps, level.bound_rps):
+            yield (
+                f"priority {level.priority}: bound_rps {number(level.bound_rps)} is below "
+                f"served_rps {number(level.served_rps)}: a plan cannot beat its bound"
+            )
 
 
 def _load(name: str, workload: Workload, group: ReplicaGroup, max_utilization: float) -> Iterator[str]:

@@ -80,9 +80,20 @@ def recommendation(layout: Layout, scenario: Scenario) -> str:
         sure = "proven: no plan that keeps the targets costs less"
     else:
         sure = f"at most {percent(layout.gap, 1)} more than the cheapest plan possible"
+    if layout.served and layout.status == "optimal":
+        sure = "proven: nothing to be had serves more by priority, and nothing that serves as much costs less"
+    asked_rps, served_rps = demand_and_served_rps(layout)
+    if served_rps < asked_rps:
+        front += f", serving {percent(served_rps / asked_rps, 1)} of the demand"
     if beyond:
         sure += f"; {count(beyond, 'prediction lies', 'predictions lie')} beyond what was measured"
     return f"{doing[:1].upper()}{doing[1:]}: {usd(layout.cost.usd_over_horizon)} {span}{front} ({sure})."
+
+
+def demand_and_served_rps(layout: Layout) -> tuple[float, float]:
+    """Requests per second that are asked for, and those that the plan serves."""
+    asked_rps = sum(one.demand_rps for one in layout.workloads)
+    return asked_rps, sum(one.demand_rps * one.served_fraction for one in layout.workloads)
 
 
 def listed(parts: Sequence[str]) -> str:
@@ -96,13 +107,15 @@ def _key_figures(layout: Layout, scenario: Scenario, paid: tuple[Bill, ...]) -> 
     gpus = sum(row.count * row.gpus_per_server for row in layout.servers)
     used = sum(group.replicas * group.gpus_per_replica for one in layout.workloads for group in one.replica_groups)
     kw = sum(bill.power_kw for bill in paid if bill.row.term in ("own", "buy"))
+    asked_rps, served_rps = demand_and_served_rps(layout)
+    at_peak = f"requests at peak; {figure(served_rps)}/s are served" if served_rps < asked_rps else "requests at peak"
     found = [
         KeyFigure("Cost", usd(cost.usd_over_horizon), f"over {months_text(scenario.horizon_months)}"),
         KeyFigure("A month", usd(cost.usd_per_month)),
         KeyFigure("Up front", usd(cost.capex_usd)),
         KeyFigure("GPUs", count(gpus), f"{count(used)} in use"),
         KeyFigure("Servers", count(sum(row.count for row in layout.servers))),
-        KeyFigure("Demand", f"{figure(sum(one.demand_rps for one in layout.workloads))}/s", "requests at peak"),
+        KeyFigure("Demand", f"{figure(asked_rps)}/s", at_peak),
     ]
     if kw:
         found.append(KeyFigure("Power", f"{figure(kw)} kW", "owned and bought, before pue"))

@@ -11,8 +11,13 @@ from catalog import Catalog
 from optimizer.scenario import load_scenario, parse_scenario
 
 NOT_YET: list[tuple[str, dict[str, Any], str]] = [
-    ("objective", {"objective": "served"}, "objective served"),
-    ("workloads.chat.priority", {"workload": {"priority": 2}}, "priorities"),
+    ("objective", {"objective": "carbon"}, "objective carbon"),
+    ("periods", {"objective": "served", "horizon": "12mo", "periods": 2}, "objective served over several periods"),
+    (
+        "workloads.chat.spare",
+        {"objective": "served", "workload": {"spare": "n+1"}},
+        "objective served with spare capacity",
+    ),
 ]
 
 
@@ -28,6 +33,7 @@ def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any]
     [
         {},
         {"periods": 1, "confidence": "50%", "objective": "cost", "discount_rate": "0%/yr"},
+        {"objective": "served", "workload": {"priority": 2}},
         {"workload": {"priority": 1, "spare": "none", "growth": "0%/period"}},
         {"offer": {"buy": {"price": "$265k/server", "life": "48mo", "lead_time": "3mo"}, "own": 2}},
     ],
@@ -41,12 +47,14 @@ def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> No
         "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"
         "objective: served\n"
         "name: x\n"
-        "defaults: {priority: 2}\n"
+        "horizon: 12mo\n"
+        "periods: 2\n"
+        "defaults: {spare: n+1}\n"
         "workloads:\n"
         "  chat: {model: Qwen/Qwen3-8B, requests: 2/s, input_tokens: 10, output_tokens: 10, slo: throughput}\n"
     )
     faults = parse_scenario(text, "x.yaml", catalog).unsupported()
-    assert [str(fault.location) for fault in faults] == ["x.yaml:2:1", "x.yaml:4:12"]
+    assert [str(fault.location) for fault in faults] == ["x.yaml:5:1", "x.yaml:6:12"]
 
 
 def test_a_trace_is_said_to_be_unsupported(catalog: Catalog) -> None:

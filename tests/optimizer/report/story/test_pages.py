@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hand_built import group, measured_group, plan
+from measured import rented, workload
+from measured import scenario as scenario_of
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize
@@ -198,3 +200,14 @@ def test_a_browser_makes_no_request_and_throws_no_error(html: str, tmp_path: Pat
         if "initiator" in event.get("params", {}) and "url" in event["params"]
     ]
     assert not [one for one in initiators if one.startswith("file:") or one == "null"]
+
+
+def test_what_is_not_served_is_said_first(catalog: Catalog) -> None:
+    # One server of 4 GPUs serves 4/s of the 10/s that are asked for.
+    given = scenario_of(
+        {"a": workload(10, [("h100-sxm", 1, 1.0)])}, {"n": rented("h100-sxm", 4, 2.0, most=1)}, objective="served"
+    )
+    loaded = load_scenario(given, catalog)
+    text = page_markdown(purchase_page(optimize(loaded, catalog, gap=0.0), loaded, catalog, None))
+    assert "serving 40.0% of the demand (proven: nothing to be had serves more by priority" in text
+    assert "| Demand | 10/s | requests at peak; 4/s are served |" in text

@@ -1,0 +1,182 @@
+"""Which demands and limits of a scenario cannot hold together: a smallest set, none of which can be left out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from optimizer.explain.resolver import Resolver, anything
+from optimizer.formulation import Instance, Program, build_program, lay_out, row_names
+from optimizer.serving_config import IntArray
+
+SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
+    # family: (how many parts of its index name the scenario's key, the key; numbers stand for parts of the index)
+    "serve_demand": (1, ("workloads", "0")),
+    "single_format": (1, ("workloads", "0", "single_format")),
+    "spare_server": (1, ("workloads", "0", "spare")),
+    "spot_spares": (1, ("inventory", "0", "spot")),
+    "fleet_balance": (1, ("inventory", "0", "buy", "lead_time")),
+    "power_cap": (0, ("facility", "power_cap")),
+    "monthly_budget": (0, ("budget", "monthly")),
+    "capex_budget": (0, ("budget", "capex")),
+    "offer_limits": (2, ("inventory", "0", "1")),
+    "order_limits": (2, ("inventory", "0", "1")),
+}
+"""Families that a user states and can loosen, in the order in which they are tried to be left out; the rows of all
+others are what serving means, or that servers are there only if they were ordered (`commitments`, and `fleet_balance`
+but for its rows of periods in which nothing that is bought has arrived yet)."""
+LIMITS = ("power_cap", "monthly_budget", "capex_budget", "offer_limits", "order_limits")
+"""Those of them that hold an amount to a limit."""
+COUNTED = ("offer_limits", "order_limits")
+"""… of servers of an offer on a term."""
+WITH_DEMAND = ("single_format", "choose_format", "spare_server")
+"""Families that ask something only of workloads that are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The rows of one family that come from one key of the scenario."""
+
+    family: str
+    index: tuple[str, ...]
+    """Names of the key: (workload,), (offer, term) or ()."""
+    rows: IntArray
+
+    @property
+    def name(self) -> tuple[str, ...]:
+        return self.family, *self.index
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Where it stands in the scenario."""
+        names = [name.split(" ")[0] if self.family in COUNTED and i else name for i, name in enumerate(self.index)]
+        return tuple(names[int(part)] if part.isdigit() else part for part in SCENARIO_KEYS[self.family][1])
+
+
+def members(inst: Instance) -> tuple[Member, ...]:
+    """Every demand and limit of an instance: families in the order of SCENARIO_KEYS, small demands first."""
+    rows: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    of_workload: dict[str, list[int]] = {}
+    in_time = {f"fleet_balance[{inst.term_name(h)}]" for h in bought_in_time(inst)}
+    for row, name in enumerate(row_names(inst, lay_out(inst))):
+        family, _, rest = name.partition("[")
+        parts = rest.removesuffix("]").split(",")
+        if family in SCENARIO_KEYS and name not in in_time:
+            rows.setdefault((family, tuple(parts[: SCENARIO_KEYS[family][0]])), []).append(row)
+        if family in WITH_DEMAND:
+            of_workload.setdefault(parts[0], []).append(row)
+    size = fewest_gpus(inst)
+    order = list(SCENARIO_KEYS)
+
+    def rank(key: tuple[str, tuple[str, ...]]) -> tuple[int, float]:
+        family, index = key
+        return order.index(family), size[index[0]] if family == "serve_demand" else 0.0
+
+    return tuple(
+        Member(family, index, np.array([*found, *(of_workload.get(index[0], []) if family == "serve_demand" else [])]))
+        for (family, index), found in sorted(rows.items(), key=lambda item: rank(item[0]))
+    )
+
+
+def bought_in_time(inst: Instance) -> list[int]:
+    """Terms of bought servers that can have arrived in their period."""
+    orders, n_offers = inst.orders, len(inst.offer_names) // inst.horizon.n_periods
+    is_purchase = np.array([months is None for months in orders.term_months], bool)
+    return [
+        h
+        for h, term in enumerate(inst.terms)
+        if term.term == "buy"
+        and (is_purchase & orders.serves(term.period) & (orders.offer == inst.offer_of_term[h] % n_offers)).any()
+    ]
+
+
+def workloads_of_a_period(inst: Instance) -> tuple[str, ...]:
+    """The scenario's names, without periods."""
+    n_workloads = len(inst.workload_names) // inst.horizon.n_periods
+    return tuple(name.removesuffix(inst.horizon.suffix(0)) for name in inst.workload_names[:n_workloads])
+
+
+def fewest_gpus(inst: Instance) -> dict[str, float]:
+    """Workload -> GPUs that would carry it when it is largest, in fractions of replicas, where that takes fewest."""
+    busy = np.zeros(len(inst.candidate_names))
+    np.add.at(busy, inst.candidate_of_load, inst.busy_replicas)
+    n_classes = np.bincount(inst.workload_of_demand, minlength=len(inst.workload_names))
+    n_served = np.bincount(inst.candidate_of_load, minlength=len(busy))
+    serves_all = n_served == n_classes[inst.workload_of_candidate]
+    fewest = np.full(len(inst.workload_names), np.inf)
+    gpus = np.where(serves_all, busy * inst.gpus_per_replica, np.inf)
+    np.minimum.at(fewest, inst.workload_of_candidate, gpus)
+    largest = fewest.reshape(inst.horizon.n_periods, -1).max(axis=0)
+    return dict(zip(workloads_of_a_period(inst), largest.tolist(), strict=True))
+
+
+def freed(program: Program, left_out: Sequence[Member]) -> Program:
+    """The program with the rows of some members no longer asking for anything."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(member.rows for member in left_out)])
+    lower, upper = program.row_lower.copy(), program.row_upper.copy()
+    lower[rows], upper[rows] = -np.inf, np.inf
+    return replace(program, row_lower=lower, row_upper=upper)
+
+
+def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
+    """A set of members that is proven to be impossible together, while it is possible when any of them is left out.
+
+    Members are tried to be left out in the order of `members`, many at a time as long as what stays is impossible. One
+    of which that could not be decided within the time limit stays. Empty when the instance is not proven impossible.
+    """
+    everything = members(inst)
+    program = anything(build_program(inst, lay_out(inst)))
+
+    def impossible_without(left_out: Sequence[Member]) -> bool:
+        return resolver.solve(freed(program, left_out)).outcome == "infeasible"
+
+    left_out: list[Member] = []
+    needed: set[Hashable] = set()
+    pending: list[Sequence[Member]] = [everything]
+    if not impossible_without([]):
+        return ()
+    kinds = kinds_of_demand(inst)
+
+    def kind(member: Member) -> Hashable:
+        return kinds[member.index[0]] if member.family == "serve_demand" else member.name
+
+    while pending:
+        several = [one for one in pending.pop() if kind(one) not in needed]
+        if not several:
+            continue
+        if impossible_without([*left_out, *several]):
+            left_out += several
+        elif len(several) > 1:
+            half = len(several) // 2
+            pending += [several[half:], several[:half]]
+        else:
+            # What is possible without a demand is possible without a larger one of the same kind, which comes later.
+            needed.add(kind(several[0]))
+    gone = {member.name for member in left_out}
+    return tuple(member for member in everything if member.name not in gone)
+
+
+def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
+    """Workload -> what is equal for workloads that the same replicas serve, at the same rates in the same mix.
+
+    Over several periods one demand need not be the smaller one in each of them, so that each is of its own kind.
+    """
+    if inst.horizon.n_periods > 1:
+        return {name: name for name in workloads_of_a_period(inst)}
+    kinds: dict[str, Hashable] = {}
+    rate_rps = inst.demand_rps[inst.demand_of_load] / inst.busy_replicas
+    for w, name in enumerate(inst.workload_names):
+        mine, demands = inst.workload_of_candidate == w, inst.demand_rps[inst.workload_of_demand == w]
+        loads = mine[inst.candidate_of_load]
+        choice = np.unique(inst.choice_of_load[loads], return_inverse=True)[1]
+        arrays = (
+            inst.offer_of_candidate[mine],
+            inst.gpus_per_replica[mine],
+            rate_rps[loads],
+            choice,
+            demands / demands.sum(),
+        )
+        kinds[name] = (bool(inst.has_spare[w]), *(np.round(array, 9).tobytes() for array in arrays))
+    return kinds

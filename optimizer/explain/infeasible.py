@@ -1,0 +1,236 @@
+"""Why there is no plan: what cannot hold together, in the scenario's words, and what was solved and helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from catalog import Catalog
+from optimizer.candidates import Candidates
+from optimizer.errors import SolverError
+from optimizer.explain.changes import (
+    Finding,
+    deliver_at_once,
+    let_formats_mix,
+    let_it_be_felt,
+    loosen_limit,
+    loosen_workloads,
+    serve_less,
+)
+from optimizer.explain.core import Member, conflict_core, fewest_gpus, members
+from optimizer.explain.loosening import smallest
+from optimizer.explain.own import own_conflict
+from optimizer.explain.resolver import Change, Resolver, unservable
+from optimizer.layout import Conflict, Infeasibility
+from optimizer.memory import SENTENCES
+from optimizer.scenario import Scenario, without_workloads
+from optimizer.solve import Backend, Limits, solve_program, solve_served, try_solvers
+
+MOST_CONFLICTS = 4
+"""Conflicts that are looked for; what is left then is left to the next try."""
+MOST_SHARES = 3
+"""Workloads of a conflict for which the part of their demand that can be served is named."""
+ELASTIC_GAP = 0.01
+MOST_NAMED = 6
+OTHER_REASONS = {
+    "format": "the card or engine does not support the format",
+    "quality": "the format's quality is below min_quality",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One conflict: the workloads it is about, and its members; none when a workload conflicts with itself."""
+
+    workloads: tuple[str, ...]
+    members: tuple[Member, ...]
+
+
+def explain_infeasible(
+    scenario: Scenario,
+    catalog: Catalog,
+    candidates: Sequence[Candidates],
+    *,
+    time_limit_s: float,
+    backend: Backend = solve_program,
+) -> Infeasibility:
+    """A smallest conflict, single changes that were solved and help, and what can be served by priority.
+
+    Where several conflicts have nothing to do with each other, all of them are named; a change helps only together with
+    one for each of the others, which is said. `time_limit_s` is for each solve.
+    """
+    resolver = Resolver(scenario, catalog, candidates, time_limit_s=time_limit_s, backend=backend)
+    found = find_conflicts(resolver)
+    conflicts, changes = [], []
+    for one in found:
+        others = {name for other in found if other is not one for name in other.workloads}
+        conflict, helping = _explain(resolver.without(*others), one)
+        conflicts.append(conflict)
+        changes.append(helping)
+    texts = [change.text for change in changes[0]] if len(changes) == 1 else _together(resolver, changes)
+    elastic = most_by_priority(resolver)
+    return Infeasibility(
+        conflict=conflicts[0] if conflicts else (),
+        further_conflicts=tuple(conflicts[1:]),
+        changes=(*texts, *([elastic] if elastic else [])),
+        rejections={
+            name: dict(resolver.candidates[name].rejected)
+            for one in found
+            for name in one.workloads
+            if resolver.candidates[name].rejected
+        },
+    )
+
+
+def find_conflicts(resolver: Resolver) -> list[Found]:
+    """Conflicts with no workload in common, at most MOST_CONFLICTS; every one of them is smallest."""
+    inst = resolver.whole_instance()
+    lost = unservable(inst)
+    found = [Found((name,), ()) for name in lost[:MOST_CONFLICTS]]
+    left = resolver.without(*lost)
+    while left.scenario.workloads and len(found) < MOST_CONFLICTS:
+        core = conflict_core(left, left.whole_instance())
+        if not core:
+            break
+        workloads = tuple(member.index[0] for member in core if member.family == "serve_demand")
+        found.append(Found(workloads, core))
+        left = left.without(*workloads)
+    return found
+
+
+def _explain(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+    """A conflict in words, and the changes that make an end of it where it is the only one."""
+    return _of_members(resolver, found) if found.members else _of_one_workload(resolver, found.workloads[0])
+
+
+def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+    inst = resolver.whole_instance()
+    stated = {(member.family, member.index) for member in found.members}
+    conflict, limits, shares = [], [], []
+    by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[name])
+    for member in (one for one in members(inst) if (one.family, one.index) in stated):
+        if member.family == "serve_demand":
+            finding = Finding(_needs(resolver, member.index[0]), None)
+            if member.index[0] in by_size[:MOST_SHARES]:
+                shares.append(serve_less(resolver, inst, member.index[0]))
+        elif member.family == "single_format":
+            finding = let_formats_mix(resolver, member.index[0])
+        elif member.family == "spare_server":
+            finding = let_it_be_felt(resolver, member.index[0])
+        elif member.family == "fleet_balance":
+            finding = deliver_at_once(resolver, member.index[0])
+        elif member.family == "spot_spares":
+            finding = Finding("spot servers come with spares for those that are interrupted", None)
+        else:
+            finding = loosen_limit(resolver, inst, member)
+        limits.append(finding.change)
+        conflict.append(_conflict(resolver.scenario, member.family, member.index, finding.message, member.key))
+    changes = (*limits, *loosen_workloads(resolver, by_size), *shares)
+    return tuple(conflict), tuple(change for change in changes if change)
+
+
+def _of_one_workload(resolver: Resolver, name: str) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+    """A workload that no configuration serves: its own restrictions, or the offers, cannot do it."""
+    scenario, candidates = resolver.scenario, resolver.candidates[name]
+    conflict = [_conflict(scenario, "serve_demand", (name,), _rejected(candidates), ("workloads", name))]
+    changes = []
+    for restriction in own_conflict(resolver, name):
+        nearest = candidates.nearest_ms.get(restriction.key[-1])
+        message = f"{restriction.stands}{f'; the nearest reaches {nearest:.3g} ms' if nearest else ''}"
+        conflict.append(
+            _conflict(scenario, restriction.key[-1], (name,), message, ("workloads", name, *restriction.key))
+        )
+        changes.append(smallest(resolver, name, restriction))
+    if not any(changes):
+        leave_out = Change(f"{name}: leave it out", lambda other: without_workloads(other, name))
+        changes = [leave_out] if len(scenario.workloads) > 1 and resolver.is_feasible(leave_out) else []
+    return tuple(conflict), tuple(change for change in changes if change)
+
+
+def _together(resolver: Resolver, changes: Sequence[Sequence[Change]]) -> list[str]:
+    """One change for each conflict, the first ones that are feasible together."""
+    if not changes or not all(changes):
+        return []
+    for pick in (0, -1):
+        chosen = [one[pick] for one in changes]
+        rerated = tuple(name for change in chosen for name in change.rerated)
+        text = "all of these at once: " + "; ".join(change.text for change in chosen)
+        at_once = Change(text, partial(_applied, tuple(chosen)), rerated)
+        if resolver.is_feasible(at_once):
+            return [text]
+    return []
+
+
+def _applied(changes: Sequence[Change], scenario: Scenario) -> Scenario:
+    for change in changes:
+        scenario = change.apply(scenario)
+    return scenario
+
+
+def most_by_priority(resolver: Resolver) -> str:
+    """What can be served of all demand as things are, by priority; empty when that is nothing or was not found."""
+    inst = resolver.whole_instance()
+    if not inst.may_drop:
+        return ""
+    inst = inst.with_droppable(np.ones(len(inst.workload_names), bool))
+    limits = Limits(gap=ELASTIC_GAP, time_limit_s=resolver.time_limit_s)
+    try:
+        served = try_solvers(
+            resolver.solver, lambda solver: solve_served(inst, limits, solver, backend=resolver.backend)
+        ).result
+    except SolverError:
+        served = None
+    if served is None or not served.share.any():
+        return ""
+    asked = sum(level.demand_rps for level in served.levels)
+    share = sum(level.served_rps for level in served.levels) / asked if asked else 1.0
+    order = sorted(range(len(inst.workload_names)), key=lambda w: (-inst.priority[w], served.share[w]))
+    dropped = [
+        inst.workload_names[w] if served.share[w] == 0 else f"{1 - served.share[w]:.0%} of {inst.workload_names[w]}"
+        for w in order
+        if served.share[w] < 1
+    ]
+    return f"serve {math.floor(100 * share)}% of demand, by priority: drop {_listed(dropped)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a, then b, then c`; a long list is cut."""
+    shown = list(names[:MOST_NAMED])
+    more = len(names) - len(shown)
+    return ", then ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _conflict(scenario: Scenario, family: str, index: Sequence[str], message: str, key: Sequence[str]) -> Conflict:
+    location = scenario.location(*key)
+    where = str(location) if location else None
+    return Conflict(family=family, index=",".join(index) or None, message=message, location=where)
+
+
+def _needs(resolver: Resolver, name: str) -> str:
+    """What a workload asks for, and the fewest GPUs that could carry it alone."""
+    workload, c = resolver.scenario.workloads[name], resolver.candidates[name]
+    demand_rps = max(workload.demand_in(period) for period in range(resolver.scenario.periods))
+    shares = np.array([one.share_fraction for one in workload.request_classes])
+    with np.errstate(divide="ignore"):
+        busy = (demand_rps * shares / c.rate_rps).sum(axis=1)
+    gpus = np.ceil(busy / resolver.scenario.max_utilization_fraction - 1e-9) * c.gpus_per_replica
+    fewest = ""
+    if np.isfinite(gpus).any():
+        k = int(np.argmin(gpus))
+        plural = "s" if gpus[k] > 1 else ""
+        fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {c.specs[k].gpu} ({c.specs[k].label})"
+    most = "up to " if resolver.scenario.periods > 1 else ""
+    return f"needs {most}{demand_rps:.4g} requests/s{fewest}"
+
+
+def _rejected(c: Candidates) -> str:
+    """Why configurations cannot be used, the commonest reason first."""
+    reasons = [
+        f"{count:,}: {f'miss {key}' if key in c.nearest_ms else SENTENCES.get(key, OTHER_REASONS.get(key, key))}"
+        for key, count in sorted(c.rejected.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return f"none of {c.n_evaluated:,} configurations serves every class: {'; '.join(reasons) or 'no offer'}"

@@ -1,0 +1,246 @@
+"""Solves variants of one scenario; what a variant does not touch is not computed again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from catalog import Catalog
+from optimizer.candidates import Candidates, ReplicaSpec, alone_rps, build_candidates, narrowed
+from optimizer.errors import SolverError
+from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
+from optimizer.scenario import Scenario, changed, without_workloads
+from optimizer.serving_config import FloatArray
+from optimizer.solve import Backend, Solution, SolverName, check_solution, decide, solve_program, try_solvers
+
+GAP = 0.001
+"""Amounts named in an explanation are within this of the least."""
+FASTEST: SolverName = "highs"
+"""On programs of this size it answers several times as fast as SCIP (`make bench`)."""
+
+
+class Choice(NamedTuple):
+    """A kind of replica that a plan may use for a workload."""
+
+    workload: str
+    offer: str
+    structure: str
+    """Model, weight format and degrees: `Qwen/Qwen3-14B fp8 tp2`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that could be otherwise in a scenario."""
+
+    text: str
+    """In the scenario's words: `ttft_p95 of chat 80 ms → 118 ms`."""
+    apply: Callable[[Scenario], Scenario]
+    rerated: tuple[str, ...] = ()
+    """Workloads whose candidates the change concerns."""
+    forbidden: frozenset[Choice] = frozenset()
+    """Replicas that may not be used."""
+    only: Mapping[str, frozenset[Choice]] = field(default_factory=dict)
+    """Workload -> the only replicas that it may use."""
+    speed: Mapping[str, float] = field(default_factory=dict)
+    """Card -> its replicas' rates as a multiple of what is predicted or measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """The cheapest plan of a variant."""
+
+    inst: Instance
+    program: Program
+    values: FloatArray
+    usd_per_hour: float
+    is_proven: bool
+    """Nothing is cheaper; otherwise the time was over before that was known."""
+    replicas: Mapping[Choice, int]
+    """Kinds of replicas in use, and how many."""
+    specs: tuple[tuple[str, ReplicaSpec], ...]
+    """(workload, specification) of every candidate in use."""
+    servers: Mapping[tuple[str, str], int]
+    """(offer, label of the term) -> servers."""
+
+
+class Resolver:
+    """Solves a scenario with changes made, with candidates rated again only for workloads that a change concerns."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        catalog: Catalog,
+        candidates: Sequence[Candidates],
+        *,
+        solver: SolverName = FASTEST,
+        time_limit_s: float = 10.0,
+        backend: Backend = solve_program,
+    ) -> None:
+        self.scenario, self.catalog = scenario, catalog
+        self.solver, self.time_limit_s, self.backend = solver, time_limit_s, backend
+        self.candidates: Mapping[str, Candidates] = {c.workload: c for c in candidates}
+        self.n_solves = 0
+        self.knows_every_structure = False
+        self._narrowed: dict[Hashable, Candidates] = {}
+        self._choices: dict[int, tuple[Candidates, list[Choice]]] = {}  # by identity, which the entry keeps alive
+
+    @classmethod
+    def of_every_structure(
+        cls, scenario: Scenario, catalog: Catalog, *, time_limit_s: float = 10.0, backend: Backend = solve_program
+    ) -> Resolver:
+        """A resolver that can also forbid replicas and make cards slower or faster, and so knows more candidates."""
+        resolver = cls(
+            scenario,
+            catalog,
+            build_candidates(scenario, catalog, every_structure=True),
+            time_limit_s=time_limit_s,
+            backend=backend,
+        )
+        resolver.knows_every_structure = True
+        return resolver
+
+    def without(self, *names: str) -> Resolver:
+        """The same for the scenario without some of its workloads."""
+        if not names:
+            return self
+        scenario = without_workloads(self.scenario, *names)
+        candidates = [self.candidates[name] for name in scenario.workloads]
+        return Resolver(
+            scenario,
+            self.catalog,
+            candidates,
+            solver=self.solver,
+            time_limit_s=self.time_limit_s,
+            backend=self.backend,
+        )
+
+    def whole_instance(self) -> Instance:
+        """The instance of the scenario as it is, whether or not each class has a candidate; limits can be left out."""
+        return build_instance(self.scenario, self.catalog, list(self.candidates.values()), beyond_limits=True)
+
+    def instance(self, change: Change | None = None) -> Instance | None:
+        """The instance of the scenario with a change made; None when some class then has no candidate."""
+        scenario = self.scenario if change is None else change.apply(self.scenario)
+        inst = build_instance(scenario, self.catalog, self._candidates_of(scenario, change or AS_IT_IS))
+        return None if unservable(inst) else inst
+
+    def rate(self, scenario: Scenario, name: str) -> Candidates:
+        """The candidates of one workload of a scenario."""
+        alone = changed(scenario, workloads={name: scenario.workloads[name]})
+        (candidates,) = build_candidates(alone, self.catalog, every_structure=self.knows_every_structure)
+        return candidates
+
+    def _candidates_of(self, scenario: Scenario, change: Change) -> list[Candidates]:
+        return [self._candidates(scenario, name, change) for name in scenario.workloads]
+
+    def _candidates(self, scenario: Scenario, name: str, change: Change) -> Candidates:
+        candidates = self.rate(scenario, name) if name in change.rerated else self.candidates[name]
+        if not self.knows_every_structure:
+            return candidates
+        workload = scenario.workloads[name]
+        demand_rps = alone_rps(workload, scenario)
+        forbidden = frozenset(choice for choice in change.forbidden if choice.workload == name)
+        speed = np.array([change.speed.get(spec.gpu, 1.0) for spec in candidates.specs])
+        key = (
+            name,
+            demand_rps,
+            workload.single_format,
+            forbidden,
+            change.only.get(name),
+            speed.tobytes(),
+        )
+        if name not in change.rerated and key in self._narrowed:
+            return self._narrowed[key]
+        choices = self.choices(candidates)
+        only = change.only.get(name, frozenset(choices))
+        keep = np.array([choice in only and choice not in forbidden for choice in choices], bool)
+        fewer = narrowed(candidates, workload, demand_rps, keep, candidates.rate_rps * speed[:, None])
+        if name not in change.rerated:
+            self._narrowed[key] = fewer
+        return fewer
+
+    def choices(self, candidates: Candidates) -> list[Choice]:
+        """[K] what kind of replica each candidate is."""
+        if id(candidates) not in self._choices:
+            offers = list(self.scenario.inventory)
+            names = [
+                Choice(candidates.workload, offers[s], spec.structure)
+                for s, spec in zip(candidates.offer.tolist(), candidates.specs, strict=True)
+            ]
+            self._choices[id(candidates)] = (candidates, names)
+        return self._choices[id(candidates)][1]
+
+    def is_feasible(self, change: Change | None = None) -> bool:
+        """Whether some plan was found that meets every requirement."""
+        inst = self.instance(change)
+        return inst is not None and self.solve(anything(build_program(inst, lay_out(inst)))).values is not None
+
+    def cheapest(self, change: Change | None = None) -> Solved | None:
+        """The cheapest plan with a change made, proven to the last cent; None when there is none, or none was found."""
+        scenario = (change or AS_IT_IS).apply(self.scenario)
+        candidates = self._candidates_of(scenario, change or AS_IT_IS)
+        inst = build_instance(scenario, self.catalog, candidates)
+        if unservable(inst):
+            return None
+        var = lay_out(inst)
+        program = build_program(inst, var)
+        solution = self.solve(program, gap=0.0)
+        if solution.values is None:
+            return None
+        decision = decide(inst, var, solution.values)
+        choices = [choice for c in candidates for choice in self.choices(c)]
+        specs = [(c.workload, spec) for c in candidates for spec in c.specs]
+        used = np.flatnonzero(decision.n_replicas).tolist()
+        replicas: Counter[Choice] = Counter()
+        for k in used:
+            replicas[choices[k]] += int(decision.n_replicas[k])
+        n_servers = decision.n_servers + inst.spot.all_needed(decision.n_servers)
+        servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, n_servers, strict=True) if n}
+        return Solved(
+            inst=inst,
+            program=program,
+            values=solution.values,
+            usd_per_hour=solution.objective,
+            is_proven=solution.outcome == "optimal",
+            replicas=replicas,
+            specs=tuple(specs[k] for k in used),
+            servers=servers,
+        )
+
+    def solve(self, program: Program, gap: float = GAP) -> Solution:
+        """The answer of the first solver that gives one; `no_plan` when both found nothing in time."""
+        self.n_solves += 1
+
+        def attempt(solver: SolverName) -> Solution | None:
+            solution = self.backend(program, solver=solver, gap=gap, time_limit_s=self.time_limit_s)
+            check_solution(program, solution, solver)
+            return None if solution.outcome == "no_plan" else solution
+
+        try:
+            found = try_solvers(self.solver, attempt).result
+        except SolverError:
+            found = None
+        return found or Solution("no_plan", None, np.inf, 0.0)
+
+
+def unchanged(scenario: Scenario) -> Scenario:
+    """What a change applies that is not about the scenario but about replicas."""
+    return scenario
+
+
+AS_IT_IS = Change("as it is", unchanged)
+
+
+def anything(program: Program) -> Program:
+    """The program without an objective: any solution will do."""
+    return replace(program, objective=np.zeros_like(program.objective))
+
+
+def unservable(inst: Instance) -> tuple[str, ...]:
+    """Workloads of which some class has no candidate at all, and that must be served."""
+    lost = np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands))
+    return tuple(dict.fromkeys(inst.demand_names[d][0] for d in lost))

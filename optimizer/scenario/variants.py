@@ -1,0 +1,46 @@
+"""A scenario with something changed, for questions of the kind "what if"."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, TypeVar
+
+from optimizer.scenario.part import Part
+from optimizer.scenario.scenario import Scenario
+from optimizer.scenario.workload import Workload
+
+P = TypeVar("P", bound=Part)
+
+
+def changed(part: P, **fields: Any) -> P:
+    """The part with other values, which are taken as they are; what was derived from the old ones is forgotten."""
+    copied = part.model_copy(update=fields)
+    for name, value in vars(type(part)).items():
+        if isinstance(value, cached_property):
+            copied.__dict__.pop(name, None)
+    return copied
+
+
+def with_workload(scenario: Scenario, name: str, **fields: Any) -> Scenario:
+    """One workload with other values."""
+    workload = changed(scenario.workloads[name], **fields)
+    return changed(scenario, workloads={**scenario.workloads, name: workload})
+
+
+def with_offer(scenario: Scenario, name: str, **fields: Any) -> Scenario:
+    """One offer with other values."""
+    return changed(scenario, inventory={**scenario.inventory, name: changed(scenario.inventory[name], **fields)})
+
+
+def with_demand(scenario: Scenario, factor: float, *names: str) -> Scenario:
+    """The demand of some workloads, or of all if none is named, times a factor."""
+    scaled: dict[str, Workload] = {
+        name: changed(workload, peak_factor=workload.peak_factor * factor) if not names or name in names else workload
+        for name, workload in scenario.workloads.items()
+    }
+    return changed(scenario, workloads=scaled)
+
+
+def without_workloads(scenario: Scenario, *names: str) -> Scenario:
+    """The scenario without some of its workloads."""
+    return changed(scenario, workloads={name: one for name, one in scenario.workloads.items() if name not in names})
