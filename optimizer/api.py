@@ -10,7 +10,7 @@ from pathlib import Path
 from catalog import Catalog, load_catalog
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
-from optimizer.candidates import Candidates, build_candidates
+from optimizer.candidates import Candidates, Ratings, build_candidates
 from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
@@ -44,6 +44,7 @@ def optimize(
     *,
     solver: SolverName = "scip",
     write_program: Path | None = None,
+    ratings: Ratings | None = None,
     progress: Progress = lambda _message: None,
 ) -> Layout:
     """The cheapest layout of a scenario, proven to a relative `gap`, or the proof that there is none.
@@ -51,6 +52,9 @@ def optimize(
     The time limit counts from the call. An answer is always a Layout: `optimal` when proven, `feasible` with its bound
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
     early; the layout then carries a warning that starts with "interrupted".
+
+    `ratings`, given to one call after another, keeps what they share: no plan changes by it, a sweep over prices is
+    only faster.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve.
@@ -61,7 +65,7 @@ def optimize(
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
-    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver)
+    run = _Run(scenario, scenario_catalog(scenario, catalog), started, started + time_limit_s, solver, ratings)
     try:
         return run.solve(Limits(gap=gap, threads=threads, seed=seed), write_program, progress)
     except KeyboardInterrupt:
@@ -72,9 +76,15 @@ class _Run:
     """One call of `optimize`."""
 
     def __init__(
-        self, scenario: Scenario, catalog: Catalog, started: float, deadline: float, solver: SolverName
+        self,
+        scenario: Scenario,
+        catalog: Catalog,
+        started: float,
+        deadline: float,
+        solver: SolverName,
+        ratings: Ratings | None,
     ) -> None:
-        self.scenario, self.catalog, self.solver = scenario, catalog, solver
+        self.scenario, self.catalog, self.solver, self.ratings = scenario, catalog, solver, ratings
         self.started, self.deadline = started, deadline
 
     @property
@@ -83,7 +93,7 @@ class _Run:
 
     def solve(self, limits: Limits, write_program: Path | None, progress: Progress) -> Layout:
         progress("rating candidates")
-        candidates = build_candidates(self.scenario, self.catalog)
+        candidates = build_candidates(self.scenario, self.catalog, ratings=self.ratings)
         inst = build_instance(self.scenario, self.catalog, candidates)
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))

@@ -3,6 +3,15 @@
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures
+from optimizer.candidates.ratings import Ratings
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 
-__all__ = ["Candidates", "ReplicaFigures", "ReplicaSpec", "build_candidates", "replica_figures", "token_mix"]
+__all__ = [
+    "Candidates",
+    "Ratings",
+    "ReplicaFigures",
+    "ReplicaSpec",
+    "build_candidates",
+    "replica_figures",
+    "token_mix",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,19 +13,39 @@ from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
 from optimizer.candidates.prune import Rows, undominated
+from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray, links_on
 
-
-def build_candidates(scenario: Scenario, catalog: Catalog, *, prune: bool = True) -> tuple[Candidates, ...]:
-    """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests."""
-    return tuple(
-        _in_regions(name, workload, scenario, catalog, prune=prune) for name, workload in scenario.workloads.items()
-    )
+Predict = Callable[[str, Workload, Sequence[Offer]], Candidates]
+"""The predicted candidates of a workload, by name, on some of the offers."""
 
 
-def _in_regions(name: str, workload: Workload, scenario: Scenario, catalog: Catalog, *, prune: bool) -> Candidates:
+def build_candidates(
+    scenario: Scenario, catalog: Catalog, *, prune: bool = True, ratings: Ratings | None = None
+) -> tuple[Candidates, ...]:
+    """The candidates of every workload, in the scenario's order. `prune=False` keeps dominated ones, for tests.
+
+    With `ratings`, what was rated for an earlier scenario is not rated again, and what is rated now is kept there (give
+    it to calls of the same `prune` only).
+    """
+    shared = "" if ratings is None else shared_key(scenario, catalog)
+
+    def predicted(name: str, workload: Workload, offers: Sequence[Offer]) -> Candidates:
+        alone_rps = _alone_rps(workload, scenario)
+        if ratings is None:
+            return _chosen(name, workload, _rating(workload, offers, catalog), offers, alone_rps, prune)
+        key = rating_key(shared, workload, offers)
+        rating = ratings.rated.get(key, lambda: _rating(workload, offers, catalog))
+        return ratings.candidates.get(
+            candidates_key(key, name, alone_rps), lambda: _chosen(name, workload, rating, offers, alone_rps, prune)
+        )
+
+    return tuple(_in_regions(name, workload, scenario, predicted) for name, workload in scenario.workloads.items())
+
+
+def _in_regions(name: str, workload: Workload, scenario: Scenario, predicted: Predict) -> Candidates:
     """The candidates on the offers where the workload may be served, rated for offers as far away together."""
     offers = list(scenario.inventory.values())
     by_distance: dict[float, list[int]] = {}
@@ -38,8 +58,7 @@ def _in_regions(name: str, workload: Workload, scenario: Scenario, catalog: Cata
         if workload.measured is not None:
             rated = _measured(name, workload, workload.measured, near)
         else:
-            hurried = workload.with_network(round_trip_ms)
-            rated = _predicted(name, hurried, near, catalog, _alone_rps(workload, scenario), prune)
+            rated = predicted(name, workload.with_network(round_trip_ms), near)
         found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
     return found[0] if len(found) == 1 else _joined(found)
 
@@ -86,9 +105,8 @@ def _measured(
     )
 
 
-def _predicted(
-    name: str, workload: Workload, offers: Sequence[Offer], catalog: Catalog, alone_rps: float, prune: bool
-) -> Candidates:
+def _rating(workload: Workload, offers: Sequence[Offer], catalog: Catalog) -> Rating:
+    """Every model on every engine, on the cards on offer."""
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
     found: list[Rated] = []
@@ -104,7 +122,14 @@ def _predicted(
             for key, value in search.nearest_ms.items():
                 nearest_ms[key] = min(value, nearest_ms.get(key, np.inf))
     n_evaluated += rejected["quality"] + rejected["format"]
+    return Rating(tuple(found), n_evaluated, rejected, nearest_ms)
 
+
+def _chosen(
+    name: str, workload: Workload, rating: Rating, offers: Sequence[Offer], alone_rps: float, prune: bool
+) -> Candidates:
+    """What of a rating has a place on the offers and is not dominated."""
+    found = rating.found
     rate_rps = np.concatenate([rated.rate_rps for rated in found])
     gpus = np.concatenate([rated.configurations.gpus_per_replica for rated in found])
     card = np.concatenate([rated.card for rated in found])
@@ -124,9 +149,9 @@ def _predicted(
         offer=offer_of,
         gpus_per_replica=gpus[kept[spec_of]],
         rate_rps=rate_rps[kept[spec_of]],
-        n_evaluated=n_evaluated,
-        rejected=dict(+rejected),
-        nearest_ms=nearest_ms,
+        n_evaluated=rating.n_evaluated,
+        rejected=dict(+rating.rejected),
+        nearest_ms=rating.nearest_ms,
     )
 
 
