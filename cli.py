@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import calibrating, catalog, plans, replicas, reporting, scenarios, simulating, solving
+from optimizer.commands import batching, calibrating, catalog, plans, replicas, reporting, scenarios, simulating, solving
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
@@ -12,6 +12,7 @@ COMMANDS = (
     scenarios.check,
     scenarios.schema,
     solving.solve,
+    batching.batch,
     plans.verify,
     plans.compare,
     simulating.simulate,
