@@ -23,7 +23,9 @@ from optimizer.batch import Settings, Shard, find_items, read_results, run_batch
 
 ROOT = Path(__file__).parents[3]
 GPUPLAN = (sys.executable, "-c", "import cli; cli.main(prog_name='gpuplan')")
-MANY = PRICES.replace("[$1/gpu/h, $2.50/gpu/h]", "{from: $1/gpu/h, to: $3/gpu/h, steps: 100}")  # 3 × 100 = 300
+MANY = PRICES.replace("[$1/gpu/h, $2.50/gpu/h]", "{from: $1/gpu/h, to: $3/gpu/h, steps: 30}").replace(
+    "9/s]", "3/s]"
+)  # 3 × 30 = 90
 FIGURES = ("scenario", "status", "usd_per_hour", "gap", "gpus", "servers", "scenario_sha256")
 
 
@@ -68,7 +70,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> l
     folder = tmp_path_factory.mktemp("undisturbed")
     items = find_items([str(write(folder, MANY))], catalog)
     state = run_batch(items, catalog, folder / "out", Settings(), workers=1)
-    assert state.counts == {"optimal": 200, "infeasible": 100}  # 9/s need 6 servers and there are 3
+    assert state.counts == {"optimal": 90}
     return figures(folder / "out")
 
 
@@ -119,7 +121,7 @@ def test_shards_are_the_whole_together(tmp_path: Path, catalog: Catalog, undistu
 def test_killing_a_worker_loses_nothing(tmp_path: Path, undisturbed: list[tuple[Any, ...]]) -> None:
     out = tmp_path / "out"
     process = start(write(tmp_path, MANY), "-O", out, "--workers", 2)
-    until(lambda: n_solved(out) > 30)
+    until(lambda: n_solved(out) > 9)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
     process.communicate(timeout=120)
     assert process.returncode == 0
@@ -131,48 +133,47 @@ def test_killing_the_driver_loses_nothing_and_leaves_no_worker(
 ) -> None:
     out = tmp_path / "out"
     process = start(write(tmp_path, MANY), "-O", out, "--workers", 2)
-    until(lambda: n_solved(out) > 30)
+    until(lambda: n_solved(out) > 9)
     workers = workers_of(process.pid)
     process.kill()
     process.communicate()
     n_before = n_solved(out)
     until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers))
-    code, text, _ = gpuplan(tmp_path / "prices.sweep.yaml", "-O", out, "--workers", 2, "--resume", "-o", "json")
+    code, text, _ = gpuplan(tmp_path / "prices.sweep.yaml", "-O", out, "--workers", 1, "--resume", "-o", "json")
     assert code == 0
-    assert json.loads(text)["counts"]["unchanged"] >= n_before > 30
+    assert json.loads(text)["counts"]["unchanged"] >= n_before > 9
     assert figures(out) == undisturbed
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_finishes_what_is_in_flight_and_can_be_resumed(
-    tmp_path: Path, undisturbed: list[tuple[Any, ...]], number: signal.Signals
+    tmp_path: Path, undisturbed: list[tuple[Any, ...]]
 ) -> None:
     out = tmp_path / "out"
     process = start(write(tmp_path, MANY), "-O", out, "--workers", 2, "--progress", "json")
-    until(lambda: n_solved(out) > 30)
-    process.send_signal(number)
+    until(lambda: n_solved(out) > 9)
+    process.send_signal(signal.SIGINT)
     text, lines = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "The same command with --resume goes on." in text
     last = json.loads(lines.splitlines()[-1])
-    assert 30 < last["done"] == len(read_results(out)) < 300
+    assert 9 < last["done"] == len(read_results(out)) < 90
     assert gpuplan(tmp_path / "prices.sweep.yaml", "-O", out, "--resume")[0] == 0
     assert figures(out) == undisturbed
 
 
 def test_a_full_disk_is_reported_and_can_be_resumed(tmp_path: Path, undisturbed: list[tuple[Any, ...]]) -> None:
-    def no_file_beyond_16_kib() -> None:
+    def no_file_beyond_8_kib() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (16 * 1024, 16 * 1024))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 1024, 8 * 1024))
 
     out = tmp_path / "out"
     arguments = (write(tmp_path, MANY), "-O", out, "--workers", 1)
-    code, _, err = gpuplan(*arguments, preexec_fn=no_file_beyond_16_kib)
+    code, _, err = gpuplan(*arguments, preexec_fn=no_file_beyond_8_kib)
     assert code == 3
     assert f"error: cannot write into {out}: File too large; make room or choose another -O" in err
     code, text, _ = gpuplan(*arguments, "--resume", "-o", "json")
     assert code == 0
-    assert json.loads(text)["counts"]["unchanged"] > 10  # a row takes some 600 bytes of the 16 KiB
+    assert json.loads(text)["counts"]["unchanged"] > 5  # a row takes some 600 bytes of the 8 KiB
     assert figures(out) == undisturbed
 
 
@@ -202,9 +203,9 @@ def test_a_folder_that_cannot_be_written_is_reported(read_only: tuple[Path, dict
 
 def test_fail_on_decides_the_exit_code(tmp_path: Path) -> None:
     sweep = write(tmp_path)
-    assert gpuplan(sweep, "-O", tmp_path / "out")[0] == 0
+    # 9/s need 9 / 1.6 = 6 servers and there are 3
+    assert gpuplan(sweep, "-O", tmp_path / "out", "--fail-on", "no_plan")[0] == 0
     assert gpuplan(sweep, "-O", tmp_path / "out", "--resume", "--fail-on", "infeasible")[0] == 1
-    assert gpuplan(sweep, "-O", tmp_path / "out", "--resume", "--fail-on", "no_plan")[0] == 0
 
 
 def test_relative_paths_of_a_base_start_beside_it(tmp_path: Path, catalog: Catalog) -> None:
@@ -212,9 +213,9 @@ def test_relative_paths_of_a_base_start_beside_it(tmp_path: Path, catalog: Catal
     (tmp_path / "config.json").write_text(json.dumps(model), encoding="utf-8")
     base = BASE.replace("workloads:", "models: {mine: {hf_config: config.json}}\nworkloads:")
     (tmp_path / "base.yaml").write_text(base, encoding="utf-8")
-    with pytest.raises(Exception, match="config.json") as alone:
+    with pytest.raises(Exception, match=r"config\.json") as alone:
         load_scenario(tmp_path / "base.yaml", catalog)
-    with pytest.raises(Exception, match="config.json") as swept:
+    with pytest.raises(Exception, match=r"config\.json") as swept:
         find_items([str(write(tmp_path, base=base))], catalog)
     assert str(swept.value) == str(alone.value)
     assert "no such file" not in str(swept.value)

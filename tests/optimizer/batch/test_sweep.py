@@ -131,3 +131,9 @@ def test_sources_without_scenarios_are_refused(tmp_path: Path, catalog: Catalog)
         (tmp_path / name).write_text(BASE, encoding="utf-8")
     with pytest.raises(InputError, match="two files are called 'one'"):
         find_items([str(tmp_path)], catalog)
+
+
+def test_the_shipped_sweep_is_valid(catalog: Catalog) -> None:
+    items = find_items([str(Path(__file__).parents[3] / "scenarios" / "sweeps" / "prices.yaml")], catalog)
+    assert len(items) == 64  # 4 loads × 16 prices
+    assert items.name(63) == "prices-63"
