@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import click
 
-from optimizer.commands import batching, calibrating, catalog, plans, replicas, reporting, scenarios, simulating, solving
+from optimizer.commands import (
+    batching,
+    calibrating,
+    catalog,
+    plans,
+    replicas,
+    reporting,
+    scenarios,
+    simulating,
+    solving,
+)
 from optimizer.commands.running import Gpuplan
 
 COMMANDS = (
