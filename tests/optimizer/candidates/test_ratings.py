@@ -37,11 +37,11 @@ MONEY = {
     ("budget",): {"monthly": "$9k"},
     ("horizon",): "12mo",
     ("name",): "other",
+    ("workloads", "chat", "priority"): 2,
 }
 DEMAND = {
     ("workloads", "chat", "requests"): "9/s",
     ("workloads", "chat", "peak"): "3x",
-    ("workloads", "chat", "priority"): 2,
     ("max_utilization",): "60%",
 }
 PHYSICS = {
