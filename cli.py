@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from optimizer.commands import (
+    batching,
     calibrating,
     catalog,
     explaining,
@@ -24,6 +25,7 @@ COMMANDS = (
     solving.solve,
     explaining.explain,
     explaining.pareto,
+    batching.batch,
     plans.verify,
     plans.compare,
     simulating.simulate,

@@ -14,7 +14,7 @@ from catalog import Catalog, load_catalog
 from optimizer.alternatives import find_alternatives
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
-from optimizer.candidates import Candidates, build_candidates
+from optimizer.candidates import Candidates, Ratings, build_candidates
 from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
@@ -67,6 +67,7 @@ def optimize(
     start: Layout | None = None,
     write_program: Path | None = None,
     alternatives: int = 0,
+    ratings: Ratings | None = None,
     progress: Progress = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Layout:
@@ -82,6 +83,9 @@ def optimize(
     `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
+    `ratings`, given to one call after another, keeps what they share: no plan changes by it, a sweep over prices is
+    only faster.
+
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
             for over several periods.
@@ -93,7 +97,7 @@ def optimize(
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, progress)
+    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, progress)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -112,6 +116,7 @@ class _Asked:
     method: Method | None
     start: Layout | None
     alternatives: int
+    ratings: Ratings | None
     progress: Progress
 
 
@@ -131,7 +136,7 @@ class _Run:
 
     def solve(self, write_program: Path | None) -> Layout:
         self.asked.progress("rating candidates")
-        candidates = build_candidates(self.scenario, self.catalog)
+        candidates = build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
         inst = build_instance(self.scenario, self.catalog, candidates)
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.commands",),
     ("optimizer",),
     ("optimizer.report", "optimizer.exporters"),
-    ("optimizer.validation",),
+    ("optimizer.validation", "optimizer.batch"),
     ("optimizer.api",),
     ("optimizer.alternatives",),
     (
@@ -50,6 +50,7 @@ RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}
 HAND_ON = ("optimizer", "catalog")
 ONLY_IN = {
     "ortools": ("optimizer.formulation", "optimizer.solve"),
+    "pyarrow": ("optimizer.batch",),
     "click": ("cli", "optimizer.commands"),
     "rich": ("optimizer.commands", "optimizer.report"),
 }

@@ -75,7 +75,7 @@ COMMANDS = dict(commands())
 def test_there_are_these_commands_and_no_others() -> None:
     assert set(cli.main.commands) == {
         "init", "calibrate", "check", "schema", "solve", "explain", "pareto", "verify", "memory", "perf", "catalog",
-        "export", "compare", "simulate", "report",
+        "export", "compare", "simulate", "report", "batch",
     }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_help_ends_in_an_example_of_the_command(words: str) -> None:
     assert example.startswith(f"gpuplan {words}".strip())
 
 
-@pytest.mark.parametrize("words", [words for words, one in COMMANDS.items() if words not in ("", "catalog")])
+@pytest.mark.parametrize("words", [words for words, one in COMMANDS.items() if words not in ("", "batch", "catalog")])
 def test_every_command_takes_the_common_options(words: str) -> None:
     options = {name for one in COMMANDS[words].params for name in one.opts}
     assert {"--catalog", "-o", "-O"} <= options

@@ -4,10 +4,12 @@ from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures
 from optimizer.candidates.prune import alone_rps, narrowed
+from optimizer.candidates.ratings import Ratings
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 
 __all__ = [
     "Candidates",
+    "Ratings",
     "ReplicaFigures",
     "ReplicaSpec",
     "alone_rps",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,6 +16,7 @@ from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated
+from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.memory import holds_at_every_length
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
@@ -27,25 +28,44 @@ MANY = 3
 """Workloads alike in all but their requests, from which on tabulating what they share saves time."""
 
 
+_Here = tuple[int, ...]
+"""Indices of offers."""
+Predict = Callable[[str, Workload, _Here], Candidates]
+"""The predicted candidates of a workload, by name, on some of the offers."""
+
+
 def build_candidates(
-    scenario: Scenario, catalog: Catalog, *, prune: bool = True, every_structure: bool = False
+    scenario: Scenario,
+    catalog: Catalog,
+    *,
+    prune: bool = True,
+    every_structure: bool = False,
+    ratings: Ratings | None = None,
 ) -> tuple[Candidates, ...]:
     """The candidates of every workload, in the scenario's order: those that can be in a cheapest plan.
 
     With `every_structure`, those that can be in a cheapest plan with a given structure, whatever the demand.
-    `prune=False` keeps dominated ones, for tests.
+    `prune=False` keeps dominated ones, for tests. With `ratings`, what was rated for an earlier scenario is not rated
+    again, and what is rated now is kept there (give it to calls that keep the same only).
     """
     keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
     nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
-    ground = _Ground(scenario, catalog, nearness, share=keep == "undominated")
+    ground = _Ground(scenario, catalog, nearness, share=keep == "undominated" and ratings is None)
+    shared = "" if ratings is None else shared_key(scenario, catalog)
+
+    def predict(name: str, workload: Workload, here: _Here) -> Candidates:
+        alone, offers = alone_rps(workload, scenario), ground.near(here)
+        if ratings is None:
+            return _chosen(name, workload, _rating(workload, here, ground), offers, alone, keep)
+        key = rating_key(shared, workload, offers)
+        rating = ratings.rated.get(key, lambda: _rating(workload, here, ground))
+        return ratings.candidates.get(
+            candidates_key(key, name, alone), lambda: _chosen(name, workload, rating, offers, alone, keep)
+        )
+
     return tuple(
-        _in_regions(name, workload, scenario, ground, nearness[name], keep)
-        for name, workload in scenario.workloads.items()
+        _in_regions(name, workload, ground, nearness[name], predict) for name, workload in scenario.workloads.items()
     )
-
-
-_Here = tuple[int, ...]
-"""Indices of offers."""
 
 
 def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, _Here]:
@@ -58,7 +78,7 @@ def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, _Here]:
 
 
 def _in_regions(
-    name: str, workload: Workload, scenario: Scenario, ground: _Ground, nearness: Mapping[float, _Here], keep: Kept
+    name: str, workload: Workload, ground: _Ground, nearness: Mapping[float, _Here], predict: Predict
 ) -> Candidates:
     """The candidates on the offers where the workload may be served, rated for offers as far away together."""
     found = []
@@ -66,8 +86,7 @@ def _in_regions(
         if workload.measured is not None:
             rated = _measured(name, workload, workload.measured, ground.near(here))
         else:
-            hurried = workload.with_network(round_trip_ms)
-            rated = _predicted(name, hurried, here, ground, alone_rps(workload, scenario), keep)
+            rated = predict(name, workload.with_network(round_trip_ms), here)
         found.append(replace(rated, offer=np.array(here, np.int64)[rated.offer]))
     return found[0] if len(found) == 1 else _joined(found)
 
@@ -166,9 +185,8 @@ def _measured(
     )
 
 
-def _predicted(
-    name: str, workload: Workload, here: _Here, ground: _Ground, demand_alone_rps: float, keep: Kept
-) -> Candidates:
+def _rating(workload: Workload, here: _Here, ground: _Ground) -> Rating:
+    """Every model on every engine, on the cards on offer."""
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
     found: list[Rated] = []
@@ -185,12 +203,19 @@ def _predicted(
             for key, value in search.nearest_ms.items():
                 nearest_ms[key] = min(value, nearest_ms.get(key, np.inf))
     n_evaluated += rejected["quality"] + rejected["format"]
+    return Rating(tuple(found), n_evaluated, rejected, nearest_ms)
 
+
+def _chosen(
+    name: str, workload: Workload, rating: Rating, offers: Sequence[Offer], demand_alone_rps: float, keep: Kept
+) -> Candidates:
+    """What of a rating has a place on the offers and is worth keeping."""
+    found = rating.found
     rate_rps = np.concatenate([rated.rate_rps for rated in found])
     gpus = np.concatenate([rated.configurations.gpus_per_replica for rated in found])
     card = np.concatenate([rated.card for rated in found])
     stage = np.concatenate([rated.configurations.gpus_per_stage for rated in found])
-    holds = _holds(found, ground.near(here), stage, gpus)
+    holds = _holds(found, offers, stage, gpus)
     if keep == "undominated":
         choice = np.concatenate([rated.choice for rated in found])
         alone = alone_replicas(workload, rate_rps, demand_alone_rps)
@@ -210,9 +235,9 @@ def _predicted(
         offer=offer_of,
         gpus_per_replica=gpus[kept[spec_of]],
         rate_rps=rate_rps[kept[spec_of]],
-        n_evaluated=n_evaluated,
-        rejected=dict(+rejected),
-        nearest_ms=nearest_ms,
+        n_evaluated=rating.n_evaluated,
+        rejected=dict(+rating.rejected),
+        nearest_ms=rating.nearest_ms,
     )
 
 

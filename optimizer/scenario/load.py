@@ -25,14 +25,16 @@ from optimizer.scenario.words import Suggestions, key_text, shown
 _DEFAULT_HORIZON = "1mo"
 
 
-def load_scenario(source: str | Path | Mapping[str, Any], catalog: Catalog | None = None) -> Scenario:
+def load_scenario(
+    source: str | Path | Mapping[str, Any], catalog: Catalog | None = None, *, folder: Path | None = None
+) -> Scenario:
     """The scenario of a file or mapping; InputError lists every fault, with file:line:column where there is a file.
 
-    Without a catalog, the shipped one is used. Paths in a mapping start at the current folder.
+    Without a catalog, the shipped one is used. Paths in a mapping start at `folder`, by default the current one.
     """
     if isinstance(source, Mapping):
-        return _checked(source, None, (), Path(), catalog)
-    return parse_scenario(_content(Path(source)), str(source), catalog)
+        return _checked(source, None, (), folder or Path(), catalog)
+    return parse_scenario(read_bytes(Path(source)), str(source), catalog)
 
 
 def parse_scenario(text: str | bytes, file: str, catalog: Catalog | None = None) -> Scenario:
@@ -45,7 +47,8 @@ def parse_scenario(text: str | bytes, file: str, catalog: Catalog | None = None)
     return _checked(document.root, document.positions, document.faults, Path(file).parent, catalog)
 
 
-def _content(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """What a file holds; InputError where it cannot be read or is larger than any scenario."""
     where = Location(str(path))
     try:
         with path.open("rb") as file:

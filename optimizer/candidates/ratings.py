@@ -1,0 +1,100 @@
+"""Ratings kept from one scenario to the next: what prices, budgets and demand leave as it is is computed once.
+
+A rating depends on all that is in its key, and the key holds everything in a scenario but what is named here as of no
+account: a field that comes later is in the key until someone shows that it need not be.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from catalog import Catalog
+from optimizer.candidates.batch import Rated
+from optimizer.candidates.spec import Candidates
+from optimizer.scenario import Offer, Scenario, Workload
+
+Value = TypeVar("Value")
+MOST_RATINGS = 64
+"""Kept at a time; of the shipped scenarios a rating takes up to 4 MB."""
+ONLY_MONEY_AND_LIMITS = {
+    "name",
+    "horizon_months",
+    "periods",
+    "discount_rate_per_year",
+    "workloads",  # the one that is rated has a place of its own in the key
+    "inventory",
+    "facility",
+    "budget",
+    "max_utilization_fraction",
+    "objective",
+}
+"""Fields of a scenario that no configuration's memory, latency or rate depends on."""
+ONLY_DEMAND = {"requests", "requests_per_period_rps", "peak_factor", "growth_fraction_per_period", "priority", "spare"}
+"""Likewise of a workload."""
+ONLY_TERMS = {"own", "buy", "rent", "reserve", "spot", "power_kw_per_server", "price_source"}
+"""Likewise of an offer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """Everything lawful of one workload on the cards on offer, before what is dominated goes."""
+
+    found: tuple[Rated, ...]
+    """For each model on each engine."""
+    n_evaluated: int
+    rejected: Counter[str]
+    nearest_ms: Mapping[str, float]
+
+
+class Ratings:
+    """The ratings last used, at most `most` of them, and the candidates last made of them."""
+
+    def __init__(self, most: int = MOST_RATINGS) -> None:
+        self.rated: Kept[Rating] = Kept(most)
+        """By `rating_key`: demand may change."""
+        self.candidates: Kept[Candidates] = Kept(most)
+        """By `candidates_key`: only prices, budgets and terms may change."""
+
+
+class Kept(Generic[Value]):
+    """Values by what they depend on; the one not used for longest is dropped when there are too many."""
+
+    def __init__(self, most: int) -> None:
+        self._kept: OrderedDict[str, Value] = OrderedDict()
+        self._most = most
+        self.n_made = 0
+        """Values that had to be computed."""
+
+    def get(self, key: str, make: Callable[[], Value]) -> Value:
+        """The value of that key, made if it is not there."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            self.n_made += 1
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+def shared_key(scenario: Scenario, catalog: Catalog) -> str:
+    """What the ratings of all workloads of a scenario depend on, as text."""
+    return _text([catalog.version, scenario.model_dump(mode="json", exclude=ONLY_MONEY_AND_LIMITS)])
+
+
+def rating_key(shared: str, workload: Workload, offers: Sequence[Offer]) -> str:
+    """What the rating of a workload on some offers depends on: equal keys, equal ratings."""
+    places = [offer.model_dump(mode="json", exclude=ONLY_TERMS) for offer in offers]
+    return _text([shared, places, workload.model_dump(mode="json", exclude=ONLY_DEMAND)])
+
+
+def candidates_key(rating: str, name: str, alone_rps: float) -> str:
+    """What the candidates of a workload depend on beside its rating; `alone_rps` is its demand at full use."""
+    return _text([rating, name, alone_rps])
+
+
+def _text(parts: list[object]) -> str:
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,29 @@
+"""Work that does what its task says, for pools under test; a module, so that workers can import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def obedient() -> Callable[[str], str]:
+    return obey
+
+
+def obey(task: str) -> str:
+    """`die`, `hang`, `die-once:FILE`, or anything else, which is answered in capitals."""
+    what, _, file = task.partition(":")
+    if what == "die" or (what == "die-once" and not Path(file).exists()):
+        if file:
+            Path(file).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "hang":
+        time.sleep(60)
+    return task.upper()
+
+
+def unable() -> Callable[[str], str]:
+    os._exit(7)
