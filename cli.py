@@ -46,3 +46,7 @@ def main() -> None:
     Exit codes: 0 solved or sound, 1 not sound or unexpected, 2 usage, 3 invalid input, 4 proven infeasible, 5 no plan
     within the time limit, 130 interrupted. GPUPLAN_DEBUG=1 shows where the unexpected happened.
     """
+
+
+if __name__ == "__main__":
+    main()

@@ -51,6 +51,8 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
 
 @command("run", "gpuplan batch run prices.sweep.yaml -O prices --workers 2 --time-limit-each 10s", batch)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option("--engine", type=click.Choice(("local",)), default="local", show_default=True, expose_value=False,
+              help="What runs the scenarios: processes of this machine.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a processor]")
 @click.option("--time-limit-each", type=Amount("duration", "DURATION_S"), default="10s", show_default=True)
 @click.option("--gap", type=Amount("ratio", "RATIO"), default="0.1%", show_default=True,
