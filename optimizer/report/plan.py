@@ -11,7 +11,19 @@ from rich.text import Text
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, periods_report, term_words
-from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, table, usd
+from optimizer.report.words import (
+    ENDLESS_MS,
+    UNKNOWN,
+    bullets,
+    count,
+    figure,
+    gib,
+    interval,
+    milliseconds,
+    percent,
+    table,
+    usd,
+)
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
@@ -240,7 +252,7 @@ def _against(metric: str, needs: Workload, group: ReplicaGroup) -> str:
         if target.metric == metric
     ]
     band: tuple[float, float] | None = getattr(group, f"{metric}_interval_ms", None)
-    spread = f" ({interval(band)})" if band else ""
+    spread = f" ({interval(band)})" if band and band[1] < ENDLESS_MS else ""
     return "\n".join([*lines, f"mean {milliseconds(predicted.get('mean'))}{spread}"])
 
 

@@ -17,6 +17,8 @@ Justify = Literal["left", "right"]
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Eighths of a character cell, for bars."""
 UNKNOWN = "–"
+ENDLESS_MS = 1e9
+"""Eleven days: beyond it a prediction says that the queue of a replica that is always full never ends."""
 
 
 def usd(amount: float | None) -> str:
@@ -25,9 +27,11 @@ def usd(amount: float | None) -> str:
 
 
 def milliseconds(value_ms: float | None) -> str:
-    """Milliseconds below one second, seconds beyond, three significant digits."""
+    """Milliseconds below one second, seconds beyond, three significant digits; `unbounded` where a queue never ends."""
     if value_ms is None:
         return UNKNOWN
+    if value_ms >= ENDLESS_MS:
+        return "unbounded"
     return f"{figure(value_ms)} ms" if value_ms < MS_PER_S else f"{figure(value_ms / MS_PER_S)} s"
 
 

@@ -15,7 +15,9 @@ def test_figures_have_three_significant_digits(value: float | None, text: str) -
     assert figure(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(41.0, "41 ms"), (999.4, "999 ms"), (1200.0, "1.2 s"), (None, "–")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(41.0, "41 ms"), (999.4, "999 ms"), (1200.0, "1.2 s"), (None, "–"), (5e11, "unbounded")]
+)
 def test_latencies_change_to_seconds(value: float | None, text: str) -> None:
     assert milliseconds(value) == text
 
