@@ -15,32 +15,11 @@ from xml.etree import ElementTree
 import click
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from command_line import SCENARIO, run
 
 import cli
 from optimizer.commands.scenarios import TEMPLATES
 from optimizer.layout import Layout
-
-SCENARIO = """\
-name: tiny
-workloads:
-  chat:
-    model: Qwen/Qwen3-0.6B
-    requests: 2/s
-    input_tokens: 200
-    output_tokens: 50
-    slo: {ttft_p95: 5s}
-    weight_dtypes: [bf16]
-    max_batch_size: [16]
-    tp: [1]
-    pp: [1]
-inventory:
-  l4: {gpu: l4, gpus_per_server: 1, rent: {price: $0.71/gpu/h, max: 4}}
-"""
-
-
-def run(*arguments: str | Path, input: str | bytes | None = None) -> Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], input=input)
 
 
 @pytest.fixture(scope="module")
