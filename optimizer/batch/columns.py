@@ -10,7 +10,6 @@ from typing import Any
 
 from optimizer.batch.axes import Axis
 from optimizer.batch.row import Row
-from optimizer.errors import InputError
 
 OWN = (*(field.name for field in fields(Row) if field.name != "values"), "identity")
 COUNTS = ("gpus", "servers")
@@ -22,13 +21,10 @@ class DamagedPartError(Exception):
 
 
 def arrow() -> Any:
-    """pyarrow with its Parquet module; InputError says how to get it."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        message = "results of a batch are Parquet files, and pyarrow is not installed: pip install 'gpuplan[batch]'"
-        raise InputError(message) from error
+    """pyarrow with its Parquet module, imported late: it would slow every other command's start."""
+    import pyarrow
+    import pyarrow.parquet
+
     return pyarrow
 
 

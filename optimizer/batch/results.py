@@ -25,7 +25,6 @@ from typing import IO, Any
 from optimizer.batch.axes import Axis
 from optimizer.batch.columns import (
     DamagedPartError,
-    arrow,
     axis_columns,
     identities,
     read_part,
@@ -214,10 +213,9 @@ def opened(folder: Path, axes: Sequence[Axis], shard: str, *, resume: bool) -> I
     """The results in a folder, for one writer at a time.
 
     Raises:
-        InputError: there are results already and `resume` is not asked for; someone else is writing; pyarrow is
-            missing; the folder cannot be written. Of the methods too, when the disk is full: what was done stays.
+        InputError: there are results already and `resume` is not asked for; someone else is writing; the folder
+            cannot be written. Of the methods too, when the disk is full: what was done stays.
     """
-    arrow()
     results = Results(folder, axes, shard)
     try:
         results.begin(resume)
