@@ -19,7 +19,7 @@ from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
-from optimizer.layout import Infeasibility, Layout, ServedLevel, Status
+from optimizer.layout import Infeasibility, Layout, PeriodPlan, ServedLevel, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
     Answer,
@@ -267,14 +267,20 @@ class _Run:
             served=tuple(ServedLevel(**asdict(level)) for level in levels),
             purchases=first.purchases if first else (),
             commitments=first.commitments if first else (),
-            periods=parts.periods if parts and len(parts.periods) > 1 else (),
+            periods=parts.periods if parts and self.scenario.has_orders else (),
+            futures=parts.futures if parts else (),
             infeasible=infeasible,
             warnings=tuple(warnings),
-            assumptions=assumptions(self.scenario, self.catalog, parts.periods) if parts else (),
+            assumptions=assumptions(self.scenario, self.catalog, _all_periods(parts)) if parts else (),
             catalog_version=self.catalog.shipped_version,
             scenario_sha256=self.scenario.sha256,
             inputs=self.scenario.canonical(),
         )
+
+
+def _all_periods(parts: Assembled) -> list[PeriodPlan]:
+    """Of every future."""
+    return [plan for future in parts.futures for plan in future.periods] or list(parts.periods)
 
 
 def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:

@@ -12,10 +12,20 @@ from catalog import Catalog
 from catalog.units import HOURS_PER_MONTH
 from optimizer.candidates import Candidates, ReplicaFigures, ReplicaSpec, replica_figures
 from optimizer.formulation import Instance, Orders
-from optimizer.layout import Commitment, Cost, PeriodPlan, Placement, Purchase, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.layout import (
+    Commitment,
+    Cost,
+    FuturePlan,
+    PeriodPlan,
+    Placement,
+    Purchase,
+    ReplicaGroup,
+    Servers,
+    WorkloadPlan,
+)
 from optimizer.placement import place
-from optimizer.scenario import Scenario
-from optimizer.serving_config import IntArray
+from optimizer.scenario import Scenario, futures_of
+from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Decision, fewest_orders, fewest_terms
 
 
@@ -24,7 +34,10 @@ class Assembled:
     """The parts of a layout that a decision determines."""
 
     periods: tuple[PeriodPlan, ...]
+    """Of the likeliest future, where there are several."""
+    futures: tuple[FuturePlan, ...]
     cost: Cost
+    """What is expected."""
     extrapolated: Mapping[str, tuple[str, ...]]
     """Workload -> in what its figures go beyond what the performance model was fitted on."""
 
@@ -37,34 +50,54 @@ def assemble(
     decision: Decision,
     bound_usd_per_hour: float,
 ) -> Assembled:
-    """Periods in order; groups in the order of workloads and candidates, servers in that of offers and terms.
+    """Futures and periods in order; groups in that of workloads and candidates, servers in that of offers and terms.
 
     `inst` asks for what is served, which may be less than the scenario asks for.
     """
-    specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_periods
+    specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_states
     placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
     n_spares = inst.spot.all_needed(n_servers)
     n_ordered = fewest_orders(inst, decision.n_ordered, n_servers)
     workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
     offers = list(scenario.inventory)
-    periods = tuple(
+    states = [
         PeriodPlan(
             period=t + 1,
             starts_month=t * inst.horizon.period_months,
             months=inst.horizon.period_months,
-            servers=_servers(scenario, inst, t, n_servers, n_spares, n_ordered),
-            workloads=workloads[t],
+            servers=_servers(scenario, inst, state, n_servers, n_spares, n_ordered),
+            workloads=workloads[state],
             purchases=_purchases(inst.orders, offers, t, n_ordered),
             commitments=_commitments(inst.orders, offers, t, n_ordered),
         )
-        for t in range(inst.horizon.n_periods)
-    )
+        for state in range(inst.horizon.n_states)
+        for t in (inst.horizon.period_of(state),)
+    ]
+    n_periods = inst.horizon.n_periods
+    periods = [tuple(states[first : first + n_periods]) for first in range(0, len(states), n_periods)]
     capex_usd = float(inst.capex_usd @ n_servers + inst.orders.capex_usd @ n_ordered)
     # Summed server by server: a plan that only rents costs exactly the sum of what is rented.
-    usd_per_hour = sum((n_servers + n_spares) * inst.usd_per_hour) + float(inst.orders.usd_per_hour @ n_ordered)
-    cost = _cost(float(usd_per_hour), capex_usd, bound_usd_per_hour, scenario.horizon_months)
-    return Assembled(periods, cost, extrapolated)
+    of_term = (n_servers + n_spares) * inst.usd_per_hour
+    of_orders = float(inst.orders.usd_per_hour @ n_ordered)
+    futures = _futures(inst, periods, of_term, of_orders)
+    cost = _cost(float(sum(of_term)) + of_orders, capex_usd, bound_usd_per_hour, scenario.horizon_months)
+    return Assembled(periods[int(np.argmax(inst.horizon.probabilities))], futures, cost, extrapolated)
+
+
+def _futures(
+    inst: Instance, periods: Sequence[tuple[PeriodPlan, ...]], of_term: FloatArray, of_orders: float
+) -> tuple[FuturePlan, ...]:
+    """What each future costs if it comes; `of_term` [H] is what terms add to the expected dollars an hour."""
+    horizon = inst.horizon
+    future = np.array([horizon.future_of(term.state) for term in inst.terms], np.int64)
+    usd_per_hour = np.bincount(future, of_term, minlength=horizon.n_futures) / horizon.probabilities + of_orders
+    return tuple(
+        FuturePlan(name=name, probability=probability, usd_per_hour=float(usd), periods=plans)
+        for name, probability, usd, plans in zip(
+            horizon.future_names, horizon.probabilities, usd_per_hour, periods, strict=False
+        )
+    )
 
 
 def _workloads(
@@ -75,15 +108,17 @@ def _workloads(
     decision: Decision,
     placements: Mapping[int, tuple[tuple[int, ...], ...]],
 ) -> tuple[list[tuple[WorkloadPlan, ...]], dict[str, tuple[str, ...]]]:
-    """How workloads are served in each period, and in what their figures go beyond what was measured."""
+    """How workloads are served in each state, and in what their figures go beyond what was measured."""
     load_rps = _loads(inst, decision)
     figures: dict[tuple[int, int], ReplicaFigures] = {}
     offers = list(scenario.inventory.items())
-    n_asked = len(candidates) * inst.horizon.n_periods
+    n_asked = len(candidates) * inst.horizon.n_states
+    futures = futures_of(scenario)
     planned_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, minlength=n_asked)
-    periods: list[tuple[WorkloadPlan, ...]] = []
+    states: list[tuple[WorkloadPlan, ...]] = []
     k = 0
-    for t in range(inst.horizon.n_periods):
+    for state in range(inst.horizon.n_states):
+        asked = futures[inst.horizon.future_of(state)].workloads
         plans = []
         for w, c in enumerate(candidates):
             workload = scenario.workloads[c.workload]
@@ -106,7 +141,8 @@ def _workloads(
                         )
                     )
                 k += 1
-            asked_rps, served_rps = workload.demand_in(t), float(planned_rps[t * len(candidates) + w])
+            asked_rps = asked[c.workload].demand_in(inst.horizon.period_of(state))
+            served_rps = float(planned_rps[state * len(candidates) + w])
             plans.append(
                 WorkloadPlan(
                     name=c.workload,
@@ -115,8 +151,8 @@ def _workloads(
                     replica_groups=tuple(groups),
                 )
             )
-        periods.append(tuple(plans))
-    return periods, _departures(candidates, figures)
+        states.append(tuple(plans))
+    return states, _departures(candidates, figures)
 
 
 def _departures(
@@ -132,13 +168,13 @@ def _departures(
 
 
 def _servers(
-    scenario: Scenario, inst: Instance, period: int, n_servers: IntArray, n_spares: IntArray, n_ordered: IntArray
+    scenario: Scenario, inst: Instance, state: int, n_servers: IntArray, n_spares: IntArray, n_ordered: IntArray
 ) -> tuple[Servers, ...]:
-    """Servers in service in a period: those that run something, spares, and what was ordered and is not needed."""
+    """Servers in service in a state: those that run something, spares, and what was ordered and is not needed."""
     n_offers, orders, rows = len(scenario.inventory), inst.orders, []
-    serves = orders.serves(period)
+    serves = orders.serves(inst.horizon.period_of(state))
     for h, term in enumerate(inst.terms):
-        if term.period != period:
+        if term.state != state:
             continue
         idle = int(n_spares[h])
         if term.term in ("buy", "reserve") and len(n_ordered):

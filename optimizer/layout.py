@@ -203,6 +203,16 @@ class PeriodPlan(Part):
     commitments: tuple[Commitment, ...] = ()
 
 
+class FuturePlan(Part):
+    """The plan if demand turns out in one of its ways; what is ordered is the same in all of them."""
+
+    name: str
+    probability: float
+    usd_per_hour: float
+    """Over the horizon, divided by its hours, orders included."""
+    periods: tuple[PeriodPlan, ...]
+
+
 class Conflict(Part):
     """A family of constraints that takes part in the contradiction, in the scenario's words."""
 
@@ -247,6 +257,9 @@ class Layout(Part):
     commitments: tuple[Commitment, ...] = ()
     periods: tuple[PeriodPlan, ...] = ()
     """Every period where there are several, the first one included."""
+    futures: tuple[FuturePlan, ...] = ()
+    """Where demand may turn out in several ways, the plan for each; then cost is what is expected, and servers,
+    workloads and periods are those of the likeliest."""
     infeasible: Infeasibility | None = None
     warnings: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
@@ -260,6 +273,11 @@ class Layout(Part):
         """What notebooks show. The picture belongs to reports, which stand above plans and are asked for by name."""
         html: str = import_module("optimizer.report.notebook").layout_html(self)
         return html
+
+    def of_future(self, name: str) -> Layout:
+        """The plan with the periods of one of its futures instead of the likeliest; `cost` stays what is expected."""
+        (periods,) = (future.periods for future in self.futures if future.name == name)
+        return self.model_copy(update={"periods": periods}).of_period(1)
 
     def of_period(self, period: int) -> Layout:
         """The plan with the lists of a period, counted from 1, on top; a plan without periods is its first."""

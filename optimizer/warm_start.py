@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from optimizer.candidates import ReplicaSpec
-from optimizer.formulation import Instance
+from optimizer.formulation import Horizon, Instance
 from optimizer.layout import Layout, ReplicaGroup, Servers, Term, WorkloadPlan
 from optimizer.solve import Start
 
@@ -19,16 +19,14 @@ def warm_start(inst: Instance, plan: Layout) -> Start:
     A replica is recognised by workload, offer and configuration; where the batch size has changed with the scenario, by
     the rest of them.
     """
-    n_periods = inst.horizon.n_periods
-    n_workloads = len(inst.workload_names) // n_periods
-    period = (inst.workload_of_candidate // n_workloads).tolist()
-    exact = {
-        (t, *name): k for k, (t, name) in reversed(list(enumerate(zip(period, inst.candidate_names, strict=True))))
-    }
+    n_states = inst.horizon.n_states
+    n_workloads = len(inst.workload_names) // n_states
+    state = (inst.workload_of_candidate // n_workloads).tolist()
+    exact = {(t, *name): k for k, (t, name) in reversed(list(enumerate(zip(state, inst.candidate_names, strict=True))))}
     alike = {(t, w, s, _without_batch(label)): k for (t, w, s, label), k in exact.items()}
     n_replicas = np.zeros(len(inst.candidate_names), np.int64)
     counts: Counter[tuple[int, str, Term, float | None]] = Counter()
-    for t, (servers, workloads) in enumerate(_periods(plan, n_periods)):
+    for t, (servers, workloads) in enumerate(_states(plan, inst.horizon)):
         counts.update({(t, row.offer, row.term, row.term_months): row.in_use for row in servers})
         for workload in workloads:
             for group in workload.replica_groups:
@@ -38,15 +36,19 @@ def warm_start(inst: Instance, plan: Layout) -> Start:
                     k = alike.get((t, workload.name, group.offer, _without_batch(label)))
                 if k is not None:
                     n_replicas[k] += group.replicas
-    n_servers = np.array([counts[x.period, x.offer, x.term, x.term_months] for x in inst.terms], np.int64)
+    n_servers = np.array([counts[x.state, x.offer, x.term, x.term_months] for x in inst.terms], np.int64)
     return Start(n_replicas, n_servers)
 
 
-def _periods(plan: Layout, n_periods: int) -> Iterator[tuple[tuple[Servers, ...], tuple[WorkloadPlan, ...]]]:
-    """Servers and workloads of so many periods, the plan's last one again where it has fewer."""
-    planned = [(one.servers, one.workloads) for one in plan.periods] or [(plan.servers, plan.workloads)]
-    for t in range(n_periods):
-        yield planned[min(t, len(planned) - 1)]
+def _states(plan: Layout, horizon: Horizon) -> Iterator[tuple[tuple[Servers, ...], tuple[WorkloadPlan, ...]]]:
+    """Servers and workloads of every state: where the plan knows no such future, of its likeliest, and of a later
+    period than it has, of its last one."""
+    in_future = {future.name: future.periods for future in plan.futures}
+    for state in range(horizon.n_states):
+        name = horizon.future_names[horizon.future_of(state)] if horizon.future_names else ""
+        periods = in_future.get(name, plan.periods)
+        one = periods[min(horizon.period_of(state), len(periods) - 1)] if periods else plan
+        yield one.servers, one.workloads
 
 
 def _label(group: ReplicaGroup) -> str:

@@ -54,7 +54,7 @@ def build_candidates(
     shared = "" if ratings is None else shared_key(scenario, catalog)
 
     def predict(name: str, workload: Workload, here: _Here) -> Candidates:
-        alone, offers = alone_rps(workload, scenario), ground.near(here)
+        alone, offers = alone_rps(name, scenario), ground.near(here)
         if ratings is None:
             return _chosen(name, workload, _rating(workload, here, ground), offers, alone, keep)
         key = rating_key(shared, workload, offers)

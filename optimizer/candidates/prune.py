@@ -29,10 +29,9 @@ class Rows:
         return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
-def alone_rps(workload: Workload, scenario: Scenario) -> float:
-    """What replicas must do at full use to carry the workload alone, in the period of its highest demand."""
-    most_rps = max(workload.demand_in(period) for period in range(scenario.periods))
-    return most_rps / scenario.max_utilization_fraction
+def alone_rps(name: str, scenario: Scenario) -> float:
+    """What replicas must do at full use to carry a workload alone, when its demand is highest."""
+    return scenario.highest_demand_rps(name) / scenario.max_utilization_fraction
 
 
 def alone_replicas(workload: Workload, rate_rps: FloatArray, demand_rps: float) -> FloatArray:

@@ -55,9 +55,12 @@ def compare(plans: tuple[str, ...], page_form: PageForm | None) -> None:
 @click.argument("plan", required=False)
 @click.option("--to", "targets", metavar="TARGET,...", help="What to export to, or all; --list names the targets.")
 @click.option("--period", type=click.IntRange(1), default=1, help="Of a plan of several periods; default the first.")
+@click.option("--future", metavar="NAME", help="Of a plan of several demand scenarios; default the likeliest.")
 @click.option("--list", "list_targets", is_flag=True, help="List the targets.")
 @click.option("--check", "judged", is_flag=True, help="Have the files judged by the validators that are installed.")
-def export(plan: str | None, targets: str | None, period: int, list_targets: bool, judged: bool) -> None:
+def export(
+    plan: str | None, targets: str | None, period: int, future: str | None, list_targets: bool, judged: bool
+) -> None:
     """Write a plan as files that engines and clusters run.
 
     `--to all` makes a folder for each target and a README that says how to apply it.
@@ -76,7 +79,7 @@ def export(plan: str | None, targets: str | None, period: int, list_targets: boo
         raise click.UsageError("--check judges files: say where they go with -O FOLDER")
     render = _renderer(targets)
     catalog = the_catalog()
-    done = render(build_topology(sound_plan(plan, catalog), catalog, period))
+    done = render(build_topology(sound_plan(plan, catalog), catalog, period, future))
     for line in (*(f"left out: {one}" for one in done.left_out), *(f"warning: {one}" for one in done.warnings)):
         click.echo(line, err=True)
     written = delivery().put_files(sys.stdout, done.files)

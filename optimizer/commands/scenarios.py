@@ -10,7 +10,7 @@ import click
 from optimizer.commands.command import answer, command, delivery, the_catalog
 from optimizer.commands.reading import read_scenario
 
-TEMPLATES = ("quickstart", "purchase", "multi-region")
+TEMPLATES = ("quickstart", "purchase", "multi-region", "uncertain-demand")
 
 
 @command("init", example="gpuplan init --template purchase")

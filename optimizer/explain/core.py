@@ -82,19 +82,20 @@ def members(inst: Instance) -> tuple[Member, ...]:
 
 def bought_in_time(inst: Instance) -> list[int]:
     """Terms of bought servers that can have arrived in their period."""
-    orders, n_offers = inst.orders, len(inst.offer_names) // inst.horizon.n_periods
+    orders, n_offers = inst.orders, len(inst.offer_names) // inst.horizon.n_states
     is_purchase = np.array([months is None for months in orders.term_months], bool)
+    arrived = [is_purchase & orders.serves(period) for period in range(inst.horizon.n_periods)]
     return [
         h
         for h, term in enumerate(inst.terms)
         if term.term == "buy"
-        and (is_purchase & orders.serves(term.period) & (orders.offer == inst.offer_of_term[h] % n_offers)).any()
+        and (arrived[inst.horizon.period_of(term.state)] & (orders.offer == inst.offer_of_term[h] % n_offers)).any()
     ]
 
 
 def workloads_of_a_period(inst: Instance) -> tuple[str, ...]:
     """The scenario's names, without periods."""
-    n_workloads = len(inst.workload_names) // inst.horizon.n_periods
+    n_workloads = len(inst.workload_names) // inst.horizon.n_states
     return tuple(name.removesuffix(inst.horizon.suffix(0)) for name in inst.workload_names[:n_workloads])
 
 
@@ -108,7 +109,7 @@ def fewest_gpus(inst: Instance) -> dict[str, float]:
     fewest = np.full(len(inst.workload_names), np.inf)
     gpus = np.where(serves_all, busy * inst.gpus_per_replica, np.inf)
     np.minimum.at(fewest, inst.workload_of_candidate, gpus)
-    largest = fewest.reshape(inst.horizon.n_periods, -1).max(axis=0)
+    largest = fewest.reshape(inst.horizon.n_states, -1).max(axis=0)
     return dict(zip(workloads_of_a_period(inst), largest.tolist(), strict=True))
 
 
@@ -161,9 +162,9 @@ def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
 def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
     """Workload -> what is equal for workloads that the same replicas serve, at the same rates in the same mix.
 
-    Over several periods one demand need not be the smaller one in each of them, so that each is of its own kind.
+    Over several states one demand need not be the smaller one in each of them, so that each is of its own kind.
     """
-    if inst.horizon.n_periods > 1:
+    if inst.horizon.n_states > 1:
         return {name: name for name in workloads_of_a_period(inst)}
     kinds: dict[str, Hashable] = {}
     rate_rps = inst.demand_rps[inst.demand_of_load] / inst.busy_replicas

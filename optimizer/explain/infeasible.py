@@ -213,7 +213,7 @@ def _conflict(scenario: Scenario, family: str, index: Sequence[str], message: st
 def _needs(resolver: Resolver, name: str) -> str:
     """What a workload asks for, and the fewest GPUs that could carry it alone."""
     workload, c = resolver.scenario.workloads[name], resolver.candidates[name]
-    demand_rps = max(workload.demand_in(period) for period in range(resolver.scenario.periods))
+    demand_rps = resolver.scenario.highest_demand_rps(name)
     shares = np.array([one.share_fraction for one in workload.request_classes])
     with np.errstate(divide="ignore"):
         busy = (demand_rps * shares / c.rate_rps).sum(axis=1)
@@ -223,7 +223,7 @@ def _needs(resolver: Resolver, name: str) -> str:
         k = int(np.argmin(gpus))
         plural = "s" if gpus[k] > 1 else ""
         fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {c.specs[k].gpu} ({c.specs[k].label})"
-    most = "up to " if resolver.scenario.periods > 1 else ""
+    most = "up to " if resolver.scenario.has_orders else ""
     return f"needs {most}{demand_rps:.4g} requests/s{fewest}"
 
 

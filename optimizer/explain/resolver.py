@@ -142,7 +142,7 @@ class Resolver:
         if not self.knows_every_structure:
             return candidates
         workload = scenario.workloads[name]
-        demand_rps = alone_rps(workload, scenario)
+        demand_rps = alone_rps(name, scenario)
         forbidden = frozenset(choice for choice in change.forbidden if choice.workload == name)
         speed = np.array([change.speed.get(spec.gpu, 1.0) for spec in candidates.specs])
         key = (

@@ -3,6 +3,7 @@
 from optimizer.formulation.build import build_program, row_names
 from optimizer.formulation.constraints import FAMILIES, Family
 from optimizer.formulation.cuts import giving_up
+from optimizer.formulation.horizon import Horizon
 from optimizer.formulation.instance import Instance, build_instance
 from optimizer.formulation.orders import Orders
 from optimizer.formulation.program import Program
@@ -14,6 +15,7 @@ __all__ = [
     "HOST_SHARE_OTHER",
     "HOST_SHARE_SXM",
     "Family",
+    "Horizon",
     "Instance",
     "Orders",
     "Program",

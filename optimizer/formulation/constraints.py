@@ -230,7 +230,7 @@ def monthly_budget(inst: Instance, var: Variables) -> Rows:
     """
     rows = _limit("monthly_budget", inst, var, inst.monthly_usd, inst.monthly_budget_usd)
     for t in range(len(rows.index)):
-        paid = np.flatnonzero(inst.orders.is_paid(t))
+        paid = np.flatnonzero(inst.orders.is_paid(inst.horizon.period_of(t)))
         usd = inst.orders.monthly_usd[paid]
         rows.add(row=t, column=var.n_ordered[paid], coefficient=usd / _scale(inst.monthly_budget_usd))
     return rows
@@ -248,12 +248,12 @@ def _limit(family: str, inst: Instance, var: Variables, amount: FloatArray, limi
     """A row a period over its servers, none when there is no limit; scaled by it, so that it reads Σ share ≤ 1."""
     if not np.isfinite(limit):
         return Rows(family, [])
-    period, scale = inst.period_of_term, _scale(limit)
+    period, scale = inst.state_of_term, _scale(limit)
     counted = np.flatnonzero(amount)
     spares = np.flatnonzero(amount[inst.spot.term])
     of_spare = inst.spot.term[spares]
     return (
-        Rows(family, [f"total{inst.horizon.suffix(t)}" for t in range(inst.horizon.n_periods)])
+        Rows(family, [f"total{inst.horizon.suffix(t)}" for t in range(inst.horizon.n_states)])
         .add(row=period[counted], column=var.n_servers[counted], coefficient=amount[counted] / scale)
         .add(row=period[of_spare], column=var.has_spare[spares], coefficient=amount[of_spare] / scale)
         .at_most(limit / scale)

@@ -1,4 +1,4 @@
-"""The constraint families of several periods: what is ordered serves later periods too."""
+"""The constraint families of orders: what is ordered serves later periods too, and every future."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optimizer.formulation.variables import Variables
 def fleet_balance(inst: Instance, var: Variables) -> Rows:
     """Bought servers in use have arrived and are not yet retired: fleet[t] = fleet[t−1] + arrived − retired, unrolled.
 
-    n_servers[s,buy,t]  ≤  Σ_{o: first[o] ≤ t < end[o]} n_ordered[o]    ∀ s for sale, t
+    n_servers[s,buy,t]  ≤  Σ_{o: first[o] ≤ t < end[o]} n_ordered[o]    ∀ s for sale, t of each future
     """
     return _in_service("fleet_balance", inst, var, bought=True)
 
@@ -20,7 +20,7 @@ def fleet_balance(inst: Instance, var: Variables) -> Rows:
 def commitments(inst: Instance, var: Variables) -> Rows:
     """Reserved servers in use are committed to, and whole terms are paid whether they are used or not.
 
-    n_servers[s,reserve,t]  ≤  Σ_{o: first[o] ≤ t < end[o]} n_ordered[o]    ∀ reserved term of s, t
+    n_servers[s,reserve,t]  ≤  Σ_{o: first[o] ≤ t < end[o]} n_ordered[o]    ∀ reserved term of s, t of each future
     """
     return _in_service("commitments", inst, var, bought=False)
 
@@ -57,16 +57,16 @@ def _in_service(family: str, inst: Instance, var: Variables, *, bought: bool) ->
     """One row for each term that orders fill."""
     orders = inst.orders
     group_of = {(s, months): g for g, (s, months, _) in enumerate(orders.groups)}
-    n_offers = len(inst.offer_names) // inst.horizon.n_periods
+    n_offers = len(inst.offer_names) // inst.horizon.n_states
     filled = [
         h
         for h, term in enumerate(inst.terms)
-        if inst.horizon.n_periods > 1 and (term.term == "buy" if bought else term.term == "reserve")
+        if inst.horizon.has_orders and (term.term == "buy" if bought else term.term == "reserve")
     ]
     entries: list[tuple[int, int]] = []
     for row, h in enumerate(filled):
         g = group_of.get((int(inst.offer_of_term[h]) % n_offers, inst.terms[h].term_months))
-        here = (orders.group == (-1 if g is None else g)) & orders.serves(inst.terms[h].period)
+        here = (orders.group == (-1 if g is None else g)) & orders.serves(inst.horizon.period_of(inst.terms[h].state))
         entries += [(row, o) for o in np.flatnonzero(here).tolist()]
     row_of, order = np.array(entries, np.int64).reshape(-1, 2).T
     return (

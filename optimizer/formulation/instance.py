@@ -3,8 +3,8 @@
 Legend: w workload, r request class of a workload, d = (w, r) demand, k candidate, l = (k, d) load that candidate k
 could carry, s offer, h = (s, term), q = (w, model and weight format), p packing pattern of an offer, j site, o order.
 
-With T periods every set holds one copy a period, the first period's first: workload w of period t is t · W + w, and so
-on; only orders belong to all periods. Names then end in the period, counted from 1. With one period nothing differs.
+With several periods, or futures, every set holds one copy a state (a period of a future), the first state's first:
+workload w of state t is t · W + w, and so on; only orders belong to all of them. Names then end in the state.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Instance:
 
     terms: tuple[ServerTerm, ...]  # [H]
     offer_of_term: IntArray  # [H]
-    usd_per_hour: FloatArray  # [H] present value over the horizon, divided by its hours
+    usd_per_hour: FloatArray  # [H] expected present value over the horizon, divided by its hours
     capex_usd: FloatArray  # [H]
     monthly_usd: FloatArray  # [H]
     power_kw: FloatArray  # [H]
@@ -86,8 +86,8 @@ class Instance:
 
     @property
     def may_drop(self) -> bool:
-        """Whether the program can leave a part of a demand unserved: only in one period, and without spare."""
-        return self.horizon.n_periods == 1 and not self.has_spare.any()
+        """Whether the program can leave a part of a demand unserved: only in one state, and without spare."""
+        return self.horizon.n_states == 1 and not self.has_spare.any()
 
     def with_droppable(self, is_droppable: BoolArray) -> Instance:
         """The instance in which these workloads [W] may be served in part, and all others must be served whole."""
@@ -106,14 +106,14 @@ class Instance:
         )
 
     @property
-    def period_of_term(self) -> IntArray:
+    def state_of_term(self) -> IntArray:
         """[H]"""
-        return np.array([term.period for term in self.terms], np.int64)
+        return np.array([term.state for term in self.terms], np.int64)
 
     def term_name(self, h: int | np.int64) -> str:
         """`node,rent`, or `node,rent,1` where there are several periods."""
         term = self.terms[h]
-        return f"{term.offer},{term.label}{self.horizon.suffix(term.period)}"
+        return f"{term.offer},{term.label}{self.horizon.suffix(term.state)}"
 
 
 def build_instance(
@@ -130,15 +130,15 @@ def build_instance(
     offers = list(scenario.inventory.items())
     terms = [
         term
-        for t in range(horizon.n_periods)
+        for t in range(horizon.n_states)
         for name, offer in offers
         for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility, horizon, t)
     ]
     position = {name: s for s, (name, _) in enumerate(offers)}
-    offer_of_term = np.array([term.period * len(offers) + position[term.offer] for term in terms], np.int64)
+    offer_of_term = np.array([term.state * len(offers) + position[term.offer] for term in terms], np.int64)
     max_servers = np.array([term.max_servers for term in terms], float)
-    gpus_per_server = np.tile(np.array([offer.gpus_per_server for _, offer in offers], np.int64), horizon.n_periods)
-    offer_names = tuple(f"{name}{horizon.suffix(t)}" for t in range(horizon.n_periods) for name, _ in offers)
+    gpus_per_server = np.tile(np.array([offer.gpus_per_server for _, offer in offers], np.int64), horizon.n_states)
+    offer_names = tuple(f"{name}{horizon.suffix(t)}" for t in range(horizon.n_states) for name, _ in offers)
 
     busy = np.zeros(len(needs.offer_of_candidate))
     np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
@@ -155,13 +155,13 @@ def build_instance(
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(len(offer_names))
     np.add.at(units, needs.offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
-    is_reserved = np.array([term.term == "reserve" for term in terms], bool) & (horizon.n_periods > 1)
-    weight = np.array([horizon.weight(term.period) if horizon.n_periods > 1 else 1.0 for term in terms], float)
+    is_reserved = np.array([term.term == "reserve" for term in terms], bool) & horizon.has_orders
+    weight = np.array([horizon.weight(term.state) if horizon.has_orders else 1.0 for term in terms], float)
     budget = scenario.budget
     return Instance(
         horizon=horizon,
         workload_names=needs.workload_names,
-        priority=np.tile([workload.priority for workload in scenario.workloads.values()], horizon.n_periods),
+        priority=np.tile([workload.priority for workload in scenario.workloads.values()], horizon.n_states),
         is_droppable=np.full(len(needs.workload_names), scenario.objective == "served"),
         demand_names=needs.demand_names,
         demand_rps=needs.demand_rps,

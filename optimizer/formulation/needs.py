@@ -1,4 +1,4 @@
-"""What must be served in every period, and by what: demands, candidates, loads and choices, period after period."""
+"""What must be served in every state, and by what: demands, candidates, loads and choices, state after state."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from optimizer.candidates import Candidates
 from optimizer.formulation.horizon import Horizon
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, futures_of
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Sets of all periods one after the other: workload w of period t is t · W + w, and so on."""
+    """Sets of all states one after the other: workload w of state t is t · W + w, and so on."""
 
     workload_names: tuple[str, ...]  # [W·T]
     demand_names: tuple[tuple[str, str], ...]  # [D] (workload, class); what nobody asks for is left out
@@ -40,40 +40,41 @@ class Needs:
 
 
 def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: Horizon) -> Needs:
-    """Every period's needs, given the candidates of each workload in the scenario's order."""
-    periods, offers = range(horizon.n_periods), list(scenario.inventory)
+    """Every state's needs, given the candidates of each workload in the scenario's order."""
+    states, offers = range(horizon.n_states), list(scenario.inventory)
+    futures = futures_of(scenario)
     n_workloads, n_offers = len(candidates), len(offers)
     demands = [
-        (t, w, r, kind.name, workload.demand_in(t) * kind.share_fraction)
-        for t in periods
-        for w, workload in enumerate(scenario.workloads.values())
+        (t, w, r, kind.name, rps)
+        for t in states
+        for w, workload in enumerate(futures[horizon.future_of(t)].workloads.values())
         for r, kind in enumerate(workload.request_classes)
-        if workload.demand_in(t) * kind.share_fraction > 0
+        if (rps := workload.demand_in(horizon.period_of(t)) * kind.share_fraction) > 0
     ]
     demand_at = {(t, w, r): d for d, (t, w, r, _, _) in enumerate(demands)}
     demand_rps = np.array([rps for *_, rps in demands], float)
     names = list(scenario.workloads)
     workload_of_demand = np.array([t * n_workloads + w for t, w, *_ in demands], np.int64)
-    loads = _loads(candidates, demand_at, demand_rps, horizon.n_periods)
-    n_classes = np.bincount(workload_of_demand, minlength=n_workloads * horizon.n_periods)
-    choices = _choices(scenario, candidates, horizon)
+    loads = _loads(candidates, demand_at, demand_rps, horizon.n_states)
+    n_classes = np.bincount(workload_of_demand, minlength=n_workloads * horizon.n_states)
+    choices = _choices(candidates, futures, horizon)
     of_workload = np.repeat(np.arange(n_workloads), [len(c.specs) for c in candidates])
     of_offer = _concatenate([c.offer for c in candidates])
     return Needs(
-        workload_names=tuple(f"{name}{horizon.suffix(t)}" for t in periods for name in names),
+        workload_names=tuple(f"{name}{horizon.suffix(t)}" for t in states for name in names),
         demand_names=tuple((names[w], f"{kind}{horizon.suffix(t)}") for t, w, _, kind, _ in demands),
         demand_rps=demand_rps,
         workload_of_demand=workload_of_demand,
         class_of_demand=np.array([r for _, _, r, *_ in demands], np.int64),
         candidate_names=tuple(
             (c.workload, offers[s], f"{spec.label}{horizon.suffix(t)}")
-            for t in periods
+            for t in states
             for c in candidates
             for s, spec in zip(c.offer, c.specs, strict=True)
         ),
-        workload_of_candidate=_concatenate([of_workload + t * n_workloads for t in periods]),
-        offer_of_candidate=_concatenate([of_offer + t * n_offers for t in periods]),
-        gpus_per_replica=np.tile(_concatenate([c.gpus_per_replica for c in candidates]), horizon.n_periods),
+        workload_of_candidate=_concatenate([of_workload + t * n_workloads for t in states]),
+        offer_of_candidate=_concatenate([of_offer + t * n_offers for t in states]),
+        gpus_per_replica=np.tile(_concatenate([c.gpus_per_replica for c in candidates]), horizon.n_states),
         candidate_of_load=loads[0],
         demand_of_load=loads[1],
         busy_replicas=loads[2],
@@ -81,7 +82,7 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
         choice_names=choices[0],
         workload_of_choice=choices[1],
         choice_of_candidate=choices[2],
-        has_spare=np.tile([workload.spare == "n+1" for workload in scenario.workloads.values()], horizon.n_periods),
+        has_spare=np.tile([workload.spare == "n+1" for workload in scenario.workloads.values()], horizon.n_states),
     )
 
 
@@ -89,12 +90,12 @@ def _loads(
     candidates: Sequence[Candidates],
     demand_at: dict[tuple[int, int, int], int],
     demand_rps: FloatArray,
-    n_periods: int,
+    n_states: int,
 ) -> tuple[IntArray, IntArray, FloatArray]:
     """Every (candidate, demand) pair that the candidate can serve, and the replicas that demand would keep busy."""
     first = np.cumsum([0, *(len(c.specs) for c in candidates)])
     columns: list[tuple[IntArray, IntArray, FloatArray]] = []
-    for t in range(n_periods):
+    for t in range(n_states):
         for w, c in enumerate(candidates):
             demand = np.array([demand_at.get((t, w, r), -1) for r in range(c.rate_rps.shape[1])], np.int64)
             k, r = np.nonzero((c.rate_rps > 0) & (demand >= 0))
@@ -105,18 +106,20 @@ def _loads(
 
 
 def _choices(
-    scenario: Scenario, candidates: Sequence[Candidates], horizon: Horizon
+    candidates: Sequence[Candidates], futures: Sequence[Scenario], horizon: Horizon
 ) -> tuple[tuple[tuple[str, str], ...], IntArray, IntArray]:
     """Names and workloads of the choices, and the choice of every candidate (−1: no choice to make)."""
     names: list[tuple[str, str]] = []
     workload_of: list[int] = []
     of_candidate: list[int] = []
-    for t in range(horizon.n_periods):
+    for t in range(horizon.n_states):
+        workloads = futures[horizon.future_of(t)].workloads
         for w, c in enumerate(candidates):
             labels = [spec.choice for spec in c.specs]
             distinct = list(dict.fromkeys(labels))
-            workload = scenario.workloads[c.workload]
-            if not workload.single_format or len(distinct) < 2 or not workload.demand_in(t):
+            workload = workloads[c.workload]
+            asked = workload.demand_in(horizon.period_of(t))
+            if not workload.single_format or len(distinct) < 2 or not asked:
                 of_candidate += [-1] * len(labels)
                 continue
             position = {label: len(names) + i for i, label in enumerate(distinct)}

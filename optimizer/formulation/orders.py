@@ -1,4 +1,4 @@
-"""What is ordered at the start of a period and stays: purchases and commitments, where there are several periods."""
+"""What is ordered at the start of a period and stays: purchases and commitments, alike in every future."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Every way to buy or reserve one server: an order made at the start of a period; empty with a single period."""
+    """Every way to buy or reserve one server at the start of a period; empty where terms hold the prices."""
 
     offer: IntArray  # [O] index among the scenario's offers
     term_months: tuple[float | None, ...]  # [O] null: bought
@@ -69,8 +69,8 @@ class _Order:
 
 
 def build_orders(offers: Mapping[str, Offer], horizon: Horizon) -> Orders:
-    """Orders of every offer for sale or to reserve; none with a single period, whose terms hold the prices."""
-    found = list(_orders(offers, horizon)) if horizon.n_periods > 1 else []
+    """Orders of every offer for sale or to reserve; none with one period of one future, whose terms hold the prices."""
+    found = list(_orders(offers, horizon)) if horizon.has_orders else []
     groups = list(dict.fromkeys((o.offer, o.term_months, o.most) for o in found))
     hours = horizon.months * HOURS_PER_MONTH
 
@@ -110,8 +110,10 @@ def _purchase(s: int, buy: Buy, period: int, horizon: Horizon) -> Iterator[_Orde
     """A purchase, if it serves at all: from its arrival to the last period that its life covers whole, then it is sold.
 
     Its value falls in a straight line from the price to residual × price over its life, counted from the purchase.
+    A single period starts with what is bought for it.
     """
-    first = period + horizon.started_periods(buy.lead_time_months or 0.0)
+    lead_months = (buy.lead_time_months or 0.0) if horizon.n_periods > 1 else 0.0
+    first = period + horizon.started_periods(lead_months)
     end = min(horizon.n_periods, period + horizon.whole_periods(buy.life_months))
     if first >= end:
         return

@@ -24,7 +24,7 @@ class ServerTerm(NamedTuple):
     offer: str
     term: Term
     usd_per_hour: float
-    """Over the horizon, divided by its hours; with several periods of an hour in this one."""
+    """Over the horizon, divided by its hours; with orders, of an hour in this state."""
     capex_usd: float
     monthly_usd: float
     """Counts against `budget.monthly`: rent, reservations and running cost."""
@@ -32,7 +32,7 @@ class ServerTerm(NamedTuple):
     """Counts against `facility.power_cap`; 0 for servers of others."""
     max_servers: float
     """Infinite when the offer states no limit."""
-    period: int = 0
+    state: int = 0
     term_months: float | None = None
     """Length of a reserved term."""
 
@@ -57,35 +57,36 @@ def running_usd_per_month(power_kw: float, facility: Facility) -> float:
 
 
 def server_terms(
-    name: str, offer: Offer, gpu: Gpu, facility: Facility, horizon: Horizon, period: int
+    name: str, offer: Offer, gpu: Gpu, facility: Facility, horizon: Horizon, state: int
 ) -> Iterator[ServerTerm]:
-    """The terms of an offer in one period, in the order own, buy, rent, reserve, spot.
+    """The terms of an offer in one state, in the order own, buy, rent, reserve, spot.
 
-    With a single period a bought server costs price − value left at the end (its value falls in a straight line
-    to residual × price over its life) plus running cost; a reserved one its price for whole terms, as many as cover the
-    horizon; an owned one its running cost, a rented or spot one its price for all hours; all at present value.
+    With one period of one future a bought server costs price − value left at the end (its value falls in a straight
+    line to residual × price over its life) plus running cost; a reserved one its price for whole terms, as many as
+    cover the horizon; an owned one its running cost, a rented or spot one its price for all hours. All at present
+    value.
 
-    With several periods what is ordered is paid by its order, see `orders.py`; here stand running cost and prices,
+    Elsewhere what is ordered is paid by its order, see `orders.py`; here stand running cost and prices,
     not discounted, and neither price nor limit of what is ordered.
     """
     power_kw = server_power_kw(offer, gpu)
     running = running_usd_per_month(power_kw, facility)
-    single = horizon.n_periods == 1
-    present = horizon.present_in(period) if single else 1.0
+    single = not horizon.has_orders
+    present = horizon.present_in(0) if single else 1.0
     running_per_hour = running / HOURS_PER_MONTH * present
     if offer.own is not None:
-        yield ServerTerm(name, "own", running_per_hour, 0.0, running, power_kw, offer.own, period)
+        yield ServerTerm(name, "own", running_per_hour, 0.0, running, power_kw, offer.own, state)
     if offer.buy is not None:
-        bought = ServerTerm(name, "buy", running_per_hour, 0.0, running, power_kw, math.inf, period)
+        bought = ServerTerm(name, "buy", running_per_hour, 0.0, running, power_kw, math.inf, state)
         if single:
             price, loss_usd = offer.buy.usd_per_server, _value_lost_usd(offer.buy, horizon)
             usd_per_hour = running_per_hour + loss_usd / horizon.months / HOURS_PER_MONTH
             bought = bought._replace(usd_per_hour=usd_per_hour, capex_usd=price, max_servers=_cap(offer.buy.max))
         yield bought
     if offer.rent is not None:
-        yield _by_the_hour(name, "rent", offer.rent.usd_per_server_hour, present, offer.rent.max, period)
+        yield _by_the_hour(name, "rent", offer.rent.usd_per_server_hour, present, offer.rent.max, state)
     for entry in offer.reserve:
-        reserved = _by_the_hour(name, "reserve", entry.usd_per_server_hour, present, entry.max, period)
+        reserved = _by_the_hour(name, "reserve", entry.usd_per_server_hour, present, entry.max, state)
         reserved = reserved._replace(term_months=entry.term_months)
         if single:
             paid_months = whole_terms(horizon.months, entry.term_months) * entry.term_months
@@ -93,14 +94,14 @@ def server_terms(
         else:
             yield reserved._replace(monthly_usd=0.0, max_servers=math.inf)
     if offer.spot is not None:
-        yield _by_the_hour(name, "spot", offer.spot.usd_per_server_hour, present, offer.spot.max, period)
+        yield _by_the_hour(name, "spot", offer.spot.usd_per_server_hour, present, offer.spot.max, state)
 
 
 def _by_the_hour(
-    name: str, term: Term, usd_per_hour: float, present: float, maximum: int | None, period: int
+    name: str, term: Term, usd_per_hour: float, present: float, maximum: int | None, state: int
 ) -> ServerTerm:
     return ServerTerm(
-        name, term, usd_per_hour * present, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(maximum), period
+        name, term, usd_per_hour * present, 0.0, usd_per_hour * HOURS_PER_MONTH, 0.0, _cap(maximum), state
     )
 
 

@@ -82,7 +82,7 @@ def lay_out(inst: Instance) -> Variables:
 
 def _most_ordered(inst: Instance) -> FloatArray:
     """[O] more than are of use in some period are never ordered."""
-    n_offers = len(inst.offer_names) // inst.horizon.n_periods
+    n_offers = len(inst.offer_names) // inst.horizon.n_states
     most = np.zeros(n_offers)
     np.maximum.at(most, inst.offer_of_term % n_offers, inst.most_servers)
     bound: FloatArray = most[inst.orders.offer]

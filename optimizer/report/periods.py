@@ -1,4 +1,4 @@
-"""A plan of several periods, period by period: what is asked, what serves, what is ordered."""
+"""A plan of several periods, or of several futures, one by one: what is asked, what serves, what is ordered."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from optimizer.layout import PeriodPlan, Servers
-from optimizer.report.words import count, figure, table, usd
+from optimizer.layout import Layout, PeriodPlan, Servers
+from optimizer.report.words import count, figure, percent, table, usd
 
 TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
 
@@ -16,8 +16,7 @@ def periods_report(periods: tuple[PeriodPlan, ...]) -> RenderableType:
     """One row a period. Prices are not discounted."""
     rows = [
         (count(plan.period), f"{figure(plan.starts_month)} mo",
-         figure(sum(one.demand_rps for one in plan.workloads)),
-         "\n".join(f"{row.offer}, {term_words(row)}: {counted(row)}" for row in plan.servers),
+         figure(_asked_rps(plan)), _serving(plan),
          "\n".join(_orders(plan)), usd(sum(_paid_per_hour(row) for row in plan.servers)))
         for plan in periods
     ]  # fmt: skip
@@ -29,6 +28,34 @@ def periods_report(periods: tuple[PeriodPlan, ...]) -> RenderableType:
     )  # fmt: skip
 
 
+def futures_report(layout: Layout) -> RenderableType:
+    """One row a future: how likely it is, and at its busiest what is asked and what serves."""
+    rows = []
+    for future in layout.futures:
+        busiest = max(future.periods, key=_asked_rps)
+        rows.append(
+            (future.name, percent(future.probability), figure(_asked_rps(busiest)), _serving(busiest),
+             usd(future.usd_per_hour))
+        )  # fmt: skip
+    where = ", in the busiest period of each" if len(layout.periods) > 1 else ""
+    return table(
+        f"Demand scenarios{where}; what is bought and reserved is the same in all, and $/h counts it",
+        (
+            ("scenario", "left"),
+            ("probability", "right"),
+            ("requests/s", "right"),
+            ("servers", "left"),
+            ("$/h", "right"),
+        ),
+        rows,
+    )
+
+
+def likeliest(layout: Layout) -> str:
+    """The future whose periods stand in the plan's own lists."""
+    return max(layout.futures, key=lambda future: future.probability).name
+
+
 def term_words(row: Servers) -> str:
     """`rented`, or `reserved for 12 months`."""
     return TERMS[row.term] if row.term_months is None else f"{TERMS[row.term]} for {figure(row.term_months)} months"
@@ -37,6 +64,14 @@ def term_words(row: Servers) -> str:
 def counted(row: Servers) -> str:
     """Servers of a row, and how many of them run nothing."""
     return f"{row.count} ({row.idle} {'spare' if row.term == 'spot' else 'idle'})" if row.idle else count(row.count)
+
+
+def _asked_rps(plan: PeriodPlan) -> float:
+    return sum(one.demand_rps for one in plan.workloads)
+
+
+def _serving(plan: PeriodPlan) -> str:
+    return "\n".join(f"{row.offer}, {term_words(row)}: {counted(row)}" for row in plan.servers)
 
 
 def _orders(plan: PeriodPlan) -> Iterator[str]:

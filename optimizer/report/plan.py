@@ -10,7 +10,7 @@ from rich.text import Text
 
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.report.infeasible import infeasible_report
-from optimizer.report.periods import TERMS, counted, periods_report, term_words
+from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
 from optimizer.report.words import (
     ENDLESS_MS,
     UNKNOWN,
@@ -27,6 +27,7 @@ from optimizer.report.words import (
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
+LIKELIEST = "What follows is {}, the likeliest scenario; `gpuplan export --future NAME` exports another."
 MOST_GIVEN_UP = 4
 TIE_USD_PER_HOUR = 0.005
 """Less than half a cent an hour is a tie."""
@@ -39,12 +40,12 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
     if layout.cost is None:
         return _not_found(layout)
     return Group(
-        Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour", style="bold"),
+        Text(f"{layout.scenario}: {usd(layout.cost.usd_per_hour)} per hour{_expected(layout)}", style="bold"),
         Text(_money(layout, layout.cost, scenario.horizon_months)),
         Text(proof(layout)),
         *map(Text, service(layout)),
         Text(""),
-        *((periods_report(layout.periods), Text(""), Text(FIRST), Text("")) if layout.periods else ()),
+        *_ahead(layout),
         _servers(layout.servers),
         Text(""),
         _replicas(layout, scenario),
@@ -54,6 +55,22 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         *bullets("Warnings", layout.warnings),
         *bullets("Assumptions", layout.assumptions),
     )
+
+
+def _expected(layout: Layout) -> str:
+    return f" expected of {len(layout.futures)} demand scenarios" if layout.futures else ""
+
+
+def _ahead(layout: Layout) -> Iterator[RenderableType]:
+    """What may come, and when; then what the rest of the report is of."""
+    if layout.futures:
+        yield from (futures_report(layout), Text(""))
+    if layout.periods:
+        yield from (periods_report(layout.periods), Text(""))
+    if layout.futures:
+        yield from (Text(LIKELIEST.format(likeliest(layout))), Text(""))
+    if len(layout.periods) > 1:
+        yield from (Text(FIRST), Text(""))
 
 
 def _alternatives(layout: Layout) -> list[RenderableType]:

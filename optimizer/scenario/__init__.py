@@ -5,15 +5,24 @@ from optimizer.scenario.inventory import Buy, Offer, Rent, Reserve, Spot
 from optimizer.scenario.json_schema import scenario_schema
 from optimizer.scenario.load import load_scenario, parse_scenario
 from optimizer.scenario.own_catalog import scenario_catalog, with_own_entries
-from optimizer.scenario.scenario import Budget, Facility, Scenario
+from optimizer.scenario.scenario import Budget, DemandScenario, Facility, Scenario
 from optimizer.scenario.targets import Target
 from optimizer.scenario.traffic import RequestClass, TokenSize
-from optimizer.scenario.variants import changed, with_demand, with_offer, with_workload, without_workloads
+from optimizer.scenario.variants import (
+    changed,
+    futures_of,
+    in_future,
+    with_demand,
+    with_offer,
+    with_workload,
+    without_workloads,
+)
 from optimizer.scenario.workload import MeasuredReplica, Workload
 
 __all__ = [
     "Budget",
     "Buy",
+    "DemandScenario",
     "Facility",
     "MeasuredReplica",
     "Offer",
@@ -26,6 +35,8 @@ __all__ = [
     "TokenSize",
     "Workload",
     "changed",
+    "futures_of",
+    "in_future",
     "load_scenario",
     "parse_scenario",
     "render_faults",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -33,6 +34,7 @@ from optimizer.scenario.quantities import (
     DURATION_MONTHS,
     DURATION_MS,
     ENERGY_PRICE,
+    FACTOR,
     MONEY,
     MONEY_PER_MONTH,
     NUMBER,
@@ -46,6 +48,7 @@ from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
 MOST_PERIODS = 1000
+PROBABILITIES_TOLERANCE = 1e-6
 _LONGEST_SCENARIO_NAME = 200
 OBJECTIVES = ("cost", "served", "power", "carbon")
 
@@ -98,6 +101,23 @@ class Budget(Part):
     """On rent, reservations and running cost in a month, such as `$40k`."""
 
 
+class DemandScenario(Part):
+    """One way in which demand may turn out."""
+
+    probability_fraction: Annotated[float, Measured(RATIO, above=0, at_most=1)] = Field(alias="probability")
+    """How likely it is, such as `30%`; all of them sum to 100 %."""
+    demand_factor: Annotated[float, Measured(FACTOR, at_least=0)] = Field(default=1.0, alias="demand")
+    """The demand of every workload, in every period, times this, such as `1.5x`; default `1x`."""
+    workload_factors: Annotated[Mapping[str, Annotated[float, Measured(FACTOR, at_least=0)]], ByName("workloads")] = (
+        Field(default={}, alias="workloads")
+    )
+    """The same for single workloads, instead of `demand`: `{chat: 2x}`."""
+
+    def factor(self, workload: str) -> float:
+        """What the demand of a workload is multiplied by."""
+        return self.workload_factors.get(workload, self.demand_factor)
+
+
 Latencies = Annotated[Mapping[str, Annotated[float, Measured(DURATION_MS, at_least=0)]], ByName("regions")]
 
 
@@ -130,6 +150,8 @@ class Scenario(Part):
     """What can be had: offers of servers, by name."""
     region_latency_ms: Annotated[Mapping[str, Latencies], ByName("regions")] = Field(default={}, alias="region_latency")
     """Round trips of the network between regions, each pair once: `{eu-west: {us-east: 80ms}}`."""
+    demand_scenarios: Annotated[Mapping[str, DemandScenario], ByName("demand scenarios")] = {}
+    """Ways in which demand may turn out: what is bought or reserved is decided before it is known, the rest after."""
     facility: Facility = Facility()
     """What it costs to run owned and bought servers."""
     budget: Budget = Budget()
@@ -173,6 +195,25 @@ class Scenario(Part):
         return tuple(in_file_order(faults))
 
     def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """What stands in one place and speaks of another."""
+        yield from self._regions_are_known(surroundings)
+        yield from self._futures_are_complete(surroundings)
+
+    def _futures_are_complete(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """Demand scenarios are all there can be, and speak of workloads that exist."""
+        total = math.fsum(future.probability_fraction for future in self.demand_scenarios.values())
+        if self.demand_scenarios and abs(total - 1) > PROBABILITIES_TOLERANCE:
+            message = f"the probabilities must sum to 100%; these sum to {100 * total:.6g}%"
+            yield problem(message, "demand_scenarios", at_key=True)
+        for name, future in self.demand_scenarios.items():
+            for workload in future.workload_factors:
+                if workload not in self.workloads:
+                    near = surroundings.suggestions.meant(workload, "workload", self.workloads)
+                    hint = did_you_mean(near) or f"; the workloads are {listed(list(self.workloads))}"
+                    message = f"unknown workload {shown(workload)}{hint}"
+                    yield problem(message, "demand_scenarios", name, "workloads", workload, at_key=True)
+
+    def _regions_are_known(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         """Regions that workloads name are those of offers, and the way to each that may serve them is known."""
         regions = list(dict.fromkeys(offer.region for offer in self.inventory.values() if offer.region is not None))
         for name, workload in self.workloads.items():
@@ -192,6 +233,17 @@ class Scenario(Part):
                     " offer its region, or leave the region out of residency",
                     *("workloads", name, "region"),
                 )
+
+    @property
+    def has_orders(self) -> bool:
+        """Whether servers are ordered before it is known when, or whether, they are needed."""
+        return self.periods > 1 or bool(self.demand_scenarios)
+
+    def highest_demand_rps(self, name: str) -> float:
+        """Requests per second of a workload in the period, and as demand may turn out, in which it is largest."""
+        workload = self.workloads[name]
+        largest = max((future.factor(name) for future in self.demand_scenarios.values()), default=1.0)
+        return largest * max(workload.demand_in(period) for period in range(self.periods))
 
     def may_serve(self, workload: Workload, offer: Offer) -> bool:
         """Whether the workload may be served where the offer stands."""

@@ -24,9 +24,11 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
 
 
 def in_one_period_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The key of the periods where there are several: what is asked then stands back."""
+    """The key of the periods, or of the demand scenarios, where there are several: what is asked then stands back."""
     if scenario.periods > 1:
         yield ("periods",), f"{asked} over several periods"
+    if scenario.demand_scenarios:
+        yield ("demand_scenarios",), f"{asked} where demand may turn out in several ways"
 
 
 def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:

@@ -41,6 +41,22 @@ def with_demand(scenario: Scenario, factor: float, *names: str) -> Scenario:
     return changed(scenario, workloads=scaled)
 
 
+def futures_of(scenario: Scenario) -> list[Scenario]:
+    """The scenario as its demand may turn out, in order; just itself without demand scenarios."""
+    return [in_future(scenario, name) for name in scenario.demand_scenarios] or [scenario]
+
+
+def in_future(scenario: Scenario, name: str) -> Scenario:
+    """The scenario if demand turns out in one of its ways, and that is known."""
+    future = scenario.demand_scenarios[name]
+    certain = changed(future, probability_fraction=1.0, demand_factor=1.0, workload_factors={})
+    scaled = {
+        workload: changed(one, peak_factor=one.peak_factor * future.factor(workload))
+        for workload, one in scenario.workloads.items()
+    }
+    return changed(scenario, workloads=scaled, demand_scenarios={name: certain})
+
+
 def without_workloads(scenario: Scenario, *names: str) -> Scenario:
     """The scenario without some of its workloads."""
     return changed(scenario, workloads={name: one for name, one in scenario.workloads.items() if name not in names})

@@ -7,6 +7,7 @@ Among plans of equal cost a solver returns any. The order by which we choose is:
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,12 +64,12 @@ def tidy(
 def fewest_orders(inst: Instance, n_ordered: IntArray, n_servers: IntArray) -> IntArray:
     """Orders [O] without those that no server in use [H] needs, the dearest first."""
     kept, orders = n_ordered.copy(), inst.orders
-    n_offers = len(inst.offer_names) // inst.horizon.n_periods
-    in_use = {
-        (int(inst.offer_of_term[h]) % n_offers, term.term_months, term.period): int(n_servers[h])
-        for h, term in enumerate(inst.terms)
-        if term.term in ("buy", "reserve")
-    }
+    n_offers = len(inst.offer_names) // inst.horizon.n_states
+    in_use: Counter[tuple[int, float | None, int]] = Counter()  # in the future that takes most of them
+    for h, term in enumerate(inst.terms):
+        if term.term in ("buy", "reserve"):
+            key = int(inst.offer_of_term[h]) % n_offers, term.term_months, inst.horizon.period_of(term.state)
+            in_use[key] = max(in_use[key], int(n_servers[h]))
     for o in sorted(np.flatnonzero(kept).tolist(), key=lambda o: (-orders.usd_per_hour[o], -o)):
         offer, months, _ = orders.groups[orders.group[o]]
         alike = orders.group == orders.group[o]

@@ -67,10 +67,10 @@ class _Part:
         return len(self.stages) * self.gpus_per_stage
 
 
-def build_topology(layout: Layout, catalog: Catalog, period: int = 1) -> Topology:
-    """The topology of a plan in a period, counted from 1.
+def build_topology(layout: Layout, catalog: Catalog, period: int = 1, future: str | None = None) -> Topology:
+    """The topology of a plan in a period, counted from 1, of a future (null: of the likeliest).
 
-    A plan without servers (infeasible, or none found) and a period that it does not have raise InputError.
+    A plan without servers (infeasible, or none found), and a period or future that it does not have raise InputError.
 
     Within a server the largest parts come first, so that groups whose sizes divide each other never straddle the border
     of a scale-up domain that they fit into.
@@ -81,6 +81,8 @@ def build_topology(layout: Layout, catalog: Catalog, period: int = 1) -> Topolog
     if not 1 <= period <= n_periods:
         raise InputError(f"the plan of {layout.scenario} has {n_periods} periods; there is no period {period}")
     of_whole_plan = plan_sha256(layout)
+    if future is not None:
+        layout = _in_future(layout, future)
     layout = layout.of_period(period)
     scenario = load_scenario(layout.inputs, catalog)
     known = scenario_catalog(scenario, catalog)
@@ -98,6 +100,14 @@ def build_topology(layout: Layout, catalog: Catalog, period: int = 1) -> Topolog
         links=tuple(_links(groups, scenario, known)),
     )
     return Topology(document, groups, known, layout, scenario)
+
+
+def _in_future(layout: Layout, future: str) -> Layout:
+    names = [one.name for one in layout.futures]
+    if future not in names:
+        known = f"it has {', '.join(names)}" if names else "it has no demand scenarios"
+        raise InputError(f"the plan of {layout.scenario} knows no future {future}; {known}")
+    return layout.of_future(future)
 
 
 def stage_layers(n_layers: int, pp: int) -> tuple[tuple[int, int], ...]:

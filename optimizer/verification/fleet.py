@@ -18,7 +18,7 @@ Fleet = Counter[tuple[int, str, float | None]]
 
 def fleet(claims: Claims) -> Iterator[str]:
     """Orders and their limits, what is in service, prices, both budgets and the power of each period, the total."""
-    if claims.scenario.periods == 1:
+    if not claims.scenario.has_orders:
         return
     in_service, paid = Fleet(), Fleet()
     bought: Counter[str] = Counter()
@@ -145,7 +145,8 @@ def _purchase(claims: Claims, t: int, purchase: Purchase, in_service: Fleet) -> 
     if not agree(purchase.usd, purchase.count * buy.usd_per_server):
         yield f"period {t + 1}: {purchase.count} servers of {purchase.offer} do not cost ${number(purchase.usd)}"
     months = scenario.horizon_months / scenario.periods
-    first = t + ceil((buy.lead_time_months or 0.0) / months - NOTHING)
+    lead_months = buy.lead_time_months if scenario.periods > 1 else None  # a single period starts with what it has
+    first = t + ceil((lead_months or 0.0) / months - NOTHING)
     if purchase.arrives != first + 1:
         yield f"period {t + 1}: {purchase.offer} arrives in period {first + 1}, not in {purchase.arrives}"
     for u in range(first, _sold(scenario, t, buy)):

@@ -57,7 +57,7 @@ def _proof(claims: Claims, cost: Cost) -> Iterator[str]:
 def _periods(claims: Claims) -> Iterator[str]:
     """Every period once and in order, the first one on top; none where there is but one."""
     layout, scenario = claims.layout, claims.scenario
-    expected = scenario.periods if scenario.periods > 1 else 0
+    expected = scenario.periods if scenario.has_orders else 0
     if len(layout.periods) != expected:
         yield f"the plan has {len(layout.periods)} periods, expected {expected}"
     months = scenario.horizon_months / scenario.periods

@@ -76,7 +76,7 @@ def _offers(claims: Claims) -> Iterator[str]:
         if limit is None:
             yield f"{name}: the scenario does not offer it on the term {term_of(term, term_months)}"
             continue
-        ordered = claims.scenario.periods > 1 and term in ("buy", "reserve")  # checked where orders are
+        ordered = claims.scenario.has_orders and term in ("buy", "reserve")  # checked where orders are
         if count > limit and not ordered:
             yield f"{name} ({term}): {count} servers are planned, the scenario has {limit}"
         spares = spares_needed(offer, count - idle[key]) if term == "spot" else 0

@@ -31,8 +31,8 @@ class Price:
 
 
 def money(claims: Claims) -> Iterator[str]:
-    """usd_per_hour of each server, the totals of the plan, both budgets, the power cap; of a single period."""
-    if claims.scenario.periods > 1:
+    """usd_per_hour of each server, the totals of the plan, both budgets, the power cap; where nothing is ordered."""
+    if claims.scenario.has_orders:
         return
     rows = [(row, price) for row in claims.layout.servers if (price := server_price(claims, row)) is not None]
     hours = claims.scenario.horizon_months * HOURS_PER_MONTH

@@ -9,6 +9,7 @@ from optimizer.layout import Alternative, Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
 from optimizer.verification.fleet import fleet
+from optimizer.verification.futures import futures
 from optimizer.verification.identity import identity
 from optimizer.verification.lawful import lawful
 from optimizer.verification.machines import machines
@@ -41,7 +42,8 @@ def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
         return []
     scenario = with_own_entries(scenario, catalog)
     own = scenario_catalog(scenario, catalog)
-    problems = list(_broken(Claims(layout, scenario, own, catalog.shipped_version)))
+    claims = Claims(layout, scenario, own, catalog.shipped_version)
+    problems = list(futures(claims, _broken) if scenario.demand_scenarios else _broken(claims))
     for number, other in enumerate(layout.alternatives, start=1):
         claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version)
         problems += [f"alternative {number}: {problem}" for problem in _broken(claims)]

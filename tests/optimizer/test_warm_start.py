@@ -35,7 +35,7 @@ def growing(periods: int, **offer: Any) -> dict[str, Any]:
 def by_term(inst: Instance, start: Start) -> dict[tuple[int, str], int]:
     """(period, term) -> servers."""
     counts = start.n_servers.tolist()
-    return {(x.period, x.label): n for x, n in zip(inst.terms, counts, strict=True) if n}
+    return {(x.state, x.label): n for x, n in zip(inst.terms, counts, strict=True) if n}
 
 
 def test_every_period_begins_with_its_own_replicas_and_servers(catalog: Catalog) -> None:

@@ -78,8 +78,8 @@ class Blocks:
 
 def unreached(inst: Instance) -> str:
     """Why columns cannot solve an instance: what they do not know, or a family of rows. Empty when they can."""
-    if inst.horizon.n_periods > 1:
-        return "columns do not know several periods"
+    if inst.horizon.has_orders:
+        return "columns do not know several periods or futures"
     if inst.has_spare.any():
         return "columns do not know spare: n+1"
     known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY, offer_limits}

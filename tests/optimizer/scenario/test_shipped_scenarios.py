@@ -19,6 +19,7 @@ def test_those_that_the_reference_note_and_the_commands_name_are_there() -> None
         "quickstart",
         "purchase",
         "multi-region",
+        "uncertain-demand",
         "many-workloads",
         "qwen3-0.6b",
         "qwen3-14b",

@@ -64,6 +64,16 @@ PERIODS: dict[str, Any] = {
 }
 del PERIODS["workloads"]["grows"]["requests"]
 
+FUTURES: dict[str, Any] = {
+    **PERIODS,
+    "name": "futures",
+    "workloads": {"grows": {**PERIODS["workloads"]["grows"], "requests_per_period": ["1/s", "2/s"]}},
+    "demand_scenarios": {
+        "usual": {"probability": "70%"},
+        "surge": {"probability": "30%", "demand": "2x"},
+    },
+}
+
 PREDICTED: dict[str, Any] = {
     "name": "predicted",
     "workloads": {
