@@ -26,7 +26,7 @@ from optimizer.layout import (
 from optimizer.placement import place
 from optimizer.scenario import Scenario, futures_of
 from optimizer.serving_config import FloatArray, IntArray
-from optimizer.solve import Decision, fewest_orders, fewest_terms
+from optimizer.solve import Decision, fewest_orders, fewest_terms, standing_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,16 @@ class Assembled:
     """What is expected."""
     extrapolated: Mapping[str, tuple[str, ...]]
     """Workload -> in what its figures go beyond what the performance model was fitted on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """What servers there are."""
+
+    n_servers: IntArray  # [H] that run something or stand by
+    n_spares: IntArray  # [H] beyond them, for spot servers that are taken away
+    n_stand_by: IntArray  # [H] of n_servers
+    n_ordered: IntArray  # [O]
 
 
 def assemble(
@@ -57,8 +67,12 @@ def assemble(
     specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_states
     placements, needed = _placements(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
-    n_spares = inst.spot.all_needed(n_servers)
-    n_ordered = fewest_orders(inst, decision.n_ordered, n_servers)
+    fleet = _Fleet(
+        n_servers=n_servers,
+        n_spares=inst.spot.all_needed(n_servers),
+        n_stand_by=standing_by(inst, n_servers, needed),
+        n_ordered=fewest_orders(inst, decision.n_ordered, n_servers),
+    )
     workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
     offers = list(scenario.inventory)
     states = [
@@ -66,20 +80,20 @@ def assemble(
             period=t + 1,
             starts_month=t * inst.horizon.period_months,
             months=inst.horizon.period_months,
-            servers=_servers(scenario, inst, state, n_servers, n_spares, n_ordered),
+            servers=_servers(scenario, inst, state, fleet),
             workloads=workloads[state],
-            purchases=_purchases(inst.orders, offers, t, n_ordered),
-            commitments=_commitments(inst.orders, offers, t, n_ordered),
+            purchases=_purchases(inst.orders, offers, t, fleet.n_ordered),
+            commitments=_commitments(inst.orders, offers, t, fleet.n_ordered),
         )
         for state in range(inst.horizon.n_states)
         for t in (inst.horizon.period_of(state),)
     ]
     n_periods = inst.horizon.n_periods
     periods = [tuple(states[first : first + n_periods]) for first in range(0, len(states), n_periods)]
-    capex_usd = float(inst.capex_usd @ n_servers + inst.orders.capex_usd @ n_ordered)
+    capex_usd = float(inst.capex_usd @ n_servers + inst.orders.capex_usd @ fleet.n_ordered)
     # Summed server by server: a plan that only rents costs exactly the sum of what is rented.
-    of_term = (n_servers + n_spares) * inst.usd_per_hour
-    of_orders = float(inst.orders.usd_per_hour @ n_ordered)
+    of_term = (n_servers + fleet.n_spares) * inst.usd_per_hour
+    of_orders = float(inst.orders.usd_per_hour @ fleet.n_ordered)
     futures = _futures(inst, periods, of_term, of_orders)
     cost = _cost(float(sum(of_term)) + of_orders, capex_usd, bound_usd_per_hour, scenario.horizon_months)
     return Assembled(periods[int(np.argmax(inst.horizon.probabilities))], futures, cost, extrapolated)
@@ -167,21 +181,19 @@ def _departures(
     return departures
 
 
-def _servers(
-    scenario: Scenario, inst: Instance, state: int, n_servers: IntArray, n_spares: IntArray, n_ordered: IntArray
-) -> tuple[Servers, ...]:
+def _servers(scenario: Scenario, inst: Instance, state: int, fleet: _Fleet) -> tuple[Servers, ...]:
     """Servers in service in a state: those that run something, spares, and what was ordered and is not needed."""
     n_offers, orders, rows = len(scenario.inventory), inst.orders, []
     serves = orders.serves(inst.horizon.period_of(state))
     for h, term in enumerate(inst.terms):
         if term.state != state:
             continue
-        idle = int(n_spares[h])
-        if term.term in ("buy", "reserve") and len(n_ordered):
+        more = int(fleet.n_spares[h])
+        if term.term in ("buy", "reserve") and len(fleet.n_ordered):
             here = serves & (orders.offer == inst.offer_of_term[h] % n_offers)
             here &= np.array([months == term.term_months for months in orders.term_months], bool)
-            idle = int(n_ordered[here].sum() - n_servers[h])
-        if n_servers[h] + idle:
+            more = int(fleet.n_ordered[here].sum() - fleet.n_servers[h])
+        if count := int(fleet.n_servers[h]) + more:
             offer = scenario.inventory[term.offer]
             rows.append(
                 Servers(
@@ -190,8 +202,9 @@ def _servers(
                     gpu=offer.gpu,
                     gpus_per_server=offer.gpus_per_server,
                     term_months=term.term_months,
-                    count=int(n_servers[h]) + idle,
-                    idle=idle,
+                    count=count,
+                    idle=more + int(fleet.n_stand_by[h]),
+                    stand_by=int(fleet.n_stand_by[h]),
                     usd_per_hour=term.usd_per_hour,
                 )
             )

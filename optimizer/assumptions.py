@@ -8,7 +8,7 @@ from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
 from optimizer.layout import PeriodPlan, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
-from optimizer.scenario import Offer, Scenario, Spot
+from optimizer.scenario import Failures, Offer, Scenario, Spot
 
 
 def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPlan]) -> tuple[str, ...]:
@@ -59,6 +59,8 @@ def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]
             yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
         if row.term == "spot" and offer.spot is not None:
             yield f"{row.offer}: {_spares(offer.spot)}"
+        if row.term != "spot" and offer.failures is not None:
+            yield f"{row.offer}: {_failures(offer.failures)}"
         if row.term == "buy" and scenario.periods == 1 and (months := _lead_time_months(offer)):
             yield f"{row.offer}: bought servers arrive {months:g} months after the order; the plan starts with them"
 
@@ -69,6 +71,13 @@ def _spares(spot: Spot) -> str:
     return (
         f"spot servers are taken away {spot.interruptions_per_hour:.3g} times an hour and another serves "
         f"{spot.recovery_hours:.3g} h later; {spot.availability_fraction:.4%} of the time the spares are enough"
+    )
+
+
+def _failures(failures: Failures) -> str:
+    return (
+        f"a server fails every {failures.mtbf_hours:,.4g} h and serves again {failures.repair_hours:.3g} h later, each "
+        f"independently; {failures.availability_fraction:.4%} of the time no more are down than stand by"
     )
 
 

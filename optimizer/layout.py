@@ -40,7 +40,10 @@ class Servers(Part):
     """Length of a reserved term."""
     count: int
     idle: int = 0
-    """Of `count`: servers that run nothing: spares of spot servers, or what was ordered and is not needed now."""
+    """Of `count`: servers that run nothing: spares of spot servers, those that stand by for servers that fail, or what
+    was ordered and is not needed now."""
+    stand_by: int = 0
+    """Of `idle`: servers that are on, to take the place of one that fails."""
     usd_per_hour: float
     """Of one server: over the horizon, divided by its hours; with several periods of an hour of use in this one."""
 

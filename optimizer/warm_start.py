@@ -27,7 +27,7 @@ def warm_start(inst: Instance, plan: Layout) -> Start:
     n_replicas = np.zeros(len(inst.candidate_names), np.int64)
     counts: Counter[tuple[int, str, Term, float | None]] = Counter()
     for t, (servers, workloads) in enumerate(_states(plan, inst.horizon)):
-        counts.update({(t, row.offer, row.term, row.term_months): row.in_use for row in servers})
+        counts.update({(t, row.offer, row.term, row.term_months): row.in_use + row.stand_by for row in servers})
         for workload in workloads:
             for group in workload.replica_groups:
                 label = f"{_label(group)}{inst.horizon.suffix(t)}"

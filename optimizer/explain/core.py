@@ -17,6 +17,7 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "single_format": (1, ("workloads", "0", "single_format")),
     "spare_server": (1, ("workloads", "0", "spare")),
     "spot_spares": (1, ("inventory", "0", "spot")),
+    "failure_spares": (1, ("inventory", "0", "failures")),
     "fleet_balance": (1, ("inventory", "0", "buy", "lead_time")),
     "power_cap": (0, ("facility", "power_cap")),
     "monthly_budget": (0, ("budget", "monthly")),

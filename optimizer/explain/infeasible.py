@@ -125,6 +125,8 @@ def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...],
             finding = deliver_at_once(resolver, member.index[0])
         elif member.family == "spot_spares":
             finding = Finding("spot servers come with spares for those that are interrupted", None)
+        elif member.family == "failure_spares":
+            finding = Finding("servers stand by for those that fail and are repaired", None)
         else:
             finding = loosen_limit(resolver, inst, member)
         limits.append(finding.change)

@@ -62,12 +62,14 @@ def replica_capacity(inst: Instance, var: Variables) -> Rows:
 def gpu_slots(inst: Instance, var: Variables) -> Rows:
     """Replicas fit into the servers of their offer, counted in GPUs where group sizes divide the server.
 
-    Σ_{k ∈ K_s} gpus_per_replica[k] · n_replicas[k]  ≤  gpus_per_server[s] · Σ_h n_servers[s,h]    ∀ s packed by volume
+    Σ_{k ∈ K_s} gpus_per_replica[k] · n_replicas[k]
+      ≤  gpus_per_server[s] · (Σ_h n_servers[s,h] − Σ_c stand_by[s,c])    ∀ s packed by volume
     """
     here = np.flatnonzero(inst.packing.by_volume)
     row_of_offer = np.cumsum(inst.packing.by_volume) - 1
     of_candidate = inst.packing.by_volume[inst.offer_of_candidate]
     of_term = inst.packing.by_volume[inst.offer_of_term]
+    of_spare = inst.packing.by_volume[inst.stand_by.offer]
     return (
         Rows("gpu_slots", [inst.offer_names[s] for s in here])
         .add(
@@ -79,6 +81,11 @@ def gpu_slots(inst: Instance, var: Variables) -> Rows:
             row=row_of_offer[inst.offer_of_term[of_term]],
             column=var.n_servers[of_term],
             coefficient=-inst.gpus_per_server[inst.offer_of_term[of_term]],
+        )
+        .add(
+            row=row_of_offer[inst.stand_by.offer[of_spare]],
+            column=var.stand_by[of_spare],
+            coefficient=inst.gpus_per_server[inst.stand_by.offer[of_spare]],
         )
         .at_most(0.0)
     )
@@ -106,15 +113,16 @@ def pattern_slots(inst: Instance, var: Variables) -> Rows:
 def server_patterns(inst: Instance, var: Variables) -> Rows:
     """A pattern fills one server.
 
-    Σ_p n_patterns[p]  ≤  Σ_h n_servers[s,h]    ∀ s packed by pattern
+    Σ_p n_patterns[p]  ≤  Σ_h n_servers[s,h] − Σ_c stand_by[s,c]    ∀ s packed by pattern
     """
     by_pattern = ~(inst.packing.by_volume | inst.packing.by_site)
     row_of_offer = np.cumsum(by_pattern) - 1
-    of_term = by_pattern[inst.offer_of_term]
+    of_term, of_spare = by_pattern[inst.offer_of_term], by_pattern[inst.stand_by.offer]
     return (
         Rows("server_patterns", [inst.offer_names[s] for s in np.flatnonzero(by_pattern)])
         .add(row=row_of_offer[inst.packing.offer_of_pattern], column=var.n_patterns, coefficient=1.0)
         .add(row=row_of_offer[inst.offer_of_term[of_term]], column=var.n_servers[of_term], coefficient=-1.0)
+        .add(row=row_of_offer[inst.stand_by.offer[of_spare]], column=var.stand_by[of_spare], coefficient=1.0)
         .at_most(0.0)
     )
 
@@ -161,6 +169,38 @@ def spare_order(inst: Instance, var: Variables) -> Rows:
         Rows("spare_order", names)
         .add(row=np.arange(len(later)), column=var.has_spare[later], coefficient=1.0)
         .add(row=np.arange(len(later)), column=var.has_spare[later - 1], coefficient=-1.0)
+        .at_most(0.0)
+    )
+
+
+def failure_spares(inst: Instance, var: Variables) -> Rows:
+    """So many servers of an offer stand by as are down at a time with the asked availability, see `failures.py`.
+
+    Σ_{h not spot} n_servers[s,h] − Σ_c stand_by[s,c]  ≤  unspared[s] + Σ_c step[s,c] · stand_by[s,c]
+                                                                                            ∀ s with failures
+    """
+    fails = np.isfinite(inst.stand_by.unspared)
+    row_of_offer = np.cumsum(fails) - 1
+    owned = np.flatnonzero(fails[inst.offer_of_term] & ~inst.is_spot)
+    return (
+        Rows("failure_spares", [inst.offer_names[s] for s in np.flatnonzero(fails)])
+        .add(row=row_of_offer[inst.offer_of_term[owned]], column=var.n_servers[owned], coefficient=1.0)
+        .add(row=row_of_offer[inst.stand_by.offer], column=var.stand_by, coefficient=-1.0 - inst.stand_by.step)
+        .at_most(inst.stand_by.unspared[fails])
+    )
+
+
+def stand_by_order(inst: Instance, var: Variables) -> Rows:
+    """… the first before the second, because later ones allow more.
+
+    stand_by[s,c]  ≤  stand_by[s,c−1]    ∀ c > 1
+    """
+    later = np.flatnonzero(inst.stand_by.number > 1)
+    names = [f"{inst.offer_names[inst.stand_by.offer[z]]},{inst.stand_by.number[z]}" for z in later]
+    return (
+        Rows("stand_by_order", names)
+        .add(row=np.arange(len(later)), column=var.stand_by[later], coefficient=1.0)
+        .add(row=np.arange(len(later)), column=var.stand_by[later - 1], coefficient=-1.0)
         .at_most(0.0)
     )
 
@@ -273,6 +313,8 @@ FAMILIES: tuple[Family, ...] = (
     offer_limits,
     spot_spares,
     spare_order,
+    failure_spares,
+    stand_by_order,
     single_format,
     choose_format,
     capex_budget,

@@ -16,6 +16,7 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates import Candidates
+from optimizer.formulation.failures import StandBy, stand_by
 from optimizer.formulation.horizon import Horizon
 from optimizer.formulation.needs import Needs, build_needs
 from optimizer.formulation.orders import Orders, build_orders
@@ -69,6 +70,8 @@ class Instance:
     max_servers: FloatArray  # [H]
     most_servers: FloatArray  # [H] more are never of use, whatever the limit
     spot: SpotSpares
+    is_spot: BoolArray  # [H]
+    stand_by: StandBy
 
     packing: Packing
     has_spare: BoolArray  # [W] the workload must survive the loss of any one server
@@ -155,6 +158,7 @@ def build_instance(
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(len(offer_names))
     np.add.at(units, needs.offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
+    spares = stand_by([offer for _, offer in offers] * horizon.n_states, units)
     is_reserved = np.array([term.term == "reserve" for term in terms], bool) & horizon.has_orders
     weight = np.array([horizon.weight(term.state) if horizon.has_orders else 1.0 for term in terms], float)
     budget = scenario.budget
@@ -191,12 +195,14 @@ def build_instance(
         monthly_usd=np.array([term.monthly_usd for term in terms], float),
         power_kw=np.array([term.power_kw for term in terms], float),
         max_servers=max_servers,
-        most_servers=units[offer_of_term],
+        most_servers=(units + np.bincount(spares.offer, minlength=len(units)))[offer_of_term],
         spot=spot_spares(
             terms,
             [scenario.inventory[term.offer] for term in terms],
             np.minimum(units[offer_of_term], to_be_had),
         ),
+        is_spot=np.array([term.term == "spot" for term in terms], bool),
+        stand_by=spares,
         packing=packing,
         has_spare=needs.has_spare,
         sites=sites,

@@ -44,12 +44,13 @@ def server_room(inst: Instance, var: Variables) -> Rows:
 def servers_in_use(inst: Instance, var: Variables) -> Rows:
     """Sites in use are servers, and a replica larger than a server fills whole ones.
 
-    Σ_j in_use[j] + Σ_k units_per_replica[k] · n_replicas[k]  ≤  Σ_h n_servers[s,h]    ∀ s with sites, k larger
+    Σ_j in_use[j] + Σ_k units_per_replica[k] · n_replicas[k]  ≤  Σ_h n_servers[s,h] − Σ_c stand_by[s,c]
+                                                                                        ∀ s with sites, k larger
     """
     by_site = inst.packing.by_site
     row_of_offer = np.cumsum(by_site) - 1
     larger = np.flatnonzero(by_site[inst.offer_of_candidate] & (inst.sites.cell_of_candidate < 0))
-    of_term = by_site[inst.offer_of_term]
+    of_term, of_spare = by_site[inst.offer_of_term], by_site[inst.stand_by.offer]
     return (
         Rows("servers_in_use", [inst.offer_names[s] for s in np.flatnonzero(by_site)])
         .add(row=row_of_offer[inst.sites.offer], column=var.in_use, coefficient=1.0)
@@ -59,6 +60,7 @@ def servers_in_use(inst: Instance, var: Variables) -> Rows:
             coefficient=inst.packing.units_per_replica[larger],
         )
         .add(row=row_of_offer[inst.offer_of_term[of_term]], column=var.n_servers[of_term], coefficient=-1.0)
+        .add(row=row_of_offer[inst.stand_by.offer[of_spare]], column=var.stand_by[of_spare], coefficient=1.0)
         .at_most(0.0)
     )
 

@@ -21,6 +21,7 @@ class Variables:
     n_patterns: IntArray  # [P] integer: servers filled by a pattern
     unserved: IntArray  # [droppable W] 0 to 1: share of a workload's demand that is left out, alike for all its classes
     has_spare: IntArray  # [Z] binary: a spare of a spot term is there
+    stand_by: IntArray  # [Z] binary: a server of an offer stands by for those that fail
     n_on_server: IntArray  # [X] integer: replicas of a cell on a site
     in_use: IntArray  # [J] binary: a site is used
     is_used: IntArray  # [spanning K] binary: a candidate that fills several servers has replicas
@@ -51,6 +52,7 @@ def lay_out(inst: Instance) -> Variables:
         (pattern_bound[inst.packing.offer_of_pattern], True),
         (np.ones(int(inst.is_droppable.sum())), False),
         (np.ones(len(inst.spot.term)), True),
+        (np.ones(len(inst.stand_by.offer)), True),
         ((inst.gpus_per_server[sites.cell_offer] // sites.cell_gpus).astype(float)[sites.stand_cell], True),
         (np.ones(len(sites.offer)), True),
         (np.ones(len(sites.spanning)), True),
@@ -60,7 +62,7 @@ def lay_out(inst: Instance) -> Variables:
     sizes = [len(bounds) for bounds, _ in bounds_and_kinds]
     ends = np.cumsum(sizes)
     columns = np.split(np.arange(ends[-1]), ends[:-1])
-    n_replicas, load_share, n_servers, uses_format, n_patterns, unserved, has_spare, *of_sites = columns
+    n_replicas, load_share, n_servers, uses_format, n_patterns, unserved, has_spare, stand_by, *of_sites = columns
     n_on_server, in_use, is_used, share_after, n_ordered = of_sites
     return Variables(
         n_replicas=n_replicas,
@@ -70,6 +72,7 @@ def lay_out(inst: Instance) -> Variables:
         n_patterns=n_patterns,
         unserved=unserved,
         has_spare=has_spare,
+        stand_by=stand_by,
         n_on_server=n_on_server,
         in_use=in_use,
         is_used=is_used,
@@ -105,6 +108,7 @@ def column_names(inst: Instance) -> list[str]:
         *(f"n_patterns[{offers[s]},{pattern}]" for s, pattern in inst.packing.pattern_names),
         *(f"unserved[{w}]" for w, droppable in zip(inst.workload_names, inst.is_droppable, strict=True) if droppable),
         *(f"has_spare[{offers[s]},{c}]" for s, c in zip(of_spare, inst.spot.number, strict=True)),
+        *(f"stand_by[{offers[s]},{c}]" for s, c in zip(inst.stand_by.offer, inst.stand_by.number, strict=True)),
         *(f"n_on_server[{site_names[j]},{sites.cell_names[c]}]" for c, j in stands),
         *(f"in_use[{name}]" for name in site_names),
         *(f"is_used[{','.join(inst.candidate_names[k])}]" for k in sites.spanning),

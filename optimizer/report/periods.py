@@ -63,7 +63,10 @@ def term_words(row: Servers) -> str:
 
 def counted(row: Servers) -> str:
     """Servers of a row, and how many of them run nothing."""
-    return f"{row.count} ({row.idle} {'spare' if row.term == 'spot' else 'idle'})" if row.idle else count(row.count)
+    unused = row.idle - row.stand_by
+    words = [f"{unused} {'spare' if row.term == 'spot' else 'idle'}"] if unused else []
+    words += [f"{row.stand_by} standing by"] if row.stand_by else []
+    return f"{row.count} ({', '.join(words)})" if words else count(row.count)
 
 
 def _asked_rps(plan: PeriodPlan) -> float:

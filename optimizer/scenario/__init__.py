@@ -1,7 +1,7 @@
 """The scenario: what must be served and what can be had, read from YAML, JSON or a mapping."""
 
 from optimizer.scenario.faults import render_faults
-from optimizer.scenario.inventory import Buy, Offer, Rent, Reserve, Spot
+from optimizer.scenario.inventory import Buy, Failures, Offer, Rent, Reserve, Spot
 from optimizer.scenario.json_schema import scenario_schema
 from optimizer.scenario.load import load_scenario, parse_scenario
 from optimizer.scenario.own_catalog import scenario_catalog, with_own_entries
@@ -24,6 +24,7 @@ __all__ = [
     "Buy",
     "DemandScenario",
     "Facility",
+    "Failures",
     "MeasuredReplica",
     "Offer",
     "Rent",

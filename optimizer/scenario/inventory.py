@@ -28,7 +28,7 @@ from optimizer.scenario.workload import GpuId
 TERMS = ("own", "buy", "rent", "reserve", "spot")
 DEFAULT_RECOVERY_HOURS = 0.25
 """Estimate: minutes each for a server to start, for tens of GiB of weights to load and for the engine to warm up."""
-DEFAULT_SPOT_AVAILABILITY = 0.99
+DEFAULT_AVAILABILITY = 0.99
 HIGHEST_AVAILABILITY = 0.999999
 _LONGEST_SOURCE = 500
 _MOST_GPUS_PER_SERVER = 1024
@@ -118,7 +118,7 @@ class Spot(Part):
     )
     """From the loss of a server until another serves in its place, such as `15min`, which is the default."""
     availability_fraction: Annotated[float, Measured(RATIO, above=0, at_most=HIGHEST_AVAILABILITY)] = Field(
-        default=DEFAULT_SPOT_AVAILABILITY, alias="availability"
+        default=DEFAULT_AVAILABILITY, alias="availability"
     )
     """Part of the time in which no more servers are missing than there are spares; default `99%`."""
     max: ServerCount | None = None
@@ -129,6 +129,19 @@ class Spot(Part):
         if value in (True, "true"):
             raise ValueError("true takes the price of an `instance`; without one, write {price: $1.10/gpu/h}")
         return super().from_scalar(value)
+
+
+class Failures(Part):
+    """How often a server fails, and for how long; not of spot servers, which have an `interruption` instead."""
+
+    mtbf_hours: Annotated[float, Measured(DURATION_HOURS, above=0)] = Field(alias="mtbf")
+    """Mean time between failures of a server, such as `4000h`."""
+    repair_hours: Annotated[float, Measured(DURATION_HOURS, above=0)] = Field(alias="mttr")
+    """Mean time until it serves again, such as `24h`."""
+    availability_fraction: Annotated[float, Measured(RATIO, above=0, at_most=HIGHEST_AVAILABILITY)] = Field(
+        default=DEFAULT_AVAILABILITY, alias="availability"
+    )
+    """Part of the time in which no more servers are down than stand by; default `99%`."""
 
 
 def _prices_per_server(*prices: tuple[str, Quantity]) -> BeforeValidator:
@@ -194,6 +207,8 @@ class Offer(Part):
     """GPUs of the server that the fast link joins, 1 for none; default: as the card has it."""
     region: Annotated[str, Text()] | None = None
     """Where it stands, such as `eu-west`; an instance brings its own. Needed where workloads name regions."""
+    failures: Failures | None = None
+    """How often a server fails, such as `{mtbf: 4000h, mttr: 24h}`; so many stand by as are down at a time."""
     price_source: Annotated[str, Text(_LONGEST_SOURCE)] | None = None
     """Where the prices come from, repeated in the plan's assumptions."""
 

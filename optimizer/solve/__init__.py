@@ -6,7 +6,7 @@ from optimizer.solve.method import Method, solve
 from optimizer.solve.plain import decide
 from optimizer.solve.routing import Routing, route
 from optimizer.solve.served import Level, ServedAnswer, solve_served
-from optimizer.solve.tidy import fewest_orders, fewest_terms, tidy
+from optimizer.solve.tidy import fewest_orders, fewest_terms, standing_by, tidy
 from optimizer.solve.trying import Backend, Tried, check_solution, try_solvers
 from optimizer.solve.write import program_text
 
@@ -34,6 +34,7 @@ __all__ = [
     "solve",
     "solve_program",
     "solve_served",
+    "standing_by",
     "tidy",
     "try_solvers",
 ]

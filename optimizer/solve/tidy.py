@@ -95,20 +95,42 @@ def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
 
 
 def fewest_terms(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:
-    """Server counts by term [H] cut to what each offer needs [S], the dearest term first."""
+    """Server counts by term [H] cut to what each offer needs [S] and what must stand by, the dearest term first."""
     kept = n_servers.copy()
     for s, count in enumerate(needed):
         here = np.flatnonzero(inst.offer_of_term == s)
-        surplus = int(kept[here].sum()) - count
-        if surplus < 0:
+        if _surplus(inst, here, kept, count) < 0:
             raise SolverError(
                 f"{inst.offer_names[s]}: the replicas need {count} servers, the solver gave {kept[here].sum()}"
             )
         for h in sorted(here.tolist(), key=lambda h: (-inst.usd_per_hour[h], -h)):
-            cut = min(surplus, int(kept[h]))
-            kept[h] -= cut
-            surplus -= cut
+            kept[h] -= min(_surplus(inst, here, kept, count), int(kept[h]))
+            while _surplus(inst, here, kept, count) < 0:  # for a spot server, two others may have to come
+                kept[h] += 1
     return kept
+
+
+def _surplus(inst: Instance, terms: IntArray, n_servers: IntArray, needed: int) -> int:
+    """Servers of the terms of one offer beyond those that hold what it needs and those that must stand by."""
+    if not len(terms):
+        return -needed
+    is_spot = inst.is_spot[terms]
+    in_use = max(0, needed - int(n_servers[terms[is_spot]].sum()))
+    stand_by = inst.stand_by.needed(int(inst.offer_of_term[terms[0]]), in_use)
+    spot_surplus = max(0, int(n_servers[terms[is_spot]].sum()) - needed)
+    return int(n_servers[terms[~is_spot]].sum()) - in_use - stand_by + spot_surplus
+
+
+def standing_by(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:
+    """[H] how many of the servers of each term only stand by for those that fail: the last of each offer."""
+    idle = np.zeros_like(n_servers)
+    for s in np.flatnonzero(np.isfinite(inst.stand_by.unspared)).tolist():
+        here = np.flatnonzero((inst.offer_of_term == s) & ~inst.is_spot)
+        left = int(n_servers[inst.offer_of_term == s].sum()) - needed[s]
+        for h in here[::-1]:
+            idle[h] = min(left, int(n_servers[h]))
+            left -= int(idle[h])
+    return idle
 
 
 def _loads_by_workload(inst: Instance) -> list[IntArray]:

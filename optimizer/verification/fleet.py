@@ -97,9 +97,9 @@ class _Period:
                 f"{number(row.usd_per_hour)}, the scenario's prices give {number(usd_per_hour)}"
             )
         if row.term in ("own", "buy"):
-            self.power_kw += row.in_use * power_kw
+            self.power_kw += (row.in_use + row.stand_by) * power_kw
         if row.term != "reserve":
-            paid = row.in_use if row.term == "buy" else row.count
+            paid = row.in_use + row.stand_by if row.term == "buy" else row.count
             self.usd_per_hour += paid * usd_per_hour
             self.monthly_usd += paid * usd_per_hour * HOURS_PER_MONTH
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from math import exp, inf
+from math import exp, inf, log1p
 
 from optimizer.layout import ReplicaGroup, Term
 from optimizer.scenario import Offer
 from optimizer.verification.claims import NOTHING, Claims
 
 MOST_SPARES = 10_000
+
+Key = tuple[str, Term, float | None]
+"""Offer, term, and length of a reserved one."""
 
 
 def machines(claims: Claims) -> Iterator[str]:
@@ -53,8 +56,9 @@ def machines(claims: Claims) -> Iterator[str]:
 
 
 def _offers(claims: Claims) -> Iterator[str]:
-    counts: Counter[tuple[str, Term, float | None]] = Counter()
-    idle: Counter[tuple[str, Term, float | None]] = Counter()
+    counts: Counter[Key] = Counter()
+    idle: Counter[Key] = Counter()
+    stand_by: Counter[Key] = Counter()
     for row in claims.layout.servers:
         offer = claims.scenario.inventory.get(row.offer)
         if offer is None:
@@ -69,6 +73,7 @@ def _offers(claims: Claims) -> Iterator[str]:
             )
         counts[row.offer, row.term, row.term_months] += row.count
         idle[row.offer, row.term, row.term_months] += row.idle
+        stand_by[row.offer, row.term, row.term_months] += row.stand_by
     for key, count in counts.items():
         name, term, term_months = key
         offer = claims.scenario.inventory[name]
@@ -79,9 +84,10 @@ def _offers(claims: Claims) -> Iterator[str]:
         ordered = claims.scenario.has_orders and term in ("buy", "reserve")  # checked where orders are
         if count > limit and not ordered:
             yield f"{name} ({term}): {count} servers are planned, the scenario has {limit}"
-        spares = spares_needed(offer, count - idle[key]) if term == "spot" else 0
-        if idle[key] != spares and not (ordered and 0 <= idle[key] <= count):
+        spares = spares_needed(offer, count - idle[key]) if term == "spot" else stand_by[key]
+        if idle[key] != spares and not (ordered and spares <= idle[key] <= count):
             yield f"{name} ({term}): {idle[key]} servers are idle, {spares} spares are needed"
+    yield from _standing_by(claims, counts - idle, stand_by)
 
 
 def term_of(term: Term, term_months: float | None) -> str:
@@ -104,6 +110,33 @@ def spares_needed(offer: Offer, in_use: int) -> int:
         term *= mean / spares
         probability += term
     return spares
+
+
+def _standing_by(claims: Claims, in_use: Counter[Key], stand_by: Counter[Key]) -> Iterator[str]:
+    """Of every offer as many stand by as failures ask for, spot servers apart, and no more."""
+    for name, offer in claims.scenario.inventory.items():
+        own = sum(count for (of, term, _), count in in_use.items() if of == name and term != "spot")
+        ready = sum(count for (of, _, _), count in stand_by.items() if of == name)
+        needed = standing_by_needed(offer, own)
+        if ready != needed or stand_by[name, "spot", None]:
+            yield f"{name}: {ready} servers stand by for those that fail, {needed} are needed"
+
+
+def standing_by_needed(offer: Offer, in_use: int) -> int:
+    """The least servers standing by: as many are down at a time, of all, with a probability of `availability`."""
+    if offer.failures is None or in_use < 1:
+        return 0
+    odds = offer.failures.repair_hours / offer.failures.mtbf_hours
+    for spares in range(MOST_SPARES):
+        servers = in_use + spares
+        log = -servers * log1p(odds)  # of the probability that all are up
+        probability = exp(log)
+        for down in range(1, spares + 1):
+            log += log1p((servers - down + 1) * odds / down - 1)
+            probability += exp(log)
+        if probability >= offer.failures.availability_fraction * (1 - NOTHING):
+            return spares
+    return MOST_SPARES
 
 
 def _limit(offer: Offer, term: Term, term_months: float | None) -> float | None:

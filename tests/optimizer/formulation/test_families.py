@@ -36,6 +36,7 @@ def everything() -> dict[str, Any]:
                 "gpus_per_server": 4,
                 "buy": {"price": "$120k/server", "life": "48mo", "residual": "25%", "max": 2},
                 "rent": {"price": "$2.5/gpu/h"},
+                "failures": {"mtbf": "1000h", "mttr": "50h"},
                 "power": "5kW/server",
             },
             "cloud": {
