@@ -50,7 +50,7 @@ class Observations:
             measurements=tuple(self.measurements[i] for i in index),
             traits=tuple(self.traits[i] for i in index),
             work=_taken(self.work, index),
-            capacity=Capacity(self.capacity.requests[index], self.capacity.by_kv_cache[index]),
+            capacity=self.capacity.take(index),
             **arrays,
         )
 
@@ -103,6 +103,7 @@ def observe(measurements: Sequence[Measurement], catalog: Catalog, calibration: 
         capacity=Capacity(
             np.concatenate([capacity.requests for _, _, capacity in parts]),
             np.concatenate([capacity.by_kv_cache for _, _, capacity in parts]),
+            np.concatenate([capacity.step_tokens for _, _, capacity in parts]),
         ),
         concurrency=np.array([float(m.concurrency) for m in rows]),
         output_tokens=np.array([float(m.output_tokens) for m in rows]),

@@ -162,7 +162,7 @@ class BatchSearch:
         while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
             middle = (lowest[open_] + beyond[open_]) // 2
             replicas = pairs.take(open_).replicas(budget[open_], self.mix, pairs.sizes[middle])
-            full = self._excess(replicas.at(replicas.places), self.of_full_batch)
+            full = self._excess(replicas.at(replicas.most), self.of_full_batch)
             excess = full[:, np.arange(len(open_)), of_class[open_]]
             held = excess.max(axis=0) <= 1.0
             up, down = open_[held], open_[~held]
@@ -201,7 +201,7 @@ class BatchSearch:
         """[n] index into `stops` of the target that the class misses most at a load."""
         if not self.targets:
             return np.full(len(load), len(self.stops) - 1)
-        excess = self._excess(replicas.at(decoding_of(load, replicas.places)))
+        excess = self._excess(replicas.at(decoding_of(load, replicas.most)))
         worst: IntArray = excess[:, np.arange(len(load)), of_class].argmax(axis=0)
         return worst
 
@@ -230,7 +230,7 @@ class BatchSearch:
             self.rejected[REASONS[code]] += n
         runs = first.runs
         self.rejected["memory"] += int((first.fits & ~first.fills).sum())
-        excess = self._excess(first.replicas.at(decoding_of(np.zeros(len(runs), np.int64), first.replicas.places)))
+        excess = self._excess(first.replicas.at(decoding_of(np.zeros(len(runs), np.int64), first.replicas.most)))
         within = excess.max(axis=0, initial=0.0) <= 1.0
         late = runs & ~within.any(axis=1)
         for t, target in enumerate(self.targets):

@@ -9,6 +9,7 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.memory import HeldMemory, MemoryTable, ReplicaMemory, replica_memory
 from optimizer.performance import TokenMix
+from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.performance.traits import trait_rows
@@ -60,5 +61,5 @@ class Physics:
 
     def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:
         """With `places` [n] in the batch and steps of at most `budget` [n] tokens a rank, under random arrivals."""
-        batched_tokens = (budget * self.configurations.dp).astype(np.float64)
-        return OpenReplicas(self.bench.work(mix), self.constants, mix, places.astype(np.float64), batched_tokens)
+        tokens = step_tokens(self.configurations, budget)
+        return OpenReplicas(self.bench.work(mix), self.constants, mix, places.astype(np.float64), tokens)

@@ -10,6 +10,7 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
 from optimizer.performance.bands import Bands, bands_of
+from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
@@ -20,7 +21,7 @@ from optimizer.scenario import Target
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 LOAD_STEPS = 4096
-"""Loads that are told apart, in parts of a full batch."""
+"""Loads that are told apart, in parts of the most that can decode at once."""
 NEARLY_FULL = 0.9
 """Part of the rate of a full batch from which on queues grow so fast that a looser target gains little."""
 
@@ -33,8 +34,8 @@ class RatedReplicas:
 
     @classmethod
     def at(cls, replicas: OpenReplicas, load: IntArray) -> RatedReplicas:
-        """At loads [n] in parts of the batch."""
-        return cls(replicas.at(decoding_of(load, replicas.places)))
+        """At loads [n] in parts of the most that can decode at once."""
+        return cls(replicas.at(decoding_of(load, replicas.most)))
 
     @property
     def part_of_full(self) -> FloatArray:
@@ -63,8 +64,8 @@ def open_replicas(
 ) -> OpenReplicas:
     """n replicas of at most `batch` [n] sequences at once, under random arrivals."""
     constants = row_constants(trait_rows(configurations, calibration), calibration)
-    batched_tokens = (memory.max_num_batched_tokens * configurations.dp).astype(np.float64)
-    return OpenReplicas(work_of(configurations, mix, calibration), constants, mix, batch, batched_tokens)
+    work, tokens = work_of(configurations, mix, calibration), step_tokens(configurations, memory.max_num_batched_tokens)
+    return OpenReplicas(work, constants, mix, batch, tokens)
 
 
 def bands_at(configurations: Configurations, batch: FloatArray, calibration: Calibration) -> Bands:
@@ -86,20 +87,20 @@ def rated_replicas(
     return RatedReplicas.at(replicas, largest_load(replicas, targets, served))
 
 
-def decoding_of(load: IntArray, batch: FloatArray) -> FloatArray:
+def decoding_of(load: IntArray, most: FloatArray) -> FloatArray:
     """[n] sequences; of no load, what an almost idle replica sees."""
-    return np.maximum(load, 1) / LOAD_STEPS * batch
+    return np.maximum(load, 1) / LOAD_STEPS * most
 
 
 def largest_load(replicas: OpenReplicas, targets: Sequence[Target], served: BoolArray) -> IntArray:
-    """[n] in parts of the batch (`LOAD_STEPS` = full), by bisection: every latency grows with the load."""
+    """[n] in parts of the most that can decode, by bisection: every latency grows with the load."""
     n = len(replicas.places)
     low, high = np.zeros(n, np.int64), np.full(n, LOAD_STEPS)
-    full = within(replicas.at(replicas.places), targets, served)
+    full = within(replicas.at(replicas.most), targets, served)
     low[full] = LOAD_STEPS
     while not full.all() and int((high - low)[~full].max()) > 1:
         middle = (low + high) // 2
-        held = within(replicas.at(decoding_of(middle, replicas.places)), targets, served)
+        held = within(replicas.at(decoding_of(middle, replicas.most)), targets, served)
         low, high = np.where(held, middle, low), np.where(held | full, high, middle)
     return low
 

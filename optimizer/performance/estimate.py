@@ -63,9 +63,12 @@ def estimate_performance(
     concurrency: int | None = 32,
     prefix_hit_fraction: float = 0.0,
     max_num_seqs: int | None = None,
+    max_num_batched_tokens: int | None = None,
+    gpu_memory_utilization: float | None = None,
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
+    Of the engine's flags, per attention rank, None is its own default; see `replica_memory`.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
@@ -84,7 +87,13 @@ def estimate_performance(
         dp=dp,
         ep=ep,
     )
-    memory = replica_memory(configuration, max_model_len=input_tokens + output_tokens, max_num_seqs=max_num_seqs)
+    memory = replica_memory(
+        configuration,
+        max_model_len=input_tokens + output_tokens,
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        gpu_memory_utilization=gpu_memory_utilization,
+    )
     mix = TokenMix(
         ("all",), np.ones(1), np.array([float(input_tokens)]), np.array([float(output_tokens)]), prefix_hit_fraction
     )

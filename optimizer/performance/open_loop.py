@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.units import MS_PER_S
+from optimizer.performance.chunks import Chunks, chunks_of, most_decoding, steps_taken
 from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import share_of_ranks
@@ -52,7 +53,7 @@ class OwnPrompt:
 
     def of_size(self, size: FloatArray) -> FloatArray:
         """[n, R]"""
-        further = np.maximum(self.chunks * size - 1.0, 0.0)
+        further = steps_taken(self.chunks * size) - 1.0
         return self.linear_ms * size + self.attention_ms * size**2 + further * self.chunk_ms
 
     @property
@@ -149,25 +150,33 @@ class OpenReplicas:
         )
         self.delay_ms = delay @ mix.share
         self.delay_square = delay**2 @ (mix.share * np.exp(mix.input_sigma**2))
-        self.chunks_of_class = mix.computed_tokens / batched_tokens[:, None]  # [n, R] steps that a mean prompt fills
-        self.chunks = self.chunks_of_class @ mix.share
-        _, self.first_ms = self._step(np.zeros_like(places))
-        _, self.full_ms = self._step(places)
-        self.full_rate = places / (work.decode_steps * self.full_ms + self.first_ms + self.launch + self.delay_ms)
+        self.most = np.minimum(places, most_decoding(work, batched_tokens))
+        nobody = np.zeros_like(places)
+        _, self.first_ms = self._step(nobody, self._chunks(nobody))
+        beside_all = self._chunks(self.most)
+        _, self.full_ms = self._step(self.most, beside_all)
+        prompt_ms = beside_all.steps * (self.first_ms + self.launch) + self.delay_ms
+        in_place_ms = work.decode_steps * self.full_ms + prompt_ms
+        self.full_rate = np.minimum(places / in_place_ms, self.most / (work.decode_steps * self.full_ms))
 
-    def _step(self, decoding: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _chunks(self, decoding: FloatArray) -> Chunks:
+        """The mix's prompts beside `decoding` [n] sequences."""
+        return chunks_of(self.work, self.batched_tokens, decoding)
+
+    def _step(self, decoding: FloatArray, chunks: Chunks) -> tuple[FloatArray, FloatArray]:
         """[n] as one who decodes sees it beside `decoding` others: without and with the prefills that come along."""
         sequences = np.minimum(1.0 + decoding, self.places)
         alone = decode_step(self.work, self.constants, sequences).total
         prefills = (sequences - 1.0) / self.work.decode_steps
-        return alone, alone + prefills * self.delay_ms - np.expm1(-prefills) * self.launch
+        return alone, alone + prefills * self.delay_ms + chunks.mixed_fraction(prefills) * self.launch
 
     def at(self, decoding: FloatArray) -> OpenLoop:
         """With `decoding` [n] sequences decoding on average, more than none."""
         work, mix = self.work, self.mix
-        alone, step_ms = self._step(decoding)
+        chunks = self._chunks(decoding)
+        alone, step_ms = self._step(decoding, chunks)
         rate = decoding / (work.decode_steps * step_ms)  # per ms
-        queued, spread, around = self._queue(rate, alone, step_ms, -np.expm1(-decoding))
+        queued, spread, around = self._queue(rate, alone, step_ms, -np.expm1(-decoding), chunks)
         admitted = decoding + rate * (alone + self.launch + self.delay_ms + queued)
         stretch = step_ms / self.first_ms
         crowd, met = self._tpot_spread(decoding, rate, step_ms, stretch)
@@ -176,7 +185,9 @@ class OpenReplicas:
             rate_rps=rate * MS_PER_S,
             full_rate_rps=self.full_rate * MS_PER_S,
             certain_ms=around + alone + self.launch,
-            own=OwnPrompt(self.linear_ms, self.attention_ms, self.chunks_of_class, column(alone), mix.input_sigma),
+            own=OwnPrompt(
+                self.linear_ms, self.attention_ms, chunks.of_class, column(alone + self.launch), mix.input_sigma
+            ),
             queued_ms=queued,
             queued_spread_ms=spread,
             tpot_ms=step_ms,
@@ -189,7 +200,7 @@ class OpenReplicas:
         )
 
     def _queue(
-        self, rate: FloatArray, alone: FloatArray, step_ms: FloatArray, busy: FloatArray
+        self, rate: FloatArray, alone: FloatArray, step_ms: FloatArray, busy: FloatArray, chunks: Chunks
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """[n] mean and spread of the wait before and within the own step; what passes around it.
 
@@ -201,11 +212,12 @@ class OpenReplicas:
         bred = np.minimum(rate * (self.delay_ms + self.launch * none), MOST_LOAD)
         variance = (arrivals * self.delay_square + self.launch**2 * none * (1.0 - none)) / (1.0 - bred**2)
         seen = step_ms + variance / step_ms  # the step that an arrival falls into is longer than the mean one
-        filled = alone * self.chunks
+        filled = (alone + self.launch) * chunks.mean
         load = np.minimum(rate * (self.delay_ms + filled), MOST_LOAD)
         square = self.delay_square + 2.0 * self.delay_ms * filled + filled**2
-        line = rate * square / (2.0 * (1.0 - load)) * np.minimum(self.chunks, 1.0)
-        queued = busy * seen / 2.0 + rate * seen * self.delay_ms + line
+        in_line = np.minimum(chunks.mean, 1.0)
+        line = rate * square / (2.0 * (1.0 - load)) * in_line
+        queued = busy * seen / 2.0 + rate * seen * self.delay_ms * (1.0 - in_line) + line
         spread = QUEUE_SPREAD * np.sqrt(
             busy * seen**2 / 12.0 + rate * seen * self.delay_square + variance / 4.0 + line**2
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from catalog.schema import Calibration
 from optimizer.memory import HeldMemory, ReplicaMemory
 from optimizer.performance.bands import Bands, bands_of
+from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import Capacity, Served, closed_loop
@@ -111,7 +112,8 @@ def capacity_of(
     by_flag = memory.max_num_seqs * configurations.dp
     kv_binds = by_kv_cache < by_flag
     limit = np.where(kv_binds, LIMITS.index("memory"), LIMITS.index("max_num_seqs")).astype(np.int8)
-    return Capacity(np.maximum(np.minimum(by_kv_cache, by_flag), 1.0), kv_binds), limit
+    requests = np.maximum(np.minimum(by_kv_cache, by_flag), 1.0)
+    return Capacity(requests, kv_binds, step_tokens(configurations, memory.max_num_batched_tokens)), limit
 
 
 def _tpot_parts(served: Served) -> dict[str, FloatArray]:

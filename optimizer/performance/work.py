@@ -43,6 +43,7 @@ class Work:
     prefill_expert_ms: FloatArray  # [n, R]
     prefill_attention_ms: FloatArray  # [n, R]
     prefill_link_ms: FloatArray  # [n, R]
+    prompt_tokens: FloatArray  # [n, R] that a prefill computes
     untouched_fraction: float
     """Part of the experts that one token leaves untouched; 0 for a dense model."""
     all_reduce_hops: FloatArray
@@ -151,6 +152,7 @@ class Bench:
             prefill_expert_ms=(self.expert_compute_ms * dp)[:, None] * tokens,
             prefill_attention_ms=self._prefill_attention_ms(mix),
             prefill_link_ms=reduce_ms[:, None] * tokens,
+            prompt_tokens=np.broadcast_to(tokens, (len(tp), len(tokens))),
             untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
             all_reduce_hops=(reduces * np.log2(tp)).astype(np.float64),
             all_reduce_link_ms=reduce_ms,
