@@ -60,6 +60,8 @@ class ExpertPadding(Entry):
     hidden_multiple: PositiveInt
     intermediate_multiple: PositiveInt
     """Of one rank's share."""
+    pads_scales: bool = True
+    """Scales are padded like the values; false = they keep their shape."""
 
 
 class LatentRow(Entry):

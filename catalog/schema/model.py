@@ -268,6 +268,8 @@ class Model(Entry):
     rope_table_tokens: PositiveInt | None = None
     """Positions that engines keep sines and cosines of, over all tables; null = one table of `max_context_tokens`.
     Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
+    rope_table_bytes_per_value: Literal[2, 4] = 2
+    """4 where engines keep the table in 32 bit."""
     tied_embeddings: bool = False
     lm_head_bias: bool = False
     layers: str
