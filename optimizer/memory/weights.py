@@ -170,5 +170,7 @@ def _padded_expert_bits(job: Job, padding: Padding) -> FloatArray:
     """[n] bits that a weight of an expert takes, with its share of the padding."""
     bits = job.bits[TensorRole.EXPERT]
     packed = _packed_bits(bits)
-    padded: FloatArray = packed[job.weight_format] * padding.values + (bits - packed)[job.weight_format] * padding.scales
+    padded: FloatArray = (
+        packed[job.weight_format] * padding.values + (bits - packed)[job.weight_format] * padding.scales
+    )
     return padded
