@@ -15,6 +15,7 @@ import yaml
 from catalog import Catalog
 from catalog.schema.engine import version_key
 from catalog.units import GIB
+from optimizer.memory.extras import SPECULATIVE
 
 NAMES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
 _V1_SINCE, _LAST_V0 = (0, 8), "0.7.3"
@@ -82,6 +83,7 @@ def _logged(record: Mapping[str, Any], catalog: Catalog) -> Logged:
         "gpu_memory_utilization": record.get("gpu_memory_utilization"), "max_model_len": record.get("max_model_len"),
         "max_num_seqs": record.get("max_num_seqs"), "max_num_batched_tokens": record.get("max_num_batched_tokens"),
         "enforce_eager": bool(record.get("enforce_eager")),
+        **_launched(record, engine),
     }  # fmt: skip
     return Logged(
         id=record["id"],
@@ -117,6 +119,19 @@ def _weights(record: Mapping[str, Any], short: str) -> str:
     if name not in NAMES["formats"]:
         raise LeftOutError(f"weight format not stated or not described: {name or 'none'}")
     return str(NAMES["formats"][name])
+
+
+def _launched(record: Mapping[str, Any], engine: str) -> dict[str, Any]:
+    """Flags that the log's words tell of: a drafting head, or those a launcher sets that is named."""
+    words = " ".join(str(record.get(key) or "") for key in _WORDS)
+    flags: dict[str, Any] = {"speculative": next((h for h in SPECULATIVE if re.search(rf"\b{h}\b", words, re.I)), None)}
+    budget_gib = (record.get("total_gpu_memory_gib") or 0.0) * (record.get("gpu_memory_utilization") or 0.0)
+    for launcher, sets in NAMES["launchers"].items():
+        if engine == sets["engine"] and launcher in words and budget_gib:
+            left_gib = budget_gib - (record.get("weights_gib_per_gpu") or 0.0)
+            of_pool = (sequences for below_gib, sequences in sets["max_num_seqs_by_pool_gib"] if left_gib <= below_gib)
+            flags |= {"max_num_seqs": record.get("max_num_seqs") or next(of_pool, None), **sets["flags"]}
+    return flags
 
 
 def _card(record: Mapping[str, Any]) -> tuple[str | None, float | None]:

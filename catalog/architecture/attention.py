@@ -76,19 +76,22 @@ def sparse_latent_attention(model: Model) -> Mixer:
     shared = shared_sparse_latent_attention(model)
     indexer, latent = _given(model.indexer), _given(model.latent_attention)
     query_width = indexer.heads * indexer.head_dim
+    tensors = [
+        *shared.tensors,
+        Tensor(_ATTENTION, _given(latent.q_lora_rank) * query_width, Split.REPLICATED),
+        Tensor(_ATTENTION, model.hidden_size * (indexer.head_dim + indexer.heads), Split.REPLICATED),
+        Tensor(_NORM, 2 * indexer.head_dim, Split.REPLICATED),
+    ]
+    if indexer.pool_tokens > 1:  # a gate on every key, a bias by its place in the pool
+        tensors.append(Tensor(_STATE, indexer.head_dim * (model.hidden_size + indexer.pool_tokens), Split.REPLICATED))
     return shared._replace(
-        tensors=(
-            *shared.tensors,
-            Tensor(_ATTENTION, _given(latent.q_lora_rank) * query_width, Split.REPLICATED),
-            Tensor(_ATTENTION, model.hidden_size * (indexer.head_dim + indexer.heads), Split.REPLICATED),
-            Tensor(_NORM, 2 * indexer.head_dim, Split.REPLICATED),
-        ),
+        tensors=tuple(tensors),
         cache=Cache(
             "latent",
             latent_values_per_token=shared.cache.latent_values_per_token,
             indexer_bytes_per_token=indexer.cached_bytes_per_token,
         ),
-        indexer_flops_per_token_per_context_token=2 * query_width,
+        indexer_flops_per_token_per_context_token=2 * query_width // indexer.pool_tokens,
     )
 
 

@@ -63,7 +63,7 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
         if other.parameters_per_layer
     ]
     if model.hyper_connections:
-        around += [_hyper_connection(model.hidden_size, model.hyper_connections)] * parts
+        around += [_hyper_connection(model.hidden_size, model.hyper_connections.streams)] * parts
     return Layer(
         tensors=(*mixer.tensors, *feedforward_tensors, *around),
         cache=mixer.cache,
@@ -75,7 +75,8 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
 
 def _head(model: Model) -> tuple[Tensor, ...]:
     tensors = [Tensor(TensorRole.NORM, _norm_width(model), Split.REPLICATED)]
-    if streams := model.hyper_connections:  # the streams are summed with learned weights: matrix, base, scale
+    if model.hyper_connections and model.hyper_connections.weighted_head:  # matrix, base, scale
+        streams = model.hyper_connections.streams
         tensors.append(Tensor(TensorRole.NORM, streams * streams * model.hidden_size + streams + 1, Split.REPLICATED))
     if not model.tied_embeddings:
         tensors.append(

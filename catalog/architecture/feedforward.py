@@ -24,15 +24,13 @@ def mixture_of_experts(model: Model, intermediate_size: int | None) -> tuple[Ten
     assert moe is not None
     outer = moe.latent_size or hidden
     width = intermediate_size or moe.intermediate_size
-    expert = _matrices(outer, width, moe.gated)
-    router = hidden * moe.experts
-    if moe.bias:
-        expert += width * (2 if moe.gated else 1) + outer
-        router += moe.experts
     tensors = [
-        Tensor(TensorRole.ROUTER, router, Split.REPLICATED),
-        Tensor(TensorRole.EXPERT, moe.experts * expert, Split.EXPERTS),
+        Tensor(TensorRole.ROUTER, (hidden + moe.bias) * moe.experts, Split.REPLICATED),
+        Tensor(TensorRole.EXPERT, moe.experts * _matrices(outer, width, moe.gated), Split.EXPERTS),
     ]
+    if moe.bias:  # vectors count as norms: no format quantizes either
+        biases = moe.experts * (width * (2 if moe.gated else 1) + outer)
+        tensors.append(Tensor(TensorRole.NORM, biases, Split.EXPERTS))
     if moe.latent_size:
         tensors.append(Tensor(TensorRole.MLP, 2 * hidden * moe.latent_size, Split.REPLICATED))
         if moe.latent_norm:

@@ -109,7 +109,7 @@ class Architecture:
     @property
     def active_parameters(self) -> int:
         """Parameters that take part in one token: routed experts count experts_per_token / n_experts."""
-        routed = self.parameters_of(TensorRole.EXPERT)
+        routed = sum(tensor.parameters for tensor in self.tensors() if tensor.split is Split.EXPERTS)
         if not routed:
             return self.parameters
         return self.parameters - routed + routed * self.experts_per_token // self.n_experts

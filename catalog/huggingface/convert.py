@@ -17,6 +17,7 @@ from catalog.schema import Model, Source, TensorRole
 _TEXT_TYPE_OF = {
     "gemma3": "gemma3_text",
     "gemma4": "gemma4_text",
+    "glm5_next": "glm5_next_text",
     "kimi_k25": "kimi_k2",
     "llama4": "llama4_text",
     "qwen2_5_vl": "qwen2_5_vl_text",

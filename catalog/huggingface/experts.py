@@ -72,7 +72,8 @@ def gpt_oss(config: ConfigReader) -> Facts:
     facts["sinks"] = True
     moe = experts(config, count=["num_local_experts", "num_experts"], width="intermediate_size")
     moe["bias"] = True
-    return {"attention": facts, "moe": moe, **schedule(config, every_nth_full(config, 2), "moe")}
+    layers = schedule(config, every_nth_full(config, 2), "moe")
+    return {"attention": facts, "moe": moe, "rope_table_bytes_per_value": 4, **layers}
 
 
 def qwen2_moe(config: ConfigReader) -> Facts:

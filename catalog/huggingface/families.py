@@ -27,6 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     "glm4": dense.glm4,
     "glm4_moe": experts.glm4_moe,
     "glm4_moe_lite": latent.glm4_moe_lite,
+    "glm5_next_text": latent.glm5_next,
     "glm_moe_dsa": latent.deepseek_sparse,
     "gpt_oss": experts.gpt_oss,
     "granite": dense.llama,

@@ -13,6 +13,7 @@ from catalog.huggingface.pieces import (
     experts,
     first_dense,
     gated_deltanet,
+    kimi_delta,
     latent_attention,
     mlp,
     schedule,
@@ -76,13 +77,7 @@ def kimi_linear(config: ConfigReader) -> Facts:
         moe["latent_norm"] = config.flag("latent_moe_use_norm")
     facts: Facts = {
         "latent_attention": latent,
-        "recurrent": {
-            "kind": "kda",
-            "heads": linear.count("num_heads"),
-            "head_dim": linear.count("head_dim"),
-            "conv_tokens": linear.count("short_conv_kernel_size"),
-            "full_rank_gate": linear.flag("use_full_rank_gate"),
-        },
+        "recurrent": kimi_delta(linear),
         "moe": moe,
         **with_dense_mlp(config, feedforwards),
         **schedule(config, mixers, feedforwards),

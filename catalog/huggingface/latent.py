@@ -7,11 +7,16 @@ from catalog.huggingface.pieces import (
     experts,
     first_dense,
     head_dim,
+    kimi_delta,
     latent_attention,
     schedule,
     with_dense_mlp,
 )
 from catalog.huggingface.reader import ConfigReader
+
+
+_POOLED_NAMES = ("deepseek_sparse_attention", "indexed_attention", "full_attention")
+"""How configurations of GLM-5.3-Flash name the layers with latent attention."""
 
 
 def deepseek(config: ConfigReader, first_k_dense: int | None = None) -> Facts:
@@ -33,7 +38,7 @@ def glm4_moe_lite(config: ConfigReader) -> Facts:
 def deepseek_sparse(config: ConfigReader) -> Facts:
     """Latent attention to tokens chosen by an indexer, which not every layer need have of its own."""
     facts = deepseek(config)
-    facts["indexer"] = _indexer(config)
+    facts["indexer"] = indexer(config)
     mixers = ["dsa" if own else "dsa_shared" for own in (_own_indexers(config) or [True] * config.n_layers)]
     return {**facts, **schedule(config, mixers, first_dense(config))}
 
@@ -53,7 +58,8 @@ def _own_indexers(config: ConfigReader) -> list[bool] | None:
     return [max(layer - offset + 1, 0) % every == 0 for layer in range(config.n_layers)]
 
 
-def _indexer(config: ConfigReader) -> Facts:
+def indexer(config: ConfigReader) -> Facts:
+    """Small heads that choose the tokens to attend to; an 8-bit key and its scales a token are cached."""
     head_dim = config.count("index_head_dim")
     return {
         "heads": config.count("index_n_heads"),
@@ -92,9 +98,36 @@ def deepseek_v4(config: ConfigReader) -> Facts:
             "csa_tokens": 4,
             "hca_tokens": 128,
         },
-        "indexer": _indexer(config),
-        "hyper_connections": config.count("hc_mult"),
+        "indexer": indexer(config),
+        "hyper_connections": {"streams": config.count("hc_mult")},
         "window_tokens": config.count("sliding_window"),
         "moe": experts(config, count=["n_routed_experts"]),
         **schedule(config, mixers, "moe"),
+    }
+
+
+def glm5_next(config: ConfigReader) -> Facts:
+    """Kimi delta in three of four layers, in the fourth latent attention without positions to pooled keys."""
+    known = {"linear_attention": "kda", **dict.fromkeys(_POOLED_NAMES, "dsa")}
+    mixers = config.words("layer_types", known) or [
+        "dsa" if layer % 4 == 3 else "kda" for layer in range(config.n_layers)
+    ]
+    config.words("indexer_types", {"full": "dsa"})  # faults any that shares another layer's
+    config.reject("qk_rope_head_dim", "its latent attention has no positions")
+    latent: Facts = {"heads": config.count("num_attention_heads"), "qk_rope_head_dim": 0}
+    for name in ("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "v_head_dim"):
+        latent[name] = config.count(name)
+    pool_tokens, feedforwards = config.count("index_kpool"), first_dense(config)
+    pooled = {
+        "pool_tokens": pool_tokens,
+        "cached_bytes_per_token": max(2 * config.count("index_head_dim") // pool_tokens, 1),
+    }
+    return {
+        "latent_attention": latent,
+        "indexer": {**indexer(config), **pooled},
+        "recurrent": kimi_delta(config.group("linear_attn_config")),
+        "moe": experts(config, count=["n_routed_experts"]),
+        "hyper_connections": {"streams": config.count("hc_mult"), "weighted_head": False},
+        **with_dense_mlp(config, feedforwards),
+        **schedule(config, mixers, feedforwards),
     }

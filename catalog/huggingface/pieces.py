@@ -174,3 +174,14 @@ def gated_deltanet(config: ConfigReader) -> Facts:
         "value_head_dim": config.count("linear_value_head_dim"),
         "conv_tokens": config.count("linear_conv_kernel_dim"),
     }
+
+
+def kimi_delta(linear: ConfigReader) -> Facts:
+    """Kimi delta attention, of the `linear_attn_config` of a configuration."""
+    return {
+        "kind": "kda",
+        "heads": linear.count("num_heads"),
+        "head_dim": linear.count("head_dim"),
+        "conv_tokens": linear.count("short_conv_kernel_size"),
+        "full_rank_gate": linear.flag("use_full_rank_gate"),
+    }

@@ -60,12 +60,16 @@ class ExpertPadding(Entry):
     hidden_multiple: PositiveInt
     intermediate_multiple: PositiveInt
     """Of one rank's share."""
+    pads_scales: bool = True
+    """Scales are padded like the values; false = they keep their shape."""
 
 
 class LatentRow(Entry):
     """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own."""
 
     bytes_per_token: PositiveInt
+    values_per_token: PositiveInt
+    """Of the latent vectors that the layout is made for; others are cached as they are."""
     kv_formats: tuple[str, ...]
     """KV formats that become this layout."""
 
@@ -149,6 +153,9 @@ class VllmActivation(Entry):
     """Experts keep their workspace beside the sampler:
     tokens · top-k · (max(width, hidden) + max(2 · width, hidden)) · 2 B."""
     moe_workspace_not_formats: tuple[str, ...] = ()
+    moe_chunk_tokens: PositiveInt | None
+    """Experts work on at most so many tokens at once; null = on all of a step. With data parallelism a step has the
+    tokens of every rank, whose hidden states are gathered first."""
     vision_gib: NonNegative
     """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
     tokens · hidden · 2 B that holds them."""

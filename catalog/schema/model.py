@@ -56,7 +56,8 @@ class LatentAttention(Entry):
     """Null = queries are projected directly."""
     kv_lora_rank: PositiveInt
     qk_nope_head_dim: PositiveInt
-    qk_rope_head_dim: PositiveInt
+    qk_rope_head_dim: Count
+    """0 = no positions (GLM-5.3-Flash)."""
     v_head_dim: PositiveInt
     gate: bool = False
     """Sigmoid gate on the output, projected from the layer's input."""
@@ -69,7 +70,9 @@ class Indexer(Entry):
     head_dim: PositiveInt
     topk_tokens: PositiveInt
     cached_bytes_per_token: PositiveInt
-    """Key of one token as engines store it (fp8 key + fp32 scale per 128, or 16 bit)."""
+    """Key of one token as engines store it (fp8 key + fp32 scale per 128, or 16 bit); its share where keys are pooled."""
+    pool_tokens: PositiveInt = 1
+    """Keys of so many tokens become one, by learned weights (GLM-5.3-Flash); 1 = every token keeps its own."""
 
 
 class CompressedAttention(Entry):
@@ -180,6 +183,14 @@ Recurrent = Annotated[Mamba1 | Mamba2 | GatedDeltaNet | KimiDelta | LightningAtt
 RECURRENT_MIXERS = ("mamba1", "mamba2", "gated_deltanet", "kda", "lightning")
 
 
+class HyperConnections(Entry):
+    """Several residual streams, mixed before and after each part of a layer (manifold-constrained hyper-connections)."""
+
+    streams: PositiveInt
+    weighted_head: bool = True
+    """After the last layer learned weights sum the streams (DeepSeek-V4); false = their plain sum (GLM-5.3-Flash)."""
+
+
 class Norms(Entry):
     """The norms around a layer's parts and after the last layer."""
 
@@ -268,6 +279,8 @@ class Model(Entry):
     rope_table_tokens: PositiveInt | None = None
     """Positions that engines keep sines and cosines of, over all tables; null = one table of `max_context_tokens`.
     Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
+    rope_table_bytes_per_value: Literal[2, 4] = 2
+    """4 where engines keep the table in 32 bit."""
     tied_embeddings: bool = False
     lm_head_bias: bool = False
     layers: str
@@ -284,8 +297,7 @@ class Model(Entry):
     recurrent: Recurrent | None = None
     mlp: Mlp | None = None
     moe: MixtureOfExperts | None = None
-    hyper_connections: PositiveInt | None = None
-    """Residual streams (manifold-constrained hyper-connections of DeepSeek-V4)."""
+    hyper_connections: HyperConnections | None = None
     other_tensors: tuple[OtherTensor, ...] = ()
     mtp_layers: Count = 0
     """Multi-token-prediction layers in the checkpoint; not counted, loaded only for speculative decoding."""

@@ -34,7 +34,8 @@ def token_bytes_of(job: Job, cache: Cache, rules: CacheRules) -> FloatArray:
     value_bytes = np.array([fmt.bytes_per_value for fmt in job.kv_formats])[job.kv_format]
     heads = cache.kv_heads / np.minimum(job.tp, max(cache.kv_heads, 1))
     latent = cache.latent_values_per_token * value_bytes
-    if cache.indexer_bytes_per_token and cache.latent_values_per_token and (row := rules.sparse_latent_row):
+    row = rules.sparse_latent_row
+    if row and cache.indexer_bytes_per_token and cache.latent_values_per_token == row.values_per_token:
         packed = np.array([fmt.id in row.kv_formats for fmt in job.kv_formats])[job.kv_format]
         latent = np.where(packed, float(row.bytes_per_token), latent)
     total: FloatArray = heads * cache.values_per_token_per_head * value_bytes + latent + cache.indexer_bytes_per_token

@@ -177,4 +177,4 @@ def _rope_table_bytes(model: Model) -> int:
         width = model.latent_attention.qk_rope_head_dim
     else:
         width = model.attention.head_dim if model.attention is not None else 0
-    return (model.rope_table_tokens or model.max_context_tokens) * width * 2
+    return (model.rope_table_tokens or model.max_context_tokens) * width * model.rope_table_bytes_per_value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,13 @@ EXPERT_BITS = {"mxfp4": 4.25, "nvfp4": 4.5}
 """Of the formats that checkpoints give their experts alone: 4 bits and a scale of 8 for 32 or 16 weights."""
 
 
+class Padding(NamedTuple):
+    """By how much repacking makes experts larger; arrays [n]."""
+
+    values: FloatArray
+    scales: FloatArray
+
+
 def weight_bytes(
     job: Job, stage: Stage, rules: EngineRules, *, embedding_on_host: bool = False, separate_lm_head: bool = False
 ) -> FloatArray:
@@ -38,9 +46,10 @@ def weight_bytes(
     per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
     if embedding_on_host and not job.model.tied_embeddings:
         per_rank = per_rank * np.array([kind.role is not TensorRole.EMBEDDING for kind in stage.kinds])
+    padding = _expert_padding(job, rules.expert_padding)
     if rules.expert_padding and job.model.moe is not None:
-        is_expert = np.array([kind.split is Split.EXPERTS for kind in stage.kinds])
-        per_rank = np.where(is_expert, per_rank * _expert_padding(job, rules.expert_padding)[:, None], per_rank)
+        is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
+        bits = np.where(is_expert, _padded_expert_bits(job, padding)[:, None], bits)
     total: FloatArray = (per_rank * bits).sum(axis=1)
     if stage.first:
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
@@ -50,7 +59,7 @@ def weight_bytes(
     if rules.keeps_latent_projections:
         held = held + _latent_projection_bytes(job, stage)
     if rules.counts_segments != "no":
-        held = held + _segment_rests(job, stage, reserved=rules.counts_segments == "reserved")
+        held = held + _segment_rests(job, stage, padding, reserved=rules.counts_segments == "reserved")
     return held
 
 
@@ -64,16 +73,21 @@ def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
     return copied
 
 
-def _segment_rests(job: Job, stage: Stage, *, reserved: bool) -> FloatArray:
-    """[n] unused ends of the segments that hold the layers' large matrices."""
+def _segment_rests(job: Job, stage: Stage, padding: Padding, *, reserved: bool) -> FloatArray:
+    """[n] unused ends of the segments that hold the layers' large matrices and the scales of quantized ones."""
     total = np.zeros(len(job.tp))
     for matrix, times in stage.matrices:
-        by_format = _packed_bits(job.bits[matrix.role])
+        bits = job.bits[matrix.role]
+        packed = _packed_bits(bits)
         ranks = job.tp * job.dp if matrix.split is Split.EXPERTS else job.tp
         parameters = matrix.parameters / (1 if matrix.split is Split.REPLICATED else ranks)
         if matrix.kv_heads:
             parameters = parameters + matrix.kv_parameters / np.minimum(job.tp, matrix.kv_heads)
-        total += times * segment_rest_bytes(parameters * by_format[job.weight_format] / BITS_PER_BYTE, reserved)
+        for of_tensor, padded in zip((packed, bits - packed), padding, strict=True):
+            size_bytes = parameters * of_tensor[job.weight_format] / BITS_PER_BYTE
+            if matrix.role is TensorRole.EXPERT:
+                size_bytes = size_bytes * padded
+            total += times * segment_rest_bytes(np.round(size_bytes), reserved)
     return total
 
 
@@ -135,18 +149,28 @@ def _divisors(job: Job, stage: Stage) -> FloatArray:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _expert_padding(job: Job, padding: Mapping[str, ExpertPadding]) -> FloatArray:
-    """[n] padded size ÷ size of an expert's matrices after repacking."""
+def _expert_padding(job: Job, padding: Mapping[str, ExpertPadding]) -> Padding:
+    """Padded size ÷ size of an expert's matrices after repacking, and of their scales."""
+    values, scales = np.ones(len(job.tp)), np.ones(len(job.tp))
     moe = job.model.moe
-    assert moe is not None
-    factor = np.ones(len(job.tp))
     for index, fmt in enumerate(job.weight_formats):
-        if (rule := padding.get(fmt.id)) is None:
+        if moe is None or (rule := padding.get(fmt.id)) is None:
             continue
         hidden = moe.latent_size or job.model.hidden_size
         slices = np.maximum(job.tp * job.dp // np.maximum(job.ep, 1), 1)
         width = moe.intermediate_size / slices
         wide = np.ceil(width / rule.intermediate_multiple) * rule.intermediate_multiple / width
         high = -(-hidden // rule.hidden_multiple) * rule.hidden_multiple / hidden
-        factor = np.where(job.weight_format == index, wide * high, factor)
-    return factor
+        values = np.where(job.weight_format == index, wide * high, values)
+        scales = np.where(job.weight_format == index, wide * high if rule.pads_scales else 1.0, scales)
+    return Padding(values, scales)
+
+
+def _padded_expert_bits(job: Job, padding: Padding) -> FloatArray:
+    """[n] bits that a weight of an expert takes, with its share of the padding."""
+    bits = job.bits[TensorRole.EXPERT]
+    packed = _packed_bits(bits)
+    padded: FloatArray = (
+        packed[job.weight_format] * padding.values + (bits - packed)[job.weight_format] * padding.scales
+    )
+    return padded

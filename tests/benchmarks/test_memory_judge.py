@@ -66,3 +66,18 @@ def test_what_the_log_s_own_words_doubt_is_not_strict(tmp_path: Path, catalog: C
 def test_facts_are_judged_by_what_was_said_of_them(tmp_path: Path, catalog: Catalog) -> None:
     facts = logs(tmp_path, catalog, {**RECORD, "fits": True}, {**RECORD, "id": "b", "fits": False})
     assert [verdict.right for verdict in verdicts(facts, catalog)] == [True, False]
+
+
+def test_flags_that_a_named_launcher_sets_are_asked_for(tmp_path: Path, catalog: Catalog) -> None:
+    words = {"notes": "V0, unsloth", "total_gpu_memory_gib": 23.55, "gpu_memory_utilization": 0.78}
+    started, plain = logs(tmp_path, catalog, {**RECORD, **words}, RECORD)
+    # 23.55 · 0.78 - 1.12 = 17.2 GiB: up to 24 are 288 sequences
+    asked = {key: started.arguments[key] for key in ("max_num_seqs", "max_loras", "lora_rank")}
+    assert asked == {"max_num_seqs": 288, "max_loras": 1, "lora_rank": 64}
+    assert plain.arguments["max_num_seqs"] is None
+    assert "max_loras" not in plain.arguments
+
+
+def test_a_drafting_head_that_the_log_names_is_loaded(tmp_path: Path, catalog: Catalog) -> None:
+    drafting, plain = logs(tmp_path, catalog, {**RECORD, "notes": "with an EAGLE draft"}, RECORD)
+    assert (drafting.arguments["speculative"], plain.arguments["speculative"]) == ("eagle", None)

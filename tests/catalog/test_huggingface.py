@@ -25,6 +25,8 @@ SOURCE = Source(text="config.json of the test")
 NOT_IN_A_CONFIGURATION = {
     "conversions", "family", "licence", "notes", "published", "sources", "verification", "vision_parameters",
 }  # fmt: skip
+QUOTED_IN_PART = {"zai-org/GLM-5.3-Flash": {"checkpoint"}}
+"""Configurations of which our copy lacks a field, here `quantization_config`."""
 LLAMA = CONFIGS["meta-llama/Llama-3.1-8B-Instruct"]
 
 
@@ -47,7 +49,8 @@ def test_a_published_configuration_gives_the_shipped_entry(model_id: str) -> Non
     text = (MODELS / f"{model_id.replace('/', '--')}.yaml").read_text(encoding="utf-8")
     shipped = Model.model_validate(yaml.safe_load(text))
     converted = model_from_hf_config(CONFIGS[model_id], id=model_id, source=SOURCE)
-    assert converted.model_dump(exclude=NOT_IN_A_CONFIGURATION) == shipped.model_dump(exclude=NOT_IN_A_CONFIGURATION)
+    excluded = NOT_IN_A_CONFIGURATION | QUOTED_IN_PART.get(model_id, set())
+    assert converted.model_dump(exclude=excluded) == shipped.model_dump(exclude=excluded)
 
 
 LISTS_ITS_LAYERS = [

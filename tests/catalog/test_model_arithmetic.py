@@ -80,8 +80,9 @@ def test_gpt_oss_120b_alternates_windows_of_128_tokens() -> None:
     # growing: 18 layers · 8 heads · 2·64 · 2 B = 36,864 B; fixed: the same · 128 tokens = 4.5 MiB
     growing = [layer.cache for layer in architecture.layers if layer.cache.kind == "full"]
     assert sum(cache.kv_heads * cache.values_per_token_per_head * 2 for cache in growing) == 36_864
-    # experts with bias vectors: 36 layers · 128 · (3·2880·2880 + 2·2880 + 2880)
-    assert architecture.parameters_of(TensorRole.EXPERT) == 36 * 128 * (3 * 2880**2 + 3 * 2880) == 114_701_598_720
+    # experts with bias vectors: 36 layers · 128 · (3·2880·2880 + 2·2880 + 2880), the vectors never quantized
+    assert parameters_split(architecture, Split.EXPERTS) == 36 * 128 * (3 * 2880**2 + 3 * 2880) == 114_701_598_720
+    assert architecture.parameters_of(TensorRole.EXPERT) == 36 * 128 * 3 * 2880**2
     assert (architecture.n_experts, architecture.experts_per_token) == (128, 4)
 
 

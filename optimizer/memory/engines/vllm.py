@@ -87,6 +87,8 @@ class Vllm:
         workspace = self._moe_workspace_bytes(job)
         if not rules.moe_workspace_persistent:
             layer, workspace = np.maximum(layer, hidden * rules.hidden_copies + workspace), np.zeros(len(job.tp))
+        if job.model.moe is not None:  # the hidden states of every rank's tokens, for the experts of this one
+            layer = layer + np.where(job.dp > 1, hidden * job.dp, 0.0)
         peak = layer
         if stage.last:
             logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
@@ -106,11 +108,12 @@ class Vllm:
         moe = job.model.moe
         if moe is None:
             return np.zeros(len(job.tp))
-        hidden = moe.latent_size or job.model.hidden_size
+        rules, hidden = self.rules.activation, moe.latent_size or job.model.hidden_size
         width = moe.intermediate_size / np.maximum(job.tp * job.dp // np.maximum(job.ep, 1), 1)
-        rows = job.max_num_batched_tokens * moe.experts_per_token * _HIDDEN_BYTES
+        tokens = (job.max_num_batched_tokens * job.dp).astype(np.float64)  # of every attention rank
+        rows = np.minimum(tokens, rules.moe_chunk_tokens or np.inf) * moe.experts_per_token * _HIDDEN_BYTES
         workspace = rows * (np.maximum(width, hidden) + np.maximum(2.0 * width, hidden))
-        without = [fmt.id in self.rules.activation.moe_workspace_not_formats for fmt in job.weight_formats]
+        without = [fmt.id in rules.moe_workspace_not_formats for fmt in job.weight_formats]
         return np.where(np.array(without)[job.weight_format], 0.0, workspace)
 
     def _non_torch_gib(self, job: Job) -> FloatArray:

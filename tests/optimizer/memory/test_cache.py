@@ -123,3 +123,15 @@ def test_data_parallel_attention_does_not_shard_the_cache(catalog: Catalog) -> N
     tp = estimate(catalog, "Qwen/Qwen3-Coder-480B-A35B-Instruct", **shared, tp=8, ep=8)
     assert (dp.kv_bytes_per_token, tp.kv_bytes_per_token) == (253_952, 253_952 / 8)
     assert dp.kv_bytes_per_token * 262144 / 2**30 == pytest.approx(62.0)
+
+
+def test_pooled_keys_and_latents_without_positions_share_pages_with_the_states(catalog: Catalog) -> None:
+    # public log of GLM-5.3-Flash on 8 H200: 81.79 GiB hold 55.15 requests of 131,072 tokens. A token takes 512 · 2 B of
+    # latent and 128 · 2 B / 4 of pooled key in each of 11 layers; a state 8 heads · 128² · 4 B and 3 · 3072 · 2 B
+    glm = estimate(
+        catalog, "zai-org/GLM-5.3-Flash", weight_dtype="fp8-block", gpu="h200-sxm", tp=8, max_model_len=131072,
+        max_num_seqs=512, gpu_memory_utilization=0.9,
+    )  # fmt: skip
+    assert glm.kv_cache_gib / glm.max_concurrency == pytest.approx(81.79 / 55.15, rel=0.01)
+    # blocks of 512 tokens, the least multiple of 16 whose 1,088 B a token hold a state of 542,720 B
+    assert glm.state_bytes_per_sequence == 512 * 1088 * 11 * 4  # 34 recurrent layers in 4 groups of 11

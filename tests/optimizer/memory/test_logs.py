@@ -131,6 +131,21 @@ def test_a_configuration_that_vllm_refused_does_not_fit_for_the_same_reason(
     assert (estimate.fits, estimate.reason_key) == (False, reason), log
 
 
+def test_data_parallel_experts_work_on_every_rank_s_tokens(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/recipes/pull/12: 48.66 GiB are left at 0.9 of an H20 of 139.8 GiB. Hidden states of
+    # 8 · 8192 tokens are gathered (6144 · 2 B each); of them 32,768 at a time pass 8 experts each in two buffers of 6144
+    coder = {"model": "Qwen/Qwen3-Coder-480B-A35B-Instruct", "gpu": "h200-sxm", "weight_dtype": "fp8-block", "dp": 8,
+             "ep": 8, "engine_version": "0.10.1", "gpu_memory_utilization": 0.9, "gpu_memory_gib": 139.8}  # fmt: skip
+    estimate = estimate_memory(catalog, **coder)
+    hidden_gib = 8192 * 6144 * 2 / 2**30
+    assert estimate.activation_gib == pytest.approx(
+        8 * hidden_gib + 1.1 * hidden_gib + 32768 * 8 * 2 * 6144 * 2 / 2**30
+    )
+    assert estimate.kv_cache_gib == pytest.approx(48.66, rel=0.05)
+    alone = estimate_memory(catalog, **(coder | {"dp": 1, "tp": 8}))
+    assert alone.activation_gib < estimate.activation_gib  # each token's experts are on these ranks
+
+
 def test_vllm_parts_add_up_to_the_budget(catalog: Catalog) -> None:
     estimate = estimate_memory(catalog, **V19, model="Qwen/Qwen3-8B", weight_dtype="bf16")
     parts = estimate.weights_gib + estimate.activation_gib + estimate.non_torch_gib + estimate.kv_cache_gib
