@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 from optimizer.layout import Layout
 from optimizer.report.figures import point_chart, range_chart
+from optimizer.report.story.fleet import decision, in_words
 from optimizer.report.story.parts import Block, Bullets, Figure, Words, table
-from optimizer.report.story.whatif import Swing, Threshold, WhatIf, decision
+from optimizer.report.story.whatif import Swing, Threshold, WhatIf
 from optimizer.report.words import figure, percent, usd
 from optimizer.scenario import Scenario
 
-VERBS = {"buy": "buy", "rent": "rent", "reserve": "reserve", "spot": "spot", "own": "use"}
 MOST_RUNNERS_UP = 5
 
 
@@ -22,12 +22,6 @@ def doubt_sections(
     if found is None:
         return [], [], []
     return list(_alternatives(layout, found)), list(_swings(layout, found)), list(_thresholds(layout, scenario, found))
-
-
-def in_words(layout: Layout) -> str:
-    """`buy 1 × h100-node, rent 2 × cloud`."""
-    rows = decision(layout)
-    return ", ".join(f"{VERBS[t]} {n} × {offer}" for verb in VERBS for t, offer, n in rows if t == verb) or "nothing"
 
 
 def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:
