@@ -41,7 +41,7 @@ def target_chart(title: str, rows: Sequence[Target], written: Callable[[float], 
             low, high = (min(end / one.limit, FARTHEST) * scale for end in one.band)
             hint = f"mean {written(one.band[0])} to {written(one.band[1])}"
             drawn.append(bar(low, y + HEIGHT / 4, high - low, HEIGHT / 2, "f1", hint))
-        drawn.append(rule(scale, y - 3, scale, y + HEIGHT + 3, "mark"))
+        drawn.append(rule(scale, y - 1, scale, y + HEIGHT + 1, "mark"))
         y += HEIGHT + 8
     drawn.append(text(0, y + 9, "dashed: target", "soft"))
     return picture(title, y + LINE + 2, drawn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optimizer.layout import Layout
-from optimizer.report.figures import point_chart, range_chart
+from optimizer.report.figures import Point, point_chart, range_chart
 from optimizer.report.story.fleet import decision, in_words
 from optimizer.report.story.parts import Block, Bullets, Figure, Words, table
 from optimizer.report.story.whatif import Swing, Threshold, WhatIf
@@ -28,7 +28,11 @@ def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:
     assert layout.cost is not None
     points = [(factor, one) for factor, one in found.frontier if one.cost is not None]
     if len(points) > 1:
-        drawn = [(f, one.cost.usd_per_month, f"{usd(one.cost.usd_per_month)}") for f, one in points if one.cost]
+        drawn = [
+            Point(f, one.cost.usd_per_month, usd(one.cost.usd_per_month), f"targets × {f:g}: {in_words(one)}")
+            for f, one in points
+            if one.cost
+        ]
         chosen = next(at for at, (factor, _) in enumerate(points) if factor == 1)
         yield Figure(
             "What latency costs",
@@ -38,6 +42,7 @@ def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:
                 chosen,
                 ("latency targets, times those asked for", lambda value: f"{value:g}×"),
                 ("USD a month", lambda value: f"${value:,.0f}"),
+                at_points=True,
             ),
             table(
                 "The best plan for tighter and looser targets",

@@ -38,7 +38,7 @@ def cost_blocks(ledger: Ledger, scenario: Scenario) -> Iterator[Block]:
     """The waterfall from prices to the total, and what leaves the bank when."""
     span = months_text(scenario.horizon_months)
     rate = scenario.discount_rate_per_year or 0.0
-    found = steps(ledger, f"later money counts less ({percent(rate, 1)} a year)")
+    found = steps(ledger, f"counted at its worth today ({percent(rate, 1)} a year)")
     if found:
         total = f"cost over {span}"
         yield Figure(
