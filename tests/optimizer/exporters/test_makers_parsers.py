@@ -37,14 +37,16 @@ def vllm_parser() -> Any:
 
 def read_by_vllm(words: list[str], folder: Path) -> Any:
     """What the parser of vLLM makes of words after `vllm serve`; a word that it does not know fails the test."""
-    from vllm.utils.argparse_utils import FlexibleArgumentParser
-
-    words = [str(folder / word) if word.endswith(".yaml") else word for word in words]
-    spread = FlexibleArgumentParser()._pull_args_from_config(["serve", *words]) if "--config" in words else words
     try:
-        return vllm_parser().parse_args([word for word in spread if word != "serve"])
+        return vllm_parser().parse_args([str(folder / word) if word.endswith(".yaml") else word for word in words])
     except SystemExit:
         raise AssertionError(f"vllm serve refuses {words}") from None
+
+
+def test_the_parser_of_vllm_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    vllm_parser()
+    with pytest.raises(AssertionError, match="vllm serve refuses"):
+        read_by_vllm(["--model", "a/b", "--max-sequences", "4"], tmp_path)
 
 
 def test_vllm_reads_every_start(engines: Topology, mixed: Topology, tmp_path: Path) -> None:
