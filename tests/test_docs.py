@@ -12,6 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from catalog import Catalog
+from optimizer import load_scenario, optimize
+from optimizer.report.figures import standalone
+from optimizer.report.story import purchase_page
+from optimizer.report.story.parts import Figure
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -99,6 +104,23 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     for target in ("solve", "test"):
         assert f"make {target}" in README.read_text(encoding="utf-8")
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+PICTURES = {"report-cost.svg": "money", "report-servers.svg": "topology"}
+"""File in docs/pictures -> section of the report of scenarios/purchase.yaml whose first picture it is."""
+
+
+def test_pictures_of_the_readme_are_those_of_the_report(catalog: Catalog, request: pytest.FixtureRequest) -> None:
+    scenario = load_scenario(ROOT / "scenarios" / "purchase.yaml", catalog)
+    page = purchase_page(optimize(scenario, catalog), scenario, catalog, None)
+    for name, section in PICTURES.items():
+        (blocks_of_section,) = (one.blocks for one in page.sections if one.id == section)
+        svg = standalone(next(block.svg for block in blocks_of_section if isinstance(block, Figure)))
+        path = ROOT / "docs" / "pictures" / name
+        if request.config.getoption("--regenerate"):
+            path.write_text(svg, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == svg, "see --regenerate"
+        assert f"](docs/pictures/{name})" in README.read_text(encoding="utf-8")
 
 
 DOCUMENTS = (

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, zip_longest
 
-from optimizer.report.figures.marks import LINE, WIDTH, bar, colour, legend, picture, rule, safe, text, ticks
+from optimizer.report.figures.marks import (
+    LETTER,
+    LINE,
+    WIDTH,
+    bar,
+    colour,
+    legend,
+    picture,
+    rule,
+    safe,
+    text,
+    ticks,
+    ticks_of_powers,
+)
 
 Written = Callable[[float], str]
+MOST_NAMED = 8
+"""Points; names of more would lie on each other."""
 LEFT, RIGHT, HEIGHT = 62.0, 18.0, 190.0
 """Room for the numbers of the vertical axis, for half a number of the horizontal one, and of the field between."""
 
@@ -18,6 +35,21 @@ class Line:
 
     name: str
     points: tuple[tuple[float, float], ...]
+    band: tuple[tuple[float, float], ...] = ()
+    """Low and high end at each point."""
+    hints: tuple[str, ...] = ()
+    """Of each point, which is then marked and says so on hovering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of several to choose among."""
+
+    x: float
+    y: float
+    name: str
+    hint: str = ""
+    """Said on hovering; default: the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,53 +61,92 @@ class _Field:
     y_low: float
     y_high: float
     top: float
+    is_log: bool = False
+    """Both axes; the ends are then logarithms."""
 
     def at(self, x: float, y: float) -> tuple[float, float]:
+        if self.is_log:
+            x, y = math.log10(x), math.log10(y)
         across = (x - self.x_low) / ((self.x_high - self.x_low) or 1.0)
         up = (y - self.y_low) / ((self.y_high - self.y_low) or 1.0)
         return LEFT + across * (WIDTH - LEFT - RIGHT), self.top + HEIGHT * (1 - up)
 
+    def ticks(self, low: float, high: float, about: int) -> list[float]:
+        return ticks_of_powers(10**low, 10**high) if self.is_log else ticks(low, high, about)
+
 
 def line_chart(
     title: str, lines: Sequence[Line], across: tuple[str, Written], up: tuple[str, Written],
-    marks: Sequence[tuple[float, str]] = (),
+    marks: Sequence[tuple[float, str]] = (), *, is_log: bool = False,
 ) -> str:  # fmt: skip
-    """Curves over one axis; `across` and `up` name the axes and write their numbers; marks stand at their x."""
-    points = [point for line in lines for point in line.points]
-    drawn, top = legend([line.name for line in lines], 0.0)
-    field = _field(points, top + LINE, from_zero=True)
+    """Curves over one axis, with their bands; `across` and `up` name the axes and write their numbers.
+
+    Marks stand at their x. `is_log` makes both axes logarithmic, for values above zero.
+    """
+    points = [(x, y) for line in lines for at, (x, mean) in enumerate(line.points)
+              for y in (mean, *(line.band[at] if line.band else ()))]  # fmt: skip
+    drawn, top = legend([line.name for line in lines], 0.0) if len(lines) > 1 else ([], LINE / 2)
+    field = _log_field(points, top + LINE) if is_log else _field(points, top + LINE, from_zero=True)
     drawn += _axes(field, across, up)
     for x, name in marks:
-        at, _ = field.at(x, 0)
+        at, _ = field.at(x, field.y_low)
         drawn.append(rule(at, field.top, at, field.top + HEIGHT, "mark"))
         right = at > WIDTH * 0.6
         drawn.append(text(at + (-5 if right else 5), field.top + 12, name, "strong", "end" if right else ""))
     for position, line in enumerate(lines):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (field.at(*point) for point in line.points))
-        drawn.append(f'<polyline points="{path}" class="curve {colour(position, "l")}"/>')
+        drawn += _curve(field, position, line)
     return picture(title, field.top + HEIGHT + 2 * LINE + 6, drawn)
+
+
+def _curve(field: _Field, position: int, line: Line) -> Iterator[str]:
+    """The band below, the curve above, its marked points on top."""
+    places = [field.at(*point) for point in line.points]
+    if line.band:
+        xs = [x for x, _ in line.points]
+        high = [field.at(x, end) for x, (_, end) in zip(xs, line.band, strict=True)]
+        low = [field.at(x, end) for x, (end, _) in zip(xs, line.band, strict=True)]
+        yield f'<polygon points="{_path(high + low[::-1])}" class="spread {colour(position)}"/>'
+    yield f'<polyline points="{_path(places)}" class="curve {colour(position, "l")}"/>'
+    for (x, y), hint in zip(places, line.hints, strict=False):
+        yield _dot(x, y, 3, colour(position), hint)
 
 
 def point_chart(
-    title: str, points: Sequence[tuple[float, float, str]], chosen: int, across: tuple[str, Written],
-    up: tuple[str, Written],
+    title: str, points: Sequence[Point], chosen: int | None, across: tuple[str, Written], up: tuple[str, Written],
+    *, are_steps: bool = False, at_points: bool = False,
 ) -> str:  # fmt: skip
-    """Points with their names, joined in their order; the chosen one is larger and named in full."""
-    field = _field([(x, y) for x, y, _ in points], LINE, from_zero=False)
-    drawn = _axes(field, across, up)
-    at = [field.at(x, y) for x, y, _ in points]
-    drawn.append(f'<polyline points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in at)}" class="curve l7"/>')
-    for position, ((x, y), (_, _, name)) in enumerate(zip(at, points, strict=True)):
+    """Points joined in their order, as steps where nothing lies between them; the chosen one is larger.
+
+    Few points are named, of many only the chosen one. `at_points` writes the x of every point on the axis.
+    """
+    field = _field([(one.x, one.y) for one in points], LINE, from_zero=False)
+    drawn = _axes(field, across, up, [one.x for one in points] if at_points else None)
+    places = [field.at(one.x, one.y) for one in points]
+    corners = [(x, y) for (_, y), (x, _) in pairwise(places)] if are_steps else []
+    path = [place for pair in zip_longest(places, corners) for place in pair if place is not None]
+    drawn.append(f'<polyline points="{_path(path)}" class="curve l7"/>')
+    said_until: dict[int, float] = {}
+    for position, ((x, y), one) in enumerate(zip(places, points, strict=True)):
         special = position == chosen
-        drawn.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{6 if special else 4}" class="{"f5" if special else "f0"}">'
-            f"<title>{safe(name)}</title></circle>"
-        )
+        drawn.append(_dot(x, y, 6 if special else 4, "f5" if special else "f0", one.hint or one.name))
+        if not special and len(points) > MOST_NAMED:
+            continue
         right = x > WIDTH * 0.7
-        drawn.append(
-            text(x + (-9 if right else 9), y - 7, name, "strong" if special else "soft", "end" if right else "")
-        )
+        begin, end = (x - 9 - LETTER * len(one.name), x - 9) if right else (x + 9, x + 9 + LETTER * len(one.name))
+        row = round(y / LINE)
+        if special or begin > said_until.get(row, 0.0):
+            said_until[row] = end
+            drawn.append(text(end if right else begin, y - 7, one.name, "strong" if special else "soft",
+                              "end" if right else ""))  # fmt: skip
     return picture(title, field.top + HEIGHT + 2 * LINE + 6, drawn)
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _dot(x: float, y: float, radius: float, kind: str, hint: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" class="{kind}"><title>{safe(hint)}</title></circle>'
 
 
 def range_chart(title: str, rows: Sequence[tuple[str, float, float, str, str]], middle: float, written: Written) -> str:
@@ -108,16 +179,28 @@ def _field(points: Sequence[tuple[float, float]], top: float, *, from_zero: bool
     return _Field(min(xs) - x_room, max(xs) + x_room, low - (0.0 if from_zero else room), max(ys) + room, top)
 
 
-def _axes(field: _Field, across: tuple[str, Written], up: tuple[str, Written]) -> list[str]:
-    bottom = field.top + HEIGHT
+def _log_field(points: Sequence[tuple[float, float]], top: float) -> _Field:
+    (x_low, x_high), (y_low, y_high) = (
+        (math.log10(min(values)), math.log10(max(values)))
+        for values in ([x for x, _ in points], [y for _, y in points])
+    )
+    room = 0.04 * ((y_high - y_low) or 1.0)
+    return _Field(x_low, x_high, y_low - room, y_high + room, top, is_log=True)
+
+
+def _axes(
+    field: _Field, across: tuple[str, Written], up: tuple[str, Written], at: Sequence[float] | None = None
+) -> list[str]:
+    """Lines and numbers; `at` says where those of the horizontal axis stand."""
+    bottom, left, right = field.top + HEIGHT, LEFT, WIDTH - RIGHT
     drawn = [text(0, field.top - 5, up[0], "soft")]
-    for value in ticks(field.y_low, field.y_high):
-        _, y = field.at(field.x_low, value)
-        drawn.append(rule(LEFT, y, WIDTH - RIGHT, y))
-        drawn.append(text(LEFT - 6, y + 4, up[1](value), "soft", "end"))
-    for value in ticks(field.x_low, field.x_high, 6):
-        x, _ = field.at(value, field.y_low)
+    for value in field.ticks(field.y_low, field.y_high, 5):
+        y = field.at(value, value)[1]
+        drawn.append(rule(left, y, right, y))
+        drawn.append(text(left - 6, y + 4, up[1](value), "soft", "end"))
+    for value in field.ticks(field.x_low, field.x_high, 6) if at is None else at:
+        x = field.at(value, value)[0]
         drawn.append(rule(x, bottom, x, bottom + 4))
         drawn.append(text(x, bottom + LINE, across[1](value), "soft", "middle"))
-    drawn.append(text(WIDTH - RIGHT, bottom + 2 * LINE, across[0], "soft", "end"))
+    drawn.append(text(right, bottom + 2 * LINE, across[0], "soft", "end"))
     return drawn

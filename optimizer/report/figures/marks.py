@@ -14,6 +14,8 @@ LETTER = 6.9
 """Mean width of a letter of 12 units; an estimate, so texts are cut a little early rather than late."""
 MARGIN = 16.0
 """Around a picture that stands alone."""
+MOST_POWERS = 3
+"""Of ten on an axis that also names what lies between them."""
 COLOURS = ("#0072b2", "#d98200", "#009e73", "#b8568f", "#4aa3dc", "#c4500a", "#7a6fc4", "#8a8f98")
 """On white; after Okabe and Ito, whose colours can be told apart without seeing red and green
 (https://jfly.uni-koeln.de/color/)."""
@@ -26,9 +28,11 @@ STYLE = (
 font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max-width:640px;width:100%;height:auto;
 display:block}
 svg.fig text{fill:var(--ink)}svg.fig .soft{fill:var(--soft)}svg.fig .strong{font-weight:600}
+svg.fig .region{font-weight:600;fill:var(--c0)}
 svg.fig .in{fill:#fff;font-size:10px}svg.fig .rule{stroke:var(--rule);stroke-width:1}
 svg.fig .mark{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3}svg.fig .band{stroke:var(--ink);stroke-width:1.5}
-svg.fig .curve{fill:none;stroke-width:2}svg.fig .idle{fill:var(--idle)}svg.fig .good{fill:var(--good)}
+svg.fig .curve{fill:none;stroke-width:2}svg.fig .spread{opacity:.2}
+svg.fig .idle{fill:var(--idle)}svg.fig .good{fill:var(--good)}
 svg.fig .bad{fill:var(--bad)}svg.fig .box{fill:none;stroke:var(--rule)}
 svg.fig .f0{fill:var(--c0)}svg.fig .f1{fill:var(--c1)}svg.fig .f2{fill:var(--c2)}svg.fig .f3{fill:var(--c3)}
 svg.fig .f4{fill:var(--c4)}svg.fig .f5{fill:var(--c5)}svg.fig .f6{fill:var(--c6)}svg.fig .f7{fill:var(--c7)}
@@ -42,6 +46,13 @@ svg.fig .l4{stroke:var(--c4)}svg.fig .l5{stroke:var(--c5)}svg.fig .l6{stroke:var
 """Style sheet of the pictures; a document holds it once."""
 
 
+PAPER = (
+    "svg.fig .paper{fill:#fff}@media screen and (prefers-color-scheme:dark){svg.fig .paper{fill:#161b22}}"
+    "svg.fig{max-width:none}"
+)
+"""What a picture of its own stands on."""
+
+
 def picture(title: str, height: float, body: Sequence[str]) -> str:
     """A whole picture; its title is what a screen reader says, the table beside it holds the numbers."""
     return (
@@ -50,15 +61,23 @@ def picture(title: str, height: float, body: Sequence[str]) -> str:
     )
 
 
-def standalone(svg: str) -> str:
-    """A picture as a file of its own, with the style and the title that a page would give it."""
-    head, _, body = svg.partition("<title>")
-    title, _, marks = body.partition("</title>")
-    height = float(head.rpartition(f"0 0 {WIDTH:.0f} ")[2].split('"')[0])
-    room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {height + 3 * MARGIN:g}"
-    head = head.replace(f"0 0 {WIDTH:.0f} {height:g}", room)
-    shown = f'<text x="0" y="-10" class="strong">{title}</text>'
-    return f"{head}<style>{STYLE}</style><title>{title}</title>{shown}{marks}\n"
+def standalone(*pictures: str) -> str:
+    """Pictures as one file, under each other, with the style and the titles that a page would give them."""
+    drawn, y = [], 0.0
+    for svg in pictures:
+        head, _, body = svg.partition("<title>")
+        title, _, marks = body.partition("</title>")
+        height = float(head.rpartition(f"0 0 {WIDTH:.0f} ")[2].split('"')[0])
+        shown = f'<text x="0" y="-10" class="strong">{title}</text>{marks.removesuffix("</svg>")}'
+        drawn.append(shown if y == 0 else f'<g transform="translate(0,{y:g})">{shown}</g>')
+        y += height + 3 * MARGIN
+    first = pictures[0].partition("<title>")[2].partition("</title>")[0]
+    room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {y:g}"
+    return (
+        f'<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="{room}" role="img"><style>{STYLE}{PAPER}</style>'
+        f'<title>{first}</title><rect x="{-MARGIN:g}" y="{-2 * MARGIN:g}" width="100%" height="100%" class="paper"/>'
+        f"{''.join(drawn)}</svg>\n"
+    )
 
 
 def safe(words: str) -> str:
@@ -123,3 +142,11 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
+
+
+def ticks_of_powers(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from low to high; of many only the powers."""
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= MOST_POWERS else (1,)
+    found = [step * 10.0**power for power in powers for step in steps]
+    return [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]

@@ -23,6 +23,8 @@ class ServerBox:
     """Term and power."""
     gpus: tuple[tuple[str, str] | None, ...]
     """(workload, replica's number) of each GPU; null = idle."""
+    region: str = ""
+    """Said once above the servers that follow each other in it."""
 
 
 def server_chart(title: str, servers: Sequence[ServerBox]) -> str:
@@ -37,7 +39,13 @@ def server_chart(title: str, servers: Sequence[ServerBox]) -> str:
     if idle:
         drawn += [bar(0, y - 2, 10, 10, "idle"), text(15, y + 7, "idle")]
         y += LINE
+    region = ""
     for server in drawn_servers:
+        if server.region != region:
+            region = server.region
+            y += LINE + 2
+            inside = sum(one.region == region for one in servers)
+            drawn.append(text(0, y, f"{region} ({inside:,} server{'s' if inside != 1 else ''})", "region"))
         y += LINE - 2
         drawn.append(text(0, y, server.name, "strong", width=WIDTH * 0.55))
         drawn.append(text(WIDTH, y, server.note, "soft", "end"))

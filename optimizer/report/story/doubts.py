@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from optimizer.layout import Layout
-from optimizer.report.figures import point_chart, range_chart
+from optimizer.report.figures import Point, point_chart, range_chart
+from optimizer.report.story.fleet import decision, in_words
 from optimizer.report.story.parts import Block, Bullets, Figure, Words, table
-from optimizer.report.story.whatif import Swing, Threshold, WhatIf, decision
+from optimizer.report.story.whatif import Swing, Threshold, WhatIf
 from optimizer.report.words import figure, percent, usd
 from optimizer.scenario import Scenario
 
-VERBS = {"buy": "buy", "rent": "rent", "reserve": "reserve", "spot": "spot", "own": "use"}
 MOST_RUNNERS_UP = 5
 
 
@@ -24,17 +24,15 @@ def doubt_sections(
     return list(_alternatives(layout, found)), list(_swings(layout, found)), list(_thresholds(layout, scenario, found))
 
 
-def in_words(layout: Layout) -> str:
-    """`buy 1 × h100-node, rent 2 × cloud`."""
-    rows = decision(layout)
-    return ", ".join(f"{VERBS[t]} {n} × {offer}" for verb in VERBS for t, offer, n in rows if t == verb) or "nothing"
-
-
 def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:
     assert layout.cost is not None
     points = [(factor, one) for factor, one in found.frontier if one.cost is not None]
     if len(points) > 1:
-        drawn = [(f, one.cost.usd_per_month, f"{usd(one.cost.usd_per_month)}") for f, one in points if one.cost]
+        drawn = [
+            Point(f, one.cost.usd_per_month, usd(one.cost.usd_per_month), f"targets × {f:g}: {in_words(one)}")
+            for f, one in points
+            if one.cost
+        ]
         chosen = next(at for at, (factor, _) in enumerate(points) if factor == 1)
         yield Figure(
             "What latency costs",
@@ -44,6 +42,7 @@ def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:
                 chosen,
                 ("latency targets, times those asked for", lambda value: f"{value:g}×"),
                 ("USD a month", lambda value: f"${value:,.0f}"),
+                at_points=True,
             ),
             table(
                 "The best plan for tighter and looser targets",

@@ -1,19 +1,30 @@
-"""What runs where: latency against targets, what fills the cards, and the topology."""
+"""What runs where: demand, latency against targets, what fills the cards, and the topology."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 from catalog import Catalog
+from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, ReplicaGroup
-from optimizer.report.figures import ServerBox, Stack, server_chart, stack_chart
+from optimizer.report.figures import (
+    Line,
+    ServerBox,
+    Stack,
+    Target,
+    line_chart,
+    server_chart,
+    stack_chart,
+    target_chart,
+)
 from optimizer.report.periods import TERMS
-from optimizer.report.plan import degrees, named_groups
-from optimizer.report.story.money import Bill
+from optimizer.report.plan import degrees
+from optimizer.report.story.fleet import Kind, kinds, moments, months_between
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario
-from optimizer.topology import Server, Topology
+from optimizer.topology import Server, Topology, build_topology
 
 METRICS = {"ttft": "first token", "tpot": "next tokens", "e2e": "whole request"}
 MEMORY = ("weights", "activations", "CUDA and NCCL", "graphs", "KV cache")
@@ -22,60 +33,104 @@ MOST_IN_MERMAID = 24
 
 
 def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
-    """Per workload and target: the prediction as a part of the target, its band, and what binds."""
-    stacks: list[Stack] = []
+    """Per workload and target: the prediction, its band, and what binds; with periods how demand grows."""
+    if layout.periods:
+        yield _growth(layout)
+    yield from latency_blocks(layout, scenario)
+    found = kinds(layout)
+    yield table(
+        f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on"
+        + ("; load and use are those of the period with the most" if layout.periods else ""),
+        "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
+        [
+            (kind.name, _runs(kind.group), kind.group.offer, _replicas(kind), degrees(kind.group),
+             f"{figure(kind.group.load_rps)} of {figure(kind.group.capacity_rps)}", percent(kind.group.utilization),
+             kind.group.limit or UNKNOWN)
+            for kind in found
+        ],
+    )  # fmt: skip
+    if layout.periods:
+        starts = [figure(plan.starts_month + 1) for plan in layout.periods]
+        yield table(
+            "Replicas in each period",
+            "workload|on|" + "|".join(f">month {start}" for start in starts),
+            [(kind.name, kind.group.offer, *map(count, kind.replicas)) for kind in found],
+        )
+
+
+def latency_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
+    """Each target with the latency that is predicted at full load, and the band of its mean."""
+    drawn: list[Target] = []
     rows: list[tuple[str, ...]] = []
-    for name, workload, group in named_groups(layout):
-        for target in scenario.workloads[workload.name].targets:
+    for kind in kinds(layout):
+        for target in scenario.workloads[kind.workload].targets:
+            group = kind.group
             predicted = (getattr(group, f"{target.metric}_ms") or {}).get(target.statistic)
             band = getattr(group, f"{target.metric}_interval_ms", None)
             said = f"{METRICS[target.metric]} {target.statistic}"
             rows.append(
-                (
-                    name,
-                    said,
-                    milliseconds(target.limit_ms),
-                    milliseconds(predicted),
-                    interval(band) if band else UNKNOWN,
-                )
-            )
+                (kind.name, said, milliseconds(target.limit_ms), milliseconds(predicted),
+                 interval(band) if band else UNKNOWN)
+            )  # fmt: skip
             if predicted is not None:
-                note = f"{milliseconds(predicted)} of {milliseconds(target.limit_ms)}"
-                stacks.append(Stack(f"{name}: {said}", (predicted / target.limit_ms,), limit=1.0, note=note))
-    if stacks:
+                drawn.append(Target(f"{kind.name}: {said}", target.limit_ms, predicted, band))
+    if drawn:
         yield Figure(
-            "Latency at full load, as a part of its target",
-            stack_chart("Predicted latency as a part of its target", ("prediction",), stacks, percent, "target"),
+            "Latency at full load against its target",
+            target_chart("Predicted latency against its target", drawn, milliseconds),
             table(
                 "Latency; the mean is within its band in 80 % of cases",
                 "workload|what|>target|>predicted|>mean, band",
                 rows,
             ),
         )
-    yield table(
-        f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
-        "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
-        [
-            (name, _runs(group), group.offer, count(group.replicas), degrees(group),
-             f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
-             group.limit or UNKNOWN)
-            for name, _, group in named_groups(layout)
-        ],
+
+
+def _growth(layout: Layout) -> Figure:
+    """Requests per second of each workload at peak, period by period."""
+    names = [one.name for one in layout.workloads]
+    rps = {
+        name: [next((one.demand_rps for one in plan.workloads if one.name == name), 0.0) for plan in layout.periods]
+        for name in names
+    }
+    months = [plan.starts_month + plan.months / 2 for plan in layout.periods]
+    return Figure(
+        "Requests per second at peak",
+        line_chart(
+            "Requests per second of each workload over the months",
+            [Line(name, tuple(zip(months, rps[name], strict=True))) for name in names],
+            ("month", figure),
+            ("requests/s", figure),
+        ),
+        table(
+            "Requests per second at peak",
+            "months|" + "|".join(f">{name.replace('|', '/')}" for name in names),
+            [
+                (months_between(plan.starts_month, plan.starts_month + plan.months),
+                 *(figure(rps[name][at]) for name in names))
+                for at, plan in enumerate(layout.periods)
+            ],
+        ),
     )  # fmt: skip
 
 
+def _replicas(kind: Kind) -> str:
+    low, high = min(kind.replicas), max(kind.replicas)
+    return count(high) if low == high else f"{count(low)}–{count(high)}"
+
+
 def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
-    """What fills a card of each group, and how many requests its KV cache holds."""
+    """What fills a card of each kind of replica, and how many requests its KV cache holds."""
     stacks, rows = [], []
-    for name, _, group in named_groups(layout):
+    for kind in kinds(layout):
+        name, group = kind.name, kind.group
         if (memory := group.memory) is None:
             continue
         parts = (memory.weights_gib, memory.activation_gib, memory.non_torch_gib, memory.cuda_graph_gib,
                  memory.kv_cache_gib)  # fmt: skip
         visible = catalog.gpus[group.gpu].visible_memory_gib
-        stacks.append(
-            Stack(f"{name} on {group.gpu}" if group.offer not in name else name, parts, memory.budget_gib, visible)
-        )
+        label = f"{name}, {group.gpu}" if group.offer in name else f"{name} on {group.gpu}"
+        stacks.append(Stack(label, parts, memory.budget_gib, visible))
         rows.append(
             (name, group.gpu, *map(gib, parts), gib(visible), figure(memory.max_concurrency),
              figure(memory.typical_concurrency))
@@ -92,24 +147,40 @@ def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
         )
 
 
-def topology_blocks(topology: Topology, paid: tuple[Bill, ...]) -> Iterator[Block]:
-    """Every server, its GPUs and what they serve."""
-    kw = {bill.row.offer: bill.power_kw / bill.row.count for bill in paid if bill.row.count}
-    boxes = [_box(server, kw.get(server.offer, 0.0)) for server in topology.document.servers]
+def topology_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> Iterator[Block]:
+    """Every server by region, its GPUs and what they serve; with periods at the start and at the largest."""
+    for name, plan in moments(layout):
+        topology = build_topology(plan, catalog)
+        yield from _topology_at(f", {name}" if name else "", topology, scenario)
+    if layout.periods:
+        yield Words("Other periods: gpuplan export PLAN --period K --to topology")
+
+
+def _topology_at(when: str, topology: Topology, scenario: Scenario) -> Iterator[Block]:
+    region = {name: offer.region or "" for name, offer in scenario.inventory.items()}
+    servers = sorted(topology.document.servers, key=lambda server: region[server.offer])
+    kw = {
+        server.offer: server_power_kw(scenario.inventory[server.offer], topology.catalog.gpus[server.gpu])
+        for server in servers
+    }
     yield Figure(
-        "Servers and their GPUs; numbers are replicas",
-        server_chart("Servers, their GPUs, and the replicas on them", boxes),
+        f"Servers and their GPUs{when}; numbers are replicas",
+        server_chart(
+            f"Servers, their GPUs, and the replicas on them{when}",
+            [_box(server, kw[server.offer], region[server.offer]) for server in servers],
+        ),
         table(
-            "Servers",
-            "server|term|GPUs|>idle|>kW|replicas",
+            f"Servers{when}",
+            ("region|" if any(region.values()) else "") + "server|term|GPUs|>idle|>kW|replicas",
             [
-                (server.id, TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
-                 count(sum(use is None for use in server.gpus)), figure(kw.get(server.offer)),
+                (*((region[server.offer] or UNKNOWN,) if any(region.values()) else ()),
+                 server.id, TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
+                 count(sum(use is None for use in server.gpus)), figure(kw[server.offer]),
                  ", ".join(dict.fromkeys(use.replica for use in server.gpus if use is not None)) or "none")
-                for server in topology.document.servers
+                for server in servers
             ],
         ),
-        mermaid(topology),
+        mermaid(topology, region),
     )  # fmt: skip
     links = [link for link in topology.document.links if link.kind == "network"]
     if links:
@@ -119,26 +190,39 @@ def topology_blocks(topology: Topology, paid: tuple[Bill, ...]) -> Iterator[Bloc
         )
 
 
-def mermaid(topology: Topology) -> str:
-    """Servers as boxes around their replicas; nothing for fleets too large to read."""
-    servers = topology.document.servers
+def mermaid(topology: Topology, region: Mapping[str, str]) -> str:
+    """Servers as boxes around their replicas, in a box for each region (of an offer, "" = none).
+
+    Nothing for fleets too large to read.
+    """
+    servers = sorted(topology.document.servers, key=lambda server: region[server.offer])
     if len(servers) > MOST_IN_MERMAID:
         return ""
     lines, ends = ["flowchart LR"], dict[str, str]()
-    for at, server in enumerate(servers):
-        lines.append(f'  subgraph s{at}["{_label(f"{server.id} · {TERMS[server.term]} · {server.gpu}")}"]')
-        parts: dict[tuple[str, int], int] = {}
-        for use in server.gpus:
-            if use is not None:
-                parts[use.replica, use.stage] = parts.get((use.replica, use.stage), 0) + 1
-        for (replica, stage), gpus in parts.items():
-            ends[f"{replica}/{stage}"] = node = f"n{len(ends)}"
-            lines.append(f'    {node}["{_label(replica + " · " + count(gpus, "GPU"))}"]')
-        if not parts:
-            lines.append(f'    i{at}["idle"]')
-        lines.append("  end")
+    for number, (place, inside) in enumerate(groupby(enumerate(servers), key=lambda pair: region[pair[1].offer])):
+        if place:
+            lines.append(f'  subgraph r{number}["{_label(place)}"]')
+        for at, server in inside:
+            lines += _mermaid_server(at, server, ends)
+        if place:
+            lines.append("  end")
     lines += [f"  {ends[a]} --> {ends[b]}" for a, b in (link.between for link in topology.document.links)]
     return "\n".join(lines)
+
+
+def _mermaid_server(at: int, server: Server, ends: dict[str, str]) -> Iterator[str]:
+    """The lines of one server; adds its replicas' stages to `ends`."""
+    yield f'  subgraph s{at}["{_label(f"{server.id} · {TERMS[server.term]} · {server.gpu}")}"]'
+    parts: dict[tuple[str, int], int] = {}
+    for use in server.gpus:
+        if use is not None:
+            parts[use.replica, use.stage] = parts.get((use.replica, use.stage), 0) + 1
+    for (replica, stage), gpus in parts.items():
+        ends[f"{replica}/{stage}"] = node = f"n{len(ends)}"
+        yield f'    {node}["{_label(replica + " · " + count(gpus, "GPU"))}"]'
+    if not parts:
+        yield f'    i{at}["idle"]'
+    yield "  end"
 
 
 def _label(text: str) -> str:
@@ -146,7 +230,7 @@ def _label(text: str) -> str:
     return "".join(c if c.isalnum() or c in " ._/-·" else f"#{ord(c)};" for c in text)
 
 
-def _box(server: Server, kw: float) -> ServerBox:
+def _box(server: Server, kw: float, region: str) -> ServerBox:
     gpus: list[tuple[str, str] | None] = []
     for use in server.gpus:
         if use is None:
@@ -155,7 +239,7 @@ def _box(server: Server, kw: float) -> ServerBox:
             workload, _, number = use.replica.rpartition("/")
             gpus.append((workload, number))
     return ServerBox(
-        server.id, f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW", tuple(gpus)
+        server.id, f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW", tuple(gpus), region
     )
 
 

@@ -1,47 +1,32 @@
-"""Where the money goes: price, value left, electricity, upkeep and rent of each line of the purchase list."""
+"""Where the money goes, when it is paid, and when buying beats renting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from catalog import Catalog
 from catalog.units import HOURS_PER_MONTH, MONTHS_PER_YEAR
-from optimizer.formulation.terms import server_power_kw
-from optimizer.layout import Layout, Servers
+from optimizer.formulation.terms import running_usd_per_month, server_power_kw
+from optimizer.layout import Layout
 from optimizer.report.figures import Line, Stack, line_chart, stack_chart, waterfall_chart
+from optimizer.report.story.fleet import decision, months_between
+from optimizer.report.story.ledger import Cause, Ledger, steps
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import figure, percent, usd
 from optimizer.scenario import Scenario
 
 MOST_STEPS = 12
 """Bars of a chart over time."""
+MOST_BARS = 36
+PAID: dict[str, tuple[Cause, ...]] = {
+    "purchase": ("price",),
+    "rent and reservations": ("rent", "reservation"),
+    "electricity and upkeep": ("electricity", "upkeep"),
+}
 MOST_PAIRS = 3
 """Purchases whose break-even is drawn; the table has all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """All servers of one line of the purchase list, over the horizon, USD."""
-
-    row: Servers
-    price_usd: float
-    value_left_usd: float
-    """At the end of the horizon."""
-    electricity_usd_per_month: float
-    upkeep_usd_per_month: float
-    rent_usd_per_month: float
-    power_kw: float
-    """At full load, before pue."""
-
-    @property
-    def running_usd_per_month(self) -> float:
-        return self.electricity_usd_per_month + self.upkeep_usd_per_month
-
-
-def bills(layout: Layout, scenario: Scenario, catalog: Catalog) -> tuple[Bill, ...]:
-    """One for each line of the purchase list."""
-    return tuple(_bill(row, scenario, catalog) for row in layout.servers)
 
 
 def months_text(months: float) -> str:
@@ -49,91 +34,49 @@ def months_text(months: float) -> str:
     return f"{figure(months)} months" if months != 1 else "1 month"
 
 
-def cost_usd(layout: Layout, scenario: Scenario, catalog: Catalog) -> float:
-    """What the plan's servers cost over the horizon at the scenario's prices, which may be other than its own."""
-    months = scenario.horizon_months
-    return sum(
-        bill.price_usd - bill.value_left_usd + (bill.running_usd_per_month + bill.rent_usd_per_month) * months
-        for bill in bills(layout, scenario, catalog)
-    )
-
-
-def _bill(row: Servers, scenario: Scenario, catalog: Catalog) -> Bill:
-    offer, facility, months = scenario.inventory[row.offer], scenario.facility, scenario.horizon_months
-    power_kw = server_power_kw(offer, catalog.gpus[offer.gpu]) * row.count
-    ours = row.term in ("own", "buy")
-    electricity = power_kw * facility.pue * facility.power_price_usd_per_kwh * HOURS_PER_MONTH if ours else 0.0
-    price = left = 0.0
-    if row.term == "buy" and offer.buy is not None:
-        price = offer.buy.usd_per_server * row.count
-        left = price * (1 - (1 - offer.buy.residual_fraction) * months / offer.buy.life_months)
-    usd_per_hour = row.usd_per_hour
-    if row.term == "rent" and offer.rent is not None:
-        usd_per_hour = offer.rent.usd_per_server_hour
-    return Bill(
-        row,
-        price,
-        left,
-        electricity,
-        facility.opex_usd_per_server_month * row.count if ours else 0.0,
-        0.0 if ours else usd_per_hour * row.count * HOURS_PER_MONTH,
-        power_kw,
-    )
-
-
-def cost_blocks(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[Block]:
+def cost_blocks(ledger: Ledger, scenario: Scenario) -> Iterator[Block]:
     """The waterfall from prices to the total, and what leaves the bank when."""
-    months = scenario.horizon_months
-    steps = [(f"price of {bill.row.count} × {bill.row.offer}", bill.price_usd) for bill in found if bill.price_usd]
-    if (left := sum(bill.value_left_usd for bill in found)) > 0:
-        steps.append(("value left at the end", -left))
-    steps += [
-        (name, amount * months)
-        for name, amount in (
-            ("electricity", sum(bill.electricity_usd_per_month for bill in found)),
-            ("upkeep", sum(bill.upkeep_usd_per_month for bill in found)),
-        )
-        if amount
-    ]
-    steps += [
-        (f"rent of {bill.row.count} × {bill.row.offer}", bill.rent_usd_per_month * months)
-        for bill in found
-        if bill.rent_usd_per_month
-    ]
-    span = months_text(months)
-    if steps:
+    span = months_text(scenario.horizon_months)
+    rate = scenario.discount_rate_per_year or 0.0
+    found = steps(ledger, f"counted at its worth today ({percent(rate, 1)} a year)")
+    if found:
         total = f"cost over {span}"
         yield Figure(
             f"What the {span} cost, and why",
-            waterfall_chart(f"From prices to the cost over {span}", steps, total, usd),
-            table("Cost by cause", "cause|>USD", [(n, usd(a)) for n, a in (*steps, (total, sum(a for _, a in steps)))]),
+            waterfall_chart(f"From prices to the cost over {span}", found, total, usd),
+            table("Cost by cause", "cause|>USD", [(n, usd(a)) for n, a in (*found, (total, ledger.cost_usd))]),
         )
-    yield from _over_time(found, months)
+    yield from _over_time(ledger, scenario)
 
 
-def _over_time(found: tuple[Bill, ...], months: float) -> Iterator[Block]:
-    step = 1.0 if months <= MOST_STEPS else MONTHS_PER_YEAR if months > 3 * MOST_STEPS / 2 else 3.0
-    parts = ("purchase", "rent", "electricity and upkeep")
-    rent = sum(bill.rent_usd_per_month for bill in found)
-    running = sum(bill.running_usd_per_month for bill in found)
-    stacks: list[Stack] = []
-    at = 0.0
-    while at < months - 1e-9 and len(stacks) < 3 * MOST_STEPS:
-        span = min(step, months - at)
-        purchase = sum(bill.price_usd for bill in found) if at == 0 else 0.0
-        label = f"month {at + 1:g}" if span == 1 else f"months {at + 1:g}–{at + span:g}"
-        stacks.append(Stack(label, (purchase, rent * span, running * span)))
-        at += span
-    if len(stacks) < 2:
+def _over_time(ledger: Ledger, scenario: Scenario) -> Iterator[Block]:
+    spans = _spans(ledger.months, scenario.periods)
+    if len(spans) < 2:
         return
-    rows = [(s.label, *map(usd, s.amounts), usd(sum(s.amounts))) for s in stacks]
+    stacks = [
+        Stack(months_between(begin, end), tuple(ledger.paid(begin, end, causes) for causes in PAID.values()))
+        for begin, end in spans
+    ]
+    rows = [(one.label, *map(usd, one.amounts), usd(sum(one.amounts))) for one in stacks]
     yield Figure(
         "What is paid when",
-        stack_chart("Payments over time", parts, stacks, usd),
-        table("Payments", "|" + "|".join(f">{part}" for part in parts) + "|>in all", rows),
+        stack_chart("Payments over time", tuple(PAID), stacks, usd),
+        table("Payments, not discounted", "|" + "|".join(f">{part}" for part in PAID) + "|>in all", rows),
     )
-    if (left := sum(bill.value_left_usd for bill in found)) > 0:
-        yield Words(f"What is bought is still worth {usd(left)} at the end, which the cost counts as returned.")
+    if ledger.sold_usd > 0:
+        yield Words(
+            f"What is bought is still worth {usd(ledger.sold_usd)} at the end, which the cost counts as returned."
+        )
+
+
+def _spans(months: float, n_periods: int) -> list[tuple[float, float]]:
+    """The plan's periods where it has a few of them, else months, quarters or years."""
+    if 1 < n_periods <= MOST_BARS:
+        step = months / n_periods
+    else:
+        step = 1.0 if months <= MOST_STEPS else MONTHS_PER_YEAR if months > 3 * MOST_STEPS / 2 else 3.0
+    n_spans = math.ceil(months / step - 1e-9)
+    return [(n * step, min((n + 1) * step, months)) for n in range(n_spans)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +108,10 @@ class _Choice:
         return self.owned_usd(months) / (self.rent_usd_per_month * months)
 
 
-def break_even_blocks(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[Block]:
+def break_even_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> Iterator[Block]:
     """For everything bought, and for what was rented although it is for sale: months and hours at which it pays."""
     months = scenario.horizon_months
-    choices = list(_choices(found, scenario))
+    choices = list(_choices(layout, scenario, catalog))
     if not choices:
         return
     yield Words(
@@ -189,8 +132,8 @@ def break_even_blocks(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[B
         yield from _drawn(one, months)
 
 
-def _choices(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[_Choice]:
-    planned = {bill.row.offer: bill for bill in found}
+def _choices(layout: Layout, scenario: Scenario, catalog: Catalog) -> Iterator[_Choice]:
+    planned = {offer for _, offer, _ in decision(layout)}
     for name, offer in scenario.inventory.items():
         if offer.buy is None or name not in planned:
             continue
@@ -202,17 +145,13 @@ def _choices(found: tuple[Bill, ...], scenario: Scenario) -> Iterator[_Choice]:
         if not rents:
             continue
         per_gpu_hour, rented = min(rents)
-        bill = planned[name]
-        facility = scenario.facility
-        kw = bill.power_kw / bill.row.count
-        electricity = kw * facility.pue * facility.power_price_usd_per_kwh * HOURS_PER_MONTH
         yield _Choice(
             name,
             rented,
             offer.buy.usd_per_server,
             offer.buy.residual_fraction,
             offer.buy.life_months,
-            electricity + facility.opex_usd_per_server_month,
+            running_usd_per_month(server_power_kw(offer, catalog.gpus[offer.gpu]), scenario.facility),
             per_gpu_hour * offer.gpus_per_server * HOURS_PER_MONTH,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Justify = Literal["left", "right"]
@@ -94,6 +94,17 @@ def table(caption: str, columns: str, rows: Iterable[Iterable[str]]) -> Table:
     """A table; `columns` separates headers by `|`, and a header that begins with `>` stands to the right."""
     headers = tuple((name.strip().removeprefix(">"), _side(name.strip())) for name in columns.split("|"))
     return Table(caption, headers, tuple(tuple(row) for row in rows))
+
+
+def renamed(block: Block, name: str) -> Block:
+    """A figure or table under a name, where several plans have the same."""
+    match block:
+        case Figure():
+            return replace(block, title=f"{name}: {block.title}", table=replace(block.table, caption=name))
+        case Table():
+            return replace(block, caption=f"{name}: {block.caption}")
+        case _:
+            return block
 
 
 def sections(*found: tuple[str, str, Iterable[Block]]) -> tuple[Section, ...]:

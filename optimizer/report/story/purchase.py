@@ -1,52 +1,50 @@
-"""The purchase report of a plan, and the comparison of several: what to say, in what order."""
+"""The purchase report of a plan: what to say, in what order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.errors import InputError
-from optimizer.layout import Layout
+from optimizer.formulation.terms import server_power_kw
+from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
+from optimizer.report.story.fleet import Use, actions, months_between, uses
+from optimizer.report.story.ledger import Ledger
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
-from optimizer.report.story.money import Bill, bills, break_even_blocks, cost_blocks, months_text
-from optimizer.report.story.parts import Block, Figure, KeyFigure, KeyFigures, Page, Table, Words, sections, table
+from optimizer.report.story.money import break_even_blocks, cost_blocks, months_text
+from optimizer.report.story.parts import Block, Figure, KeyFigure, KeyFigures, Page, Words, sections, table
 from optimizer.report.story.provenance import provenance_blocks
 from optimizer.report.story.whatif import WhatIf
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
-from optimizer.scenario import Scenario, load_scenario, scenario_catalog
-from optimizer.topology import build_topology
-
-VERBS = {"buy": "Buy", "rent": "rent", "reserve": "reserve", "spot": "rent as spot", "own": "use"}
+from optimizer.scenario import Scenario, scenario_catalog
 
 
 def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: WhatIf | None) -> Page:
     """The report; `found` = None leaves out what needs solving again. A plan without servers raises InputError."""
     if layout.cost is None:
         raise InputError(f"the plan of {layout.scenario} is {layout.status}: there are no servers to report on")
-    topology = build_topology(layout, catalog)
-    paid = bills(layout, scenario, topology.catalog)
+    known = scenario_catalog(scenario, catalog)
     pareto, tornado, thresholds = doubt_sections(layout, scenario, found)
     return Page(
         title=f"{layout.scenario}: what to buy, rent and use",
         lead=recommendation(layout, scenario),
         warnings=layout.warnings,
         sections=sections(
-            ("figures", "Key figures", [_key_figures(layout, scenario, paid)]),
+            ("figures", "Key figures", [_key_figures(layout, scenario, known)]),
             ("list", "What to buy, rent and use", _purchase_list(layout, scenario)),
-            ("money", "Cost over time", cost_blocks(paid, scenario)),
-            ("break-even", "Buy or rent", break_even_blocks(paid, scenario)),
+            ("money", "Cost over time", cost_blocks(Ledger.of(layout, scenario, known), scenario)),
+            ("break-even", "Buy or rent", break_even_blocks(layout, scenario, known)),
             ("alternatives", "Alternatives", pareto),
             ("demand", "Workloads: target and prediction", demand_blocks(layout, scenario)),
-            ("memory", "Memory", memory_blocks(layout, topology.catalog)),
-            ("topology", "Where everything runs", topology_blocks(topology, paid)),
+            ("memory", "Memory", memory_blocks(layout, known)),
+            ("topology", "Where everything runs", topology_blocks(layout, scenario, catalog)),
             ("doubts", "What moves the cost", tornado),
             ("thresholds", "What would change the decision", thresholds),
-            ("basis", "Assumptions and sources", provenance_blocks(layout, topology.catalog)),
+            ("basis", "Assumptions and sources", provenance_blocks(layout, known)),
         ),
     )
 
@@ -55,26 +53,21 @@ def summary_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> tupl
     """The shortest useful part: the sentence, the purchase list, the servers; without servers what is proven."""
     if layout.cost is None:
         return (Words(f"{layout.scenario}: {layout.status}"), Words(proof(layout)))
-    topology = build_topology(layout, catalog)
-    paid = bills(layout, scenario, topology.catalog)
     return (
         Words(recommendation(layout, scenario)),
         *_purchase_list(layout, scenario),
-        *topology_blocks(topology, paid),
+        *topology_blocks(layout, scenario, catalog),
     )
 
 
 def recommendation(layout: Layout, scenario: Scenario) -> str:
     """One sentence: what to do, for how much, and how sure that is."""
     assert layout.cost is not None
-    by_term: dict[str, list[str]] = {}
-    for row in layout.servers:
-        by_term.setdefault(row.term, []).append(f"{row.count} × {row.offer}")
-    parts = [f"{VERBS[term].lower()} {listed(by_term[term])}" for term in VERBS if term in by_term]
-    doing = listed(parts) or "nothing is needed"
     months = scenario.horizon_months
     span = "a month" if months == 1 else f"over {months_text(months)}"
-    front = f", {usd(layout.cost.capex_usd)} of it up front" if layout.cost.capex_usd else ""
+    front = ""
+    if layout.cost.capex_usd:
+        front = f", {usd(layout.cost.capex_usd)} of it {'for purchases' if layout.periods else 'up front'}"
     beyond = sum("outside the measured range" in warning for warning in layout.warnings)
     if layout.status == "optimal":
         sure = "proven: no plan that keeps the targets costs less"
@@ -87,7 +80,26 @@ def recommendation(layout: Layout, scenario: Scenario) -> str:
         front += f", serving {percent(served_rps / asked_rps, 1)} of the demand"
     if beyond:
         sure += f"; {count(beyond, 'prediction lies', 'predictions lie')} beyond what was measured"
-    return f"{doing[:1].upper()}{doing[1:]}: {usd(layout.cost.usd_over_horizon)} {span}{front} ({sure})."
+    return f"{_doing(layout, months)}: {usd(layout.cost.usd_over_horizon)} {span}{front} ({sure})."
+
+
+def _doing(layout: Layout, months: float) -> str:
+    """What to do; with periods what now, and what later."""
+    found = uses(layout, months)
+    now = actions([use for use in found if use.begin_month == 0])
+    later = actions(_largest([use for use in found if use.begin_month > 0]))
+    said = now or "nothing is needed" if not later else f"now {now or 'nothing'}; later {later}"
+    return f"{said[:1].upper()}{said[1:]}"
+
+
+def _largest(found: Sequence[Use]) -> list[Use]:
+    """Of uses that come and go the largest one; every order."""
+    most: dict[tuple[Term, str], Use] = {}
+    for use in found:
+        if use.term not in ("buy", "reserve"):
+            key = use.term, use.offer
+            most[key] = max(most.get(key, use), use, key=lambda one: one.count)
+    return [use for use in found if use.term in ("buy", "reserve") or most[use.term, use.offer] is use]
 
 
 def demand_and_served_rps(layout: Layout) -> tuple[float, float]:
@@ -96,88 +108,98 @@ def demand_and_served_rps(layout: Layout) -> tuple[float, float]:
     return asked_rps, sum(one.demand_rps * one.served_fraction for one in layout.workloads)
 
 
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def _key_figures(layout: Layout, scenario: Scenario, paid: tuple[Bill, ...]) -> KeyFigures:
+def _key_figures(layout: Layout, scenario: Scenario, catalog: Catalog) -> KeyFigures:
+    """Of a plan with periods those of the first one, and the most that there will be."""
     cost = layout.cost
     assert cost is not None
-    gpus = sum(row.count * row.gpus_per_server for row in layout.servers)
+    spans = layout.periods or (layout,)
+    gpus = [sum(row.count * row.gpus_per_server for row in span.servers) for span in spans]
+    servers = [sum(row.count for row in span.servers) for span in spans]
     used = sum(group.replicas * group.gpus_per_replica for one in layout.workloads for group in one.replica_groups)
-    kw = sum(bill.power_kw for bill in paid if bill.row.term in ("own", "buy"))
-    asked_rps, served_rps = demand_and_served_rps(layout)
-    at_peak = f"requests at peak; {figure(served_rps)}/s are served" if served_rps < asked_rps else "requests at peak"
-    found = [
-        KeyFigure("Cost", usd(cost.usd_over_horizon), f"over {months_text(scenario.horizon_months)}"),
-        KeyFigure("A month", usd(cost.usd_per_month)),
-        KeyFigure("Up front", usd(cost.capex_usd)),
-        KeyFigure("GPUs", count(gpus), f"{count(used)} in use"),
-        KeyFigure("Servers", count(sum(row.count for row in layout.servers))),
-        KeyFigure("Demand", f"{figure(asked_rps)}/s", at_peak),
+    kw = [
+        sum(
+            row.in_use * server_power_kw(scenario.inventory[row.offer], catalog.gpus[row.gpu])
+            for row in span.servers
+            if row.term in ("own", "buy")
+        )
+        for span in spans
     ]
-    if kw:
-        found.append(KeyFigure("Power", f"{figure(kw)} kW", "owned and bought, before pue"))
+    asked_rps, served_rps = demand_and_served_rps(layout)
+    most_rps = max(sum(one.demand_rps for one in span.workloads) for span in spans)
+    at_peak = f"requests at peak; {figure(served_rps)}/s are served" if served_rps < asked_rps else "requests at peak"
+    paid = f"over {months_text(scenario.horizon_months)}"
+    if scenario.discount_rate_per_year:
+        paid += f", later money at {percent(scenario.discount_rate_per_year)} a year less"
+    found = [
+        KeyFigure("Cost", usd(cost.usd_over_horizon), paid),
+        KeyFigure("A month", usd(cost.usd_per_month), "on average" if layout.periods else ""),
+        KeyFigure("Purchases" if layout.periods else "Up front", usd(cost.capex_usd)),
+        KeyFigure("GPUs", count(gpus[0]), f"{count(used)} in use{_later(gpus)}"),
+        KeyFigure("Servers", count(servers[0]), _later(servers).removeprefix("; ")),
+        KeyFigure("Demand", f"{figure(asked_rps)}/s", at_peak + _later([asked_rps, most_rps])),
+    ]
+    if max(kw):
+        found.append(KeyFigure("Power", f"{figure(kw[0])} kW", f"owned and bought, before pue{_later(kw)}"))
     found.append(KeyFigure("Gap", percent(layout.gap, 2), "to the proven bound"))
     return KeyFigures(tuple(found))
 
 
+def _later(amounts: Sequence[float]) -> str:
+    """What it grows to, where it does."""
+    return f"; later up to {figure(max(amounts))}" if max(amounts) > amounts[0] else ""
+
+
 def _purchase_list(layout: Layout, scenario: Scenario) -> Iterator[Block]:
     rows = []
-    for term in VERBS:
-        for row in (row for row in layout.servers if row.term == term):
-            offer = scenario.inventory[row.offer]
-            buy = offer.buy if term == "buy" else None
-            lead = f"{figure(buy.lead_time_months)} months" if buy and buy.lead_time_months else UNKNOWN
-            rows.append(
-                (row.offer, TERMS[term], count(row.count), f"{row.gpus_per_server} × {row.gpu}",
-                 usd(buy.usd_per_server) if buy else UNKNOWN, usd(buy.usd_per_server * row.count) if buy else UNKNOWN,
-                 usd(row.usd_per_hour), lead)
-            )  # fmt: skip
+    for use in uses(layout, scenario.horizon_months):
+        offer = scenario.inventory[use.offer]
+        buy = offer.buy if use.term == "buy" else None
+        lead = f"{figure(buy.lead_time_months)} months" if buy and buy.lead_time_months else UNKNOWN
+        term = TERMS[use.term] + (f", {figure(use.term_months)} months" if use.term_months else "")
+        when = f"order in month {use.begin_month + 1:g}" if buy and layout.periods else use.months
+        if use.serves_from_month is not None:
+            when += f", serves from month {use.serves_from_month + 1:g}"
+        rows.append(
+            (use.offer, term, count(use.count), f"{offer.gpus_per_server} × {offer.gpu}", when,
+             usd(buy.usd_per_server * use.count) if buy else UNKNOWN, _price(use, scenario), lead)
+        )  # fmt: skip
     yield table(
-        "To quote: what, how many, on which terms; the hourly cost of one server counts everything over the horizon",
-        "offer|term|>servers|GPUs of each|>price each|>price|>$/h each|>lead time",
+        "To quote: what, how many, when, on which terms",
+        "offer|term|>servers|GPUs of each|when|>price|>price of each|>lead time",
         rows,
     )
+    if layout.periods:
+        yield _in_service(layout)
     yield Words("As a spreadsheet: gpuplan export PLAN --to bill-of-materials -O FOLDER")
 
 
-def comparison_page(plans: Mapping[str, Layout], catalog: Catalog) -> Page:
-    """Two or more plans side by side."""
-    from optimizer.report.comparison import compared_rows, verdict
+def _price(use: Use, scenario: Scenario) -> str:
+    """What one server is quoted at: once, or by the hour; what is owned has no price."""
+    offer = scenario.inventory[use.offer]
+    if use.term == "buy" and offer.buy is not None:
+        return usd(offer.buy.usd_per_server)
+    reserved = next((one for one in offer.reserve if one.term_months == use.term_months), None)
+    hourly = {"rent": offer.rent, "spot": offer.spot, "reserve": reserved}.get(use.term)
+    return f"{usd(hourly.usd_per_server_hour)}/h" if hourly is not None else UNKNOWN
 
-    scenarios = {name: load_scenario(layout.inputs, catalog) for name, layout in plans.items()}
-    header = "|".join(["", *(name.replace("|", "/") for name in plans)])
-    parts = ("purchase less value left", "rent", "electricity and upkeep")
-    stacks = []
-    for name, layout in plans.items():
-        paid, months = (
-            bills(layout, scenarios[name], scenario_catalog(scenarios[name], catalog)),
-            scenarios[name].horizon_months,
+
+def _in_service(layout: Layout) -> Figure:
+    """Servers of each offer and term in every period."""
+    lines = list(dict.fromkeys((row.offer, row.term) for plan in layout.periods for row in plan.servers))
+    stacks = [
+        Stack(
+            months_between(plan.starts_month, plan.starts_month + plan.months),
+            tuple(float(sum(row.count for row in plan.servers if (row.offer, row.term) == line)) for line in lines),
         )
-        lost = sum(bill.price_usd - bill.value_left_usd for bill in paid)
-        rent = sum(bill.rent_usd_per_month for bill in paid) * months
-        running = sum(bill.running_usd_per_month for bill in paid) * months
-        stacks.append(Stack(name, (lost / months, rent / months, running / months)))
-    money = Figure(
-        "Cost of a month, and why",
-        stack_chart("Cost of a month of each plan", parts, stacks, usd),
-        table("Cost of a month", "plan|" + "|".join(f">{part}" for part in parts),
-              [(stack.label, *map(usd, stack.amounts)) for stack in stacks]),
-    )  # fmt: skip
-
-    def side_by_side(kind: Literal["cost", "servers", "workloads"], caption: str) -> Table:
-        return table(caption, header, compared_rows(plans, kind))
-
-    return Page(
-        title=f"{len(plans)} plans compared",
-        lead=verdict(plans),
-        warnings=tuple(f"{name}: {warning}" for name, layout in plans.items() for warning in layout.warnings),
-        sections=sections(
-            ("cost", "Cost", [side_by_side("cost", "≠ marks what differs"), money]),
-            ("servers", "Servers", [side_by_side("servers", "≠ marks what differs")]),
-            ("workloads", "Workloads", [side_by_side("workloads", "≠ marks what differs")]),
-            ("proof", "What is proven", [Words(f"{name}: {proof(layout)}") for name, layout in plans.items()]),
+        for plan in layout.periods
+    ]
+    names = [f"{offer}, {TERMS[term]}" for offer, term in lines]
+    return Figure(
+        "Servers in service",
+        stack_chart("Servers in service in each period", names, stacks, lambda amount: count(int(amount))),
+        table(
+            "Servers in service",
+            "|" + "|".join(f">{name.replace('|', '/')}" for name in names),
+            [(stack.label, *(count(int(amount)) for amount in stack.amounts)) for stack in stacks],
         ),
     )

@@ -13,7 +13,8 @@ from catalog.units import HOURS_PER_MONTH
 from optimizer.api import optimize
 from optimizer.candidates import Ratings
 from optimizer.layout import Layout
-from optimizer.report.story.money import bills, cost_usd
+from optimizer.report.story.fleet import decision
+from optimizer.report.story.ledger import Ledger
 from optimizer.scenario import Scenario, load_scenario, scenario_catalog
 from optimizer.scenario.quantities import (
     DURATION_MS,
@@ -23,6 +24,7 @@ from optimizer.scenario.quantities import (
     RATIO,
     Quantity,
 )
+from optimizer.solve import SolverName
 
 Change = Callable[[dict[str, Any]], None]
 """Edits the keys of a scenario in place."""
@@ -33,6 +35,9 @@ RESIDUAL_SWING = 0.1
 """Of the price."""
 MOST_S_EACH = 15.0
 """A question that takes longer is left out, so that one hard program does not use up the time of all."""
+SOLVERS: dict[bool, SolverName] = {True: "scip", False: "highs"}
+"""By whether there are several periods. Over one, HiGHS proves the questions of scenarios/purchase.yaml in a third of
+SCIP's processor time; over the eight of scenarios/multi-region.yaml it takes twice as long (2 cores, November 2026)."""
 TARGETS = (0.5, 0.7, 1.0, 1.5, 2.0)
 """Latency targets are multiplied by these."""
 FARTHEST = 3.0
@@ -103,7 +108,13 @@ def explore(
         if left_s <= 0:
             complete = False
             return None
-        found = optimize(load_scenario(keys, catalog), catalog, time_limit_s=min(left_s, MOST_S_EACH), ratings=ratings)
+        found = optimize(
+            load_scenario(keys, catalog),
+            catalog,
+            time_limit_s=min(left_s, MOST_S_EACH),
+            solver=SOLVERS[scenario.periods > 1],
+            ratings=ratings,
+        )
         if found.status not in ("optimal", "infeasible"):
             complete = False
             return None
@@ -129,11 +140,6 @@ def explore(
         tuple(_thresholds(layout, others, scenario, scenarios, known)),
         complete,
     )
-
-
-def decision(layout: Layout) -> tuple[tuple[str, str, int], ...]:
-    """What is bought, rented and used: (term, offer, servers), sorted."""
-    return tuple(sorted((row.term, row.offer, row.count) for row in layout.servers))
 
 
 def _questions() -> Iterator[tuple[str, tuple[str, Change], tuple[str, Change], bool]]:
@@ -226,17 +232,20 @@ def _others(layout: Layout, swings: list[Swing], frontier: list[tuple[float, Lay
 
 def _runners_up(others: list[Layout], scenario: Scenario, catalog: Catalog) -> tuple[tuple[Layout, float], ...]:
     affordable = [one for one in others if _within_budget(one, scenario, catalog)]
-    priced = [(one, cost_usd(one, scenario, catalog)) for one in affordable]
+    priced = [(one, _cost_usd(one, scenario, catalog)) for one in affordable]
     return tuple(sorted(priced, key=lambda pair: (pair[1], decision(pair[0]))))
 
 
 def _within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
-    found, budget = bills(layout, scenario, catalog), scenario.budget
-    monthly = sum(bill.running_usd_per_month + bill.rent_usd_per_month for bill in found)
-    capex = sum(bill.price_usd for bill in found)
-    return (budget.monthly_usd is None or monthly <= budget.monthly_usd) and (
-        budget.capex_usd is None or capex <= budget.capex_usd
+    ledger, budget = Ledger.of(layout, scenario, catalog), scenario.budget
+    return (budget.monthly_usd is None or ledger.most_usd_per_month <= budget.monthly_usd) and (
+        budget.capex_usd is None or ledger.usd("price") <= budget.capex_usd
     )
+
+
+def _cost_usd(layout: Layout, scenario: Scenario, catalog: Catalog) -> float:
+    """What the plan costs over the horizon at the scenario's prices, which may be other than its own."""
+    return Ledger.of(layout, scenario, catalog).cost_usd
 
 
 def _thresholds(
@@ -247,17 +256,17 @@ def _thresholds(
     catalog: Catalog,
 ) -> Iterator[Threshold]:
     """Costs are straight lines over a price; where the chosen plan's meets the nearest other one's, decisions flip."""
-    now = cost_usd(layout, scenario, catalog)
+    now = _cost_usd(layout, scenario, catalog)
     swing_of = {"electricity price": POWER_SWING}
     for name, (_, high) in scenarios.items():
         if name == "residual value":
             continue  # moved by points, not by a factor
         swing = swing_of.get(name, SWING)
-        slope = (cost_usd(layout, high, catalog) - now) / swing
+        slope = (_cost_usd(layout, high, catalog) - now) / swing
         crossings = []
         for other in others:
-            base = cost_usd(other, scenario, catalog)
-            relative = slope - (cost_usd(other, high, catalog) - base) / swing
+            base = _cost_usd(other, scenario, catalog)
+            relative = slope - (_cost_usd(other, high, catalog) - base) / swing
             if abs(relative) > 1e-9 * HOURS_PER_MONTH and base >= now:
                 factor = 1 + (base - now) / relative
                 if 1 / FARTHEST <= factor <= FARTHEST:

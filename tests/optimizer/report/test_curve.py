@@ -22,7 +22,6 @@ def curve(catalog: Catalog) -> PerformanceAnswer:
 def test_an_axis_is_logarithmic() -> None:
     axis = Axis.over([1.0, 100.0])
     assert [axis.at(value) for value in (1.0, 10.0, 100.0)] == [0.0, 0.5, 1.0]
-    assert axis.ticks() == [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
 
 
 def test_the_terminal_shows_every_estimate_within_its_band(curve: PerformanceAnswer) -> None:
@@ -43,19 +42,18 @@ def test_the_svg_is_xml_with_a_dot_for_every_estimate_and_its_words(curve: Perfo
     assert len(circles) == 2 * len(curve.curve)  # TPOT and TTFT
     titles = [title.text or "" for title in root.iter(f"{svg}title")]
     assert any(title.startswith("64 in flight: ") for title in titles)
-    assert any(title.startswith("weights ") for title in titles)
+    assert any(title.startswith("64 requests in flight, weights: ") for title in titles)
     assert len(list(root.iter(f"{svg}polygon"))) == 2  # bands
 
 
 def test_parts_of_a_bar_fill_it(curve: PerformanceAnswer) -> None:
     root = ElementTree.fromstring(performance_svg(curve))
     svg = "{http://www.w3.org/2000/svg}"
-    groups = root.findall(f"{svg}g")
-    assert len(groups) == 4
-    bars: dict[str, float] = {}
-    for bar in groups[2].iter(f"{svg}rect"):
-        if bar.find(f"{svg}title") is not None:
-            bars[bar.get("x", "")] = bars.get(bar.get("x", ""), 0.0) + float(bar.get("height", "0"))
-    # all of a bar but what is less than a hundredth at every concurrency
-    assert len(bars) == len(curve.curve)
-    assert all(height == pytest.approx(240, rel=0.05) for height in bars.values())
+    filled: dict[tuple[int, str], float] = {}
+    for at, group in enumerate(root.findall(f"{svg}g")):
+        for bar in group.iter(f"{svg}rect"):
+            if bar.find(f"{svg}title") is not None:
+                filled[at, bar.get("y", "")] = filled.get((at, bar.get("y", "")), 0.0) + float(bar.get("width", "0"))
+    # a bar for TPOT and one for TTFT at each concurrency; all of it but what is less than a hundredth everywhere
+    assert len(filled) == 2 * len(curve.curve)
+    assert all(width == pytest.approx(460, rel=0.05) for width in filled.values())

@@ -8,17 +8,20 @@ import pytest
 
 from optimizer.report.figures import (
     Line,
+    Point,
     ServerBox,
     Stack,
+    Target,
     line_chart,
     point_chart,
     range_chart,
     server_chart,
     stack_chart,
     standalone,
+    target_chart,
     waterfall_chart,
 )
-from optimizer.report.figures.marks import WIDTH, fitted, legend, ticks
+from optimizer.report.figures.marks import WIDTH, fitted, legend, ticks, ticks_of_powers
 from optimizer.report.words import figure, usd
 
 HOSTILE = '<script>alert("1")</script>&\x00\x1b'
@@ -39,9 +42,17 @@ PICTURES = {
     "stacks": stack_chart(HOSTILE, [HOSTILE, "b"], [Stack(HOSTILE, (1.0, 2.0), 4.0)], figure, HOSTILE),
     "waterfall": waterfall_chart(HOSTILE, [(HOSTILE, 100.0), ("b", -30.0)], HOSTILE, usd),
     "lines": line_chart(HOSTILE, [Line(HOSTILE, ((0, 0), (1, 2)))], (HOSTILE, figure), ("y", usd), [(0.5, HOSTILE)]),
-    "points": point_chart(HOSTILE, [(1, 2, HOSTILE), (2, 1, "b")], 0, ("x", figure), (HOSTILE, usd)),
+    "points": point_chart(HOSTILE, [Point(1, 2, HOSTILE), Point(2, 1, "b")], 0, ("x", figure), (HOSTILE, usd)),
     "ranges": range_chart(HOSTILE, [(HOSTILE, 1.0, 3.0, HOSTILE, "up")], 2.0, usd),
-    "servers": server_chart(HOSTILE, [ServerBox(HOSTILE, HOSTILE, ((HOSTILE, HOSTILE), None))]),
+    "servers": server_chart(HOSTILE, [ServerBox(HOSTILE, HOSTILE, ((HOSTILE, HOSTILE), None), HOSTILE)]),
+    "bands": line_chart(
+        HOSTILE,
+        [Line(HOSTILE, ((1, 2), (10, 3)), ((1, 3), (2, 4)), (HOSTILE, "b"))],
+        ("x", figure),
+        ("y", usd),
+        is_log=True,
+    ),
+    "targets": target_chart(HOSTILE, [Target(HOSTILE, 10.0, 8.0, (4.0, 6.0))], figure),
 }
 
 
@@ -50,7 +61,7 @@ def test_pictures_are_xml_in_which_names_are_text(name: str) -> None:
     picture = parsed(PICTURES[name])
     assert picture.find(f"{SVG}title") is not None
     assert {element.tag.removeprefix(SVG) for element in picture.iter()} <= {
-        "svg", "title", "text", "rect", "line", "polyline", "circle",
+        "svg", "title", "text", "rect", "line", "polyline", "polygon", "circle",
     }  # fmt: skip
     assert "script>" not in PICTURES[name]
 
@@ -140,3 +151,51 @@ def test_nothing_is_drawn_of_what_is_missing() -> None:
 def test_a_picture_of_its_own_brings_its_style() -> None:
     picture = parsed(standalone(PICTURES["stacks"]))
     assert picture[0].tag == f"{SVG}style"
+
+
+def test_pictures_stand_under_each_other_in_one_file() -> None:
+    file = parsed(standalone(PICTURES["stacks"], PICTURES["points"]))
+    (second,) = file.findall(f"{SVG}g")
+    first_height = float(parsed(PICTURES["stacks"]).attrib["viewBox"].split()[3])
+    assert second.attrib["transform"] == f"translate(0,{first_height + 48:g})"
+    assert second.find(f"{SVG}circle") is not None
+
+
+def test_a_target_is_one_scale_a_row_and_the_band_lies_on_the_prediction() -> None:
+    # 8 of 10 and 40 of 50 are the same part of their targets; the band of 4 to 6 lies between 40 % and 60 %
+    rows = [Target("a", 10.0, 8.0, (4.0, 6.0)), Target("b", 50.0, 40.0, None)]
+    _, _, whole, first, band, _, second = bars(target_chart("", rows, figure))
+    assert whole[1] == pytest.approx(WIDTH / 1.02, abs=0.1)
+    assert first[1] == second[1] == pytest.approx(0.8 * whole[1], abs=0.1)
+    assert band[:2] == (pytest.approx(0.4 * whole[1], abs=0.1), pytest.approx(0.2 * whole[1], abs=0.1))
+
+
+def test_a_band_beyond_the_picture_is_cut_and_not_drawn_outside() -> None:
+    *_, band = bars(target_chart("", [Target("a", 1.0, 0.9, (0.5, 99.0))], figure))
+    assert band[0] + band[1] <= WIDTH + 0.1
+
+
+def test_logarithmic_axes_put_powers_at_equal_distances() -> None:
+    line = Line("a", ((1.0, 1.0), (10.0, 10.0), (100.0, 100.0)))
+    (curve,) = parsed(line_chart("", [line], ("x", figure), ("y", figure), is_log=True)).iter(f"{SVG}polyline")
+    xs = [float(pair.split(",")[0]) for pair in curve.attrib["points"].split()]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)
+    assert ticks_of_powers(1.0, 100.0) == [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]
+    assert ticks_of_powers(0.9, 20_000.0) == [1.0, 10.0, 100.0, 1000.0, 10_000.0]
+
+
+def test_steps_go_across_before_they_go_up() -> None:
+    points = [Point(0.0, 0.0, "a"), Point(1.0, 1.0, "b")]
+    (path,) = parsed(point_chart("", points, None, ("x", figure), ("y", figure), are_steps=True)).iter(f"{SVG}polyline")
+    (x0, y0), (x1, y1), (x2, y2) = (tuple(map(float, pair.split(","))) for pair in path.attrib["points"].split())
+    assert (y1, x2) == (y0, x1)
+    assert x1 > x0
+    assert y2 < y1
+
+
+def test_servers_of_a_region_stand_under_its_name() -> None:
+    boxes = [ServerBox("a/0", "", (), "north"), ServerBox("a/1", "", (), "north"), ServerBox("b/0", "", (), "south")]
+    said = [
+        text.text for text in parsed(server_chart("", boxes)).iter(f"{SVG}text") if text.attrib["class"] == "region"
+    ]
+    assert said == ["north (2 servers)", "south (1 server)"]

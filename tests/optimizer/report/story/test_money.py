@@ -1,4 +1,4 @@
-"""Bills and break-even, by hand."""
+"""Payments and break-even, by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from measured import workload
 
 from catalog import Catalog
 from optimizer.layout import Cost, Layout, Servers
-from optimizer.report.story.money import bills, break_even_blocks, cost_blocks, cost_usd
+from optimizer.report.story.ledger import Ledger
+from optimizer.report.story.money import break_even_blocks, cost_blocks
 from optimizer.report.story.parts import Figure, Table
 from optimizer.scenario import Scenario, load_scenario
 
@@ -45,38 +46,37 @@ def layout(scenario: Scenario, catalog: Catalog) -> Layout:
     )  # fmt: skip
 
 
-def test_a_bill_names_price_value_left_electricity_upkeep_and_rent(
+def test_flows_name_price_value_left_electricity_upkeep_and_rent(
     layout: Layout, scenario: Scenario, catalog: Catalog
 ) -> None:
-    bought, rented = bills(layout, scenario, catalog)
-    assert bought.price_usd == 200_000
+    flows = {flow.cause: flow for flow in Ledger.of(layout, scenario, catalog).flows}
+    assert flows["price"].usd == 200_000
     # 80 % of the price is lost over 48 months, 20 % of it in 12: 80 % is left
-    assert bought.value_left_usd == pytest.approx(160_000)
-    # two servers of 10 kW × 1.5 × $0.10 × 730 h
-    assert bought.electricity_usd_per_month == pytest.approx(2190)
-    assert bought.upkeep_usd_per_month == 410
-    assert bought.rent_usd_per_month == 0
-    assert rented.rent_usd_per_month == pytest.approx(3650)
-    assert rented.running_usd_per_month == 0
+    assert flows["value left"].usd == pytest.approx(-160_000)
+    # two servers of 10 kW × 1.5 × $0.10 × 730 h, 12 months
+    assert flows["electricity"].usd == pytest.approx(2190 * 12)
+    assert flows["upkeep"].usd == 410 * 12
+    assert flows["rent"].usd == pytest.approx(3650 * 12)
 
 
 def test_the_cost_is_what_the_waterfall_ends_at(layout: Layout, scenario: Scenario, catalog: Catalog) -> None:
     # 200,000 − 160,000 + (2,190 + 410 + 3,650) × 12 = 115,000
-    assert cost_usd(layout, scenario, catalog) == pytest.approx(115_000)
-    waterfall = next(iter(cost_blocks(bills(layout, scenario, catalog), scenario)))
+    ledger = Ledger.of(layout, scenario, catalog)
+    assert ledger.cost_usd == pytest.approx(115_000)
+    waterfall = next(iter(cost_blocks(ledger, scenario)))
     assert isinstance(waterfall, Figure)
     assert waterfall.table.rows[-1] == ("cost over 12 months", "$115,000")
 
 
 def test_payments_over_time_hold_purchases_at_the_start(layout: Layout, scenario: Scenario, catalog: Catalog) -> None:
-    _, payments, _ = cost_blocks(bills(layout, scenario, catalog), scenario)
+    _, payments, _ = cost_blocks(Ledger.of(layout, scenario, catalog), scenario)
     assert isinstance(payments, Figure)
     assert payments.table.rows[0] == ("month 1", "$200,000", "$3,650", "$2,600", "$206,250")
     assert payments.table.rows[11] == ("month 12", "$0.00", "$3,650", "$2,600", "$6,250")
 
 
 def test_break_even_is_over_months_and_over_hours(layout: Layout, scenario: Scenario, catalog: Catalog) -> None:
-    _, pairs, *drawn = break_even_blocks(bills(layout, scenario, catalog), scenario)
+    _, pairs, *drawn = break_even_blocks(layout, scenario, catalog)
     assert isinstance(pairs, Table)
     # eight GPUs of the cloud, $1.25 each: $10 × 730 = $7,300 a month. Running: 1,095 + 205 = $1,300.
     # Paid back after 100,000 ÷ (7,300 − 1,300) = 16.7 months; pays from

@@ -1,0 +1,189 @@
+"""What a plan orders and uses and when: by the order, by the term, and as one decision."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from optimizer.layout import Layout, PeriodPlan, ReplicaGroup, Servers, Term
+from optimizer.report.plan import named_groups
+from optimizer.report.words import figure
+
+VERBS: dict[Term, str] = {"buy": "buy", "rent": "rent", "reserve": "reserve", "spot": "rent as spot", "own": "use"}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Servers of one offer on one term over a span of months."""
+
+    offer: str
+    term: Term
+    count: int
+    begin_month: float
+    end_month: float
+    """Of what is bought the end of the horizon."""
+    term_months: float | None = None
+    """Of a reservation."""
+    serves_from_month: float | None = None
+    """Of what is bought, where it arrives later."""
+
+    @property
+    def months(self) -> str:
+        """`months 4–9`, counted from 1."""
+        return months_between(self.begin_month, self.end_month)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Equal replicas of one workload, whenever they serve."""
+
+    name: str
+    """The workload, and what tells its kinds apart where it has several."""
+    workload: str
+    group: ReplicaGroup
+    """Of the period with the most load."""
+    replicas: tuple[int, ...]
+    """In each period; a single one where the plan has no periods."""
+
+
+def months_between(begin: float, end: float) -> str:
+    """`month 4` or `months 4–9`: the first and the last one, counted from 1."""
+    return f"month {begin + 1:g}" if end - begin <= 1 else f"months {begin + 1:g}–{end:g}"
+
+
+def uses(layout: Layout, horizon_months: float) -> tuple[Use, ...]:
+    """Every order and every span of equal use, by term, then offer, then time."""
+    found = list(_uses(layout, horizon_months))
+    order = list(VERBS)
+    return tuple(sorted(found, key=lambda use: (order.index(use.term), use.offer, use.begin_month)))
+
+
+def _uses(layout: Layout, horizon_months: float) -> Iterator[Use]:
+    if not layout.periods:
+        for row in layout.servers:
+            yield Use(row.offer, row.term, row.count, 0.0, horizon_months, row.term_months)
+        return
+    starts = [plan.starts_month for plan in layout.periods]
+    for plan in layout.periods:
+        for one in plan.purchases:
+            serves = starts[one.arrives - 1] if one.arrives > plan.period else None
+            yield Use(one.offer, "buy", one.count, plan.starts_month, horizon_months, serves_from_month=serves)
+        for order in plan.commitments:
+            end = plan.starts_month + order.terms * order.term_months
+            yield Use(order.offer, "reserve", order.count, plan.starts_month, end, order.term_months)
+    for offer, term in dict.fromkeys((row.offer, row.term) for plan in layout.periods for row in plan.servers):
+        if term not in ("buy", "reserve"):
+            yield from _spans(offer, term, layout.periods)
+
+
+def _spans(offer: str, term: Term, periods: Sequence[PeriodPlan]) -> Iterator[Use]:
+    def count(plan: PeriodPlan) -> int:
+        return sum(row.count for row in plan.servers if (row.offer, row.term) == (offer, term))
+
+    for number, run in groupby(periods, key=count):
+        span = list(run)
+        if number:
+            yield Use(offer, term, number, span[0].starts_month, span[-1].starts_month + span[-1].months)
+
+
+def decision(layout: Layout) -> tuple[tuple[Term, str, int], ...]:
+    """(term, offer, servers), sorted: all that is ever bought or reserved, the most that is rented or used at once."""
+    found: dict[tuple[Term, str], int] = {}
+    for use in uses(layout, 0.0):
+        key, before = (use.term, use.offer), found.get((use.term, use.offer), 0)
+        adds = use.term in ("buy", "reserve") or not layout.periods
+        found[key] = before + use.count if adds else max(before, use.count)
+    return tuple(sorted((*key, count) for key, count in found.items()))
+
+
+def in_words(layout: Layout) -> str:
+    """`buy 1 × h100-node, rent 2 × cloud`; with periods those rented or used come and go, so these are `up to`."""
+    rows = decision(layout)
+    said = [
+        f"{verb} {_up_to(layout, term)}{n} × {offer}"
+        for term, verb in VERBS.items()
+        for of_row, offer, n in rows
+        if of_row == term
+    ]
+    return ", ".join(said) or "nothing"
+
+
+def _up_to(layout: Layout, term: Term) -> str:
+    return "up to " if layout.periods and term not in ("buy", "reserve") else ""
+
+
+def actions(found: Sequence[Use]) -> str:
+    """`buy 2 × stockholm and rent 1 × a and 2 × b`."""
+    by_term: dict[Term, list[str]] = {}
+    for use in found:
+        by_term.setdefault(use.term, []).append(f"{use.count} × {use.offer}")
+    return listed([f"{VERBS[term]} {listed(by_term[term])}" for term in VERBS if term in by_term])
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def moments(layout: Layout) -> tuple[tuple[str, Layout], ...]:
+    """(name, the plan as it then stands) of the start and, with periods, of that with the most GPUs."""
+    if not layout.periods:
+        return (("", layout),)
+    fullest = max(layout.periods, key=lambda plan: (_gpus(plan.servers), -plan.period))
+    found = [("now", layout.of_period(1))]
+    if fullest.period > 1:
+        when = f"month {figure(fullest.starts_month + 1)}, with the most servers"
+        found.append((when, layout.of_period(fullest.period)))
+    return tuple(found)
+
+
+def _gpus(servers: Sequence[Servers]) -> int:
+    return sum(row.count * row.gpus_per_server for row in servers)
+
+
+def kinds(layout: Layout) -> tuple[Kind, ...]:
+    """Equal replicas over all periods, with names that are unique."""
+    periods = [layout] if not layout.periods else [layout.of_period(plan.period) for plan in layout.periods]
+    groups: dict[tuple[str, str, int], dict[int, ReplicaGroup]] = {}
+    for at, plan in enumerate(periods):
+        nth: Counter[tuple[str, str]] = Counter()
+        for _, workload, group in named_groups(plan):
+            key = workload.name, _alike(group)
+            groups.setdefault((*key, nth[key]), {})[at] = group
+            nth[key] += 1
+    busiest = {key: max(seen.values(), key=lambda group: group.load_rps) for key, seen in groups.items()}
+    names = _names([(key[0], group) for key, group in busiest.items()])
+    return tuple(
+        Kind(
+            name,
+            key[0],
+            busiest[key],
+            tuple(seen[at].replicas if at in seen else 0 for at in range(len(periods))),
+        )
+        for name, (key, seen) in zip(names, groups.items(), strict=True)
+    )
+
+
+def _alike(group: ReplicaGroup) -> str:
+    """What makes replicas of one kind; loads and places are not part of it."""
+    own = {"replicas", "load_rps", "capacity_rps", "utilization", "class_rps", "placement"}
+    return group.model_dump_json(exclude=own)
+
+
+def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
+    """The workload; its offer, then its batch, then a number where that is not unique."""
+    tries: tuple[Callable[[str, ReplicaGroup], str], ...] = (
+        lambda workload, _group: workload,
+        lambda workload, group: f"{workload} on {group.offer}",
+        lambda workload, group: f"{workload} on {group.offer}, batch {group.max_batch_size}",
+    )
+    names = [""] * len(groups)
+    for attempt in tries:
+        said = [attempt(*one) for one in groups]
+        taken = {name for name in names if name}
+        for at, name in enumerate(said):
+            if not names[at] and said.count(name) == 1 and name not in taken:
+                names[at] = name
+    return [name or f"{groups[at][0]}, kind {at + 1}" for at, name in enumerate(names)]
