@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.schema.calibration import Traits
-from optimizer.performance.constants import RowConstants
+from optimizer.performance.constants import EFFICIENCIES, TIMES, RowConstants
 from optimizer.serving_config import FloatArray, IntArray
 
 Level = tuple[str, ...]
@@ -65,6 +65,12 @@ PRIORS = {
 """By field of `Constants`, in its order."""
 
 
+PACE = "pace"
+"""All times at once: how much slower everything is on a generation of cards, or in an era of an engine."""
+PACE_SPREADS: dict[Level, float] = {GENERATION: 0.3, ERA: 0.3, PAIR: 0.2}
+NOT_PACED = ("request_ms",)
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """The logarithm of a constant over its start (no traits), or of a factor on it."""
@@ -82,21 +88,25 @@ class Unknowns:
         for name, prior in PRIORS.items():
             self.points[Unknown(name, (), ())] = len(traits)
             for level in prior.levels:
-                counts = Counter(_values(level, t) for t in traits)
-                if level == ERA:  # what holds today is the engine's own factor
-                    counts = Counter({v: n for v, n in counts.items() if v[1] != "current"})
+                counts = _counts(level, traits)
                 self.points |= {Unknown(name, level, v): counts[v] for v in sorted(counts)}
+        for level in PACE_SPREADS:
+            counts = _counts(level, traits)
+            self.points |= {Unknown(PACE, level, v): counts[v] for v in sorted(counts)}
         self.index = {unknown: i for i, unknown in enumerate(self.points)}
         self.spreads = np.array(
-            [SPREADS.get(u.level, OTHER_SPREAD) if u.level else PRIORS[u.constant].spread for u in self.points]
+            [_spread(u) for u in self.points]
         )
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def design(self, traits: Sequence[Traits]) -> list[IntArray]:
-        """Per constant [levels + 1, m]: the unknowns that multiply up in each row; the index past the last is none."""
+    def design(self, traits: Sequence[Traits]) -> list[Design]:
+        """Per constant: which unknowns multiply up in each row; the index past the last is none."""
         none = len(self)
+        pace = [
+            [self.index.get(Unknown(PACE, level, _values(level, t)), none) for t in traits] for level in PACE_SPREADS
+        ]
         design = []
         for name, prior in PRIORS.items():
             rows = [[self.index[Unknown(name, (), ())]] * len(traits)]
@@ -104,16 +114,46 @@ class Unknowns:
                 [self.index.get(Unknown(name, level, _values(level, t)), none) for t in traits]
                 for level in prior.levels
             ]
-            design.append(np.array(rows))
+            sign = pace_of(name)
+            signs = [1.0] * len(rows) + [sign] * len(pace) * (sign != 0)
+            design.append(Design(np.array(rows + pace * (sign != 0)), np.array(signs)))
         return design
 
 
-def constants_at(x: FloatArray, design: list[IntArray]) -> RowConstants:
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a constant is made of: the sum of these unknowns, each times its sign."""
+
+    unknowns: IntArray  # [levels, m]
+    signs: FloatArray  # [levels]
+
+
+def pace_of(name: str) -> float:
+    return 1.0 if name in TIMES and name not in NOT_PACED else -1.0 if name in EFFICIENCIES else 0.0
+
+
+def constants_at(x: FloatArray, design: list[Design]) -> RowConstants:
     """The constants of every row at the unknowns x."""
     padded = np.append(x, 0.0)
     return RowConstants(
-        *(prior.start * np.exp(padded[rows].sum(axis=0)) for prior, rows in zip(PRIORS.values(), design, strict=True))
+        *(
+            prior.start * np.exp(one.signs @ padded[one.unknowns])
+            for prior, one in zip(PRIORS.values(), design, strict=True)
+        )
     )
+
+
+def _counts(level: Level, traits: Sequence[Traits]) -> Counter[tuple[str, ...]]:
+    counts = Counter(_values(level, t) for t in traits)
+    if level == ERA:  # what holds today is the engine's own factor
+        counts = Counter({v: n for v, n in counts.items() if v[1] != "current"})
+    return counts
+
+
+def _spread(unknown: Unknown) -> float:
+    if unknown.constant == PACE:
+        return PACE_SPREADS[unknown.level]
+    return SPREADS.get(unknown.level, OTHER_SPREAD) if unknown.level else PRIORS[unknown.constant].spread
 
 
 def _values(level: Level, traits: Traits) -> tuple[str, ...]:
