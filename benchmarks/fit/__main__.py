@@ -14,7 +14,6 @@ from benchmarks.fit.extrapolate import LEFT_OUT, widening
 from benchmarks.fit.fit import fit, is_closed_loop
 from benchmarks.fit.held_out import families_held_out, group_folds, held_out, ratios_of
 from benchmarks.fit.parameters import PRIORS
-from benchmarks.fit.percentiles import percentiles
 from benchmarks.fit.read import read_folder
 from benchmarks.fit.report import Judged, report
 from benchmarks.fit.spreads import spreads
@@ -37,7 +36,6 @@ def main() -> None:
 
     catalog = load_catalog()
     settings = yaml.safe_load((HERE / "settings.yaml").read_text(encoding="utf-8"))
-    settings["percentiles"] = percentiles(options.folder)
     measurements, left_out = read_folder(options.folder, catalog)
     observed = observe(measurements, catalog, _before_the_fit(settings))
     fitted, folds = fit(observed), group_folds(observed)

@@ -37,7 +37,10 @@ POINTS = Strictness(prior=0.3, ttft_weight=0.5)
 
 
 def fit(observed: Observations) -> Fit:
-    """All steps on these rows."""
+    """All steps on these rows.
+
+    What the runs know of a generation they know of each constant; of the others points tell the pace first.
+    """
     closed_loop = is_closed_loop(observed)
     runs = observed.take(closed_loop)
     even = {unknown: 0.0 for unknown in Unknowns(runs.traits).points if unknown.constant == PACE}

@@ -64,11 +64,12 @@ PRIORS = {
 }
 """By field of `Constants`, in its order."""
 
-
 PACE = "pace"
-"""All times at once: how much slower everything is on a generation of cards, or in an era of an engine."""
-PACE_SPREADS: dict[Level, float] = {GENERATION: 0.3, ERA: 0.3, PAIR: 0.2}
-NOT_PACED = ("request_ms",)
+"""The unknown that moves all constants of a generation of cards at once: every time longer, every efficiency lower. Kernels
+written for a vendor's cards, or not, show in all of them, and a few points tell it where they say little of each one."""
+PACE_SPREAD = 0.5
+PACED = {name: -1.0 for name in EFFICIENCIES} | {name: 1.0 for name in TIMES if name != "request_ms"}
+"""Its sign in the logarithm of a constant; what passes on the client's side is not the card's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Unknown:
     """The logarithm of a constant over its start (no traits), or of a factor on it."""
 
     constant: str
+    """Or PACE."""
     level: Level
     values: tuple[str, ...]
 
@@ -88,48 +90,40 @@ class Unknowns:
         for name, prior in PRIORS.items():
             self.points[Unknown(name, (), ())] = len(traits)
             for level in prior.levels:
-                counts = _counts(level, traits)
+                counts = Counter(_values(level, t) for t in traits)
+                if level == ERA:  # what holds today is the engine's own factor
+                    counts = Counter({v: n for v, n in counts.items() if v[1] != "current"})
                 self.points |= {Unknown(name, level, v): counts[v] for v in sorted(counts)}
-        for level in PACE_SPREADS:
-            counts = _counts(level, traits)
-            self.points |= {Unknown(PACE, level, v): counts[v] for v in sorted(counts)}
+        counts = Counter(_values(GENERATION, t) for t in traits)
+        self.points |= {Unknown(PACE, GENERATION, v): counts[v] for v in sorted(counts)}
         self.index = {unknown: i for i, unknown in enumerate(self.points)}
-        self.spreads = np.array(
-            [_spread(u) for u in self.points]
-        )
+        self.spreads = np.array([_spread(u) for u in self.points])
 
     def __len__(self) -> int:
         return len(self.points)
 
     def design(self, traits: Sequence[Traits]) -> list[Design]:
-        """Per constant: which unknowns multiply up in each row; the index past the last is none."""
-        none = len(self)
-        pace = [
-            [self.index.get(Unknown(PACE, level, _values(level, t)), none) for t in traits] for level in PACE_SPREADS
-        ]
+        """Of every constant in turn."""
+        pace = self._column(PACE, GENERATION, traits)
         design = []
         for name, prior in PRIORS.items():
-            rows = [[self.index[Unknown(name, (), ())]] * len(traits)]
-            rows += [
-                [self.index.get(Unknown(name, level, _values(level, t)), none) for t in traits]
-                for level in prior.levels
-            ]
-            sign = pace_of(name)
-            signs = [1.0] * len(rows) + [sign] * len(pace) * (sign != 0)
-            design.append(Design(np.array(rows + pace * (sign != 0)), np.array(signs)))
+            columns = [self._column(name, level, traits) for level in ((), *prior.levels)]
+            signs = [1.0] * len(columns)
+            if name in PACED:
+                columns, signs = [*columns, pace], [*signs, PACED[name]]
+            design.append(Design(np.array(columns), np.array(signs)))
         return design
+
+    def _column(self, constant: str, level: Level, traits: Sequence[Traits]) -> list[int]:
+        return [self.index.get(Unknown(constant, level, _values(level, t)), len(self)) for t in traits]
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What a constant is made of: the sum of these unknowns, each times its sign."""
+    """What the logarithm of a constant over its start is the sum of."""
 
-    unknowns: IntArray  # [levels, m]
+    unknowns: IntArray  # [levels, m]; the index past the last is none
     signs: FloatArray  # [levels]
-
-
-def pace_of(name: str) -> float:
-    return 1.0 if name in TIMES and name not in NOT_PACED else -1.0 if name in EFFICIENCIES else 0.0
 
 
 def constants_at(x: FloatArray, design: list[Design]) -> RowConstants:
@@ -137,22 +131,15 @@ def constants_at(x: FloatArray, design: list[Design]) -> RowConstants:
     padded = np.append(x, 0.0)
     return RowConstants(
         *(
-            prior.start * np.exp(one.signs @ padded[one.unknowns])
-            for prior, one in zip(PRIORS.values(), design, strict=True)
+            prior.start * np.exp(of.signs @ padded[of.unknowns])
+            for prior, of in zip(PRIORS.values(), design, strict=True)
         )
     )
 
 
-def _counts(level: Level, traits: Sequence[Traits]) -> Counter[tuple[str, ...]]:
-    counts = Counter(_values(level, t) for t in traits)
-    if level == ERA:  # what holds today is the engine's own factor
-        counts = Counter({v: n for v, n in counts.items() if v[1] != "current"})
-    return counts
-
-
 def _spread(unknown: Unknown) -> float:
     if unknown.constant == PACE:
-        return PACE_SPREADS[unknown.level]
+        return PACE_SPREAD
     return SPREADS.get(unknown.level, OTHER_SPREAD) if unknown.level else PRIORS[unknown.constant].spread
 
 

@@ -96,9 +96,9 @@ def _jacobian(
     residuals = _residuals(observed, constants, ttft_weight)
     jacobian = np.zeros((len(residuals), unknowns + 1))
     rows = np.arange(len(residuals))
-    for field, one in zip(fields(RowConstants), design, strict=True):
+    for field, of in zip(fields(RowConstants), design, strict=True):
         moved = replace(constants, **{field.name: getattr(constants, field.name) * np.exp(STEP)})
         slope = (_residuals(observed, moved, ttft_weight) - residuals) / STEP
-        for level, sign in zip(one.unknowns, one.signs, strict=True):
+        for level, sign in zip(of.unknowns, of.signs, strict=True):
             jacobian[rows, np.tile(level, 4)] += sign * slope
     return jacobian[:, :unknowns]
