@@ -17,6 +17,7 @@ from benchmarks.fit.parameters import PRIORS
 from benchmarks.fit.read import read_folder
 from benchmarks.fit.report import Judged, report
 from benchmarks.fit.spreads import spreads
+from benchmarks.fit.unseen import unseen_cards, unseen_eras
 from catalog import load_catalog
 from catalog.schema import Calibration
 from optimizer.calibration.observations import observe
@@ -53,7 +54,8 @@ def main() -> None:
     Calibration.model_validate(yaml.safe_load(text))
     options.calibration.write_text(text, encoding="utf-8")
     own = anchored(observed.take(runs), folds[runs], content)
-    judged = Judged(observed, folds, in_sample, out_of_sample, families_held_out(observed), own)
+    unseen = {"card": unseen_cards(observed), "era of an engine": unseen_eras(observed)}
+    judged = Judged(observed, folds, in_sample, out_of_sample, families_held_out(observed), own, unseen)
     options.report.write_text(report(content, judged, left_out), encoding="utf-8")
 
 

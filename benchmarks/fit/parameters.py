@@ -65,10 +65,10 @@ PRIORS = {
 """By field of `Constants`, in its order."""
 
 PACE = "pace"
-"""The unknown that moves all constants of a generation of cards at once: every time longer, every efficiency lower. Kernels
-written for a vendor's cards, or not, show in all of them, and a few points tell it where they say little of each one."""
+"""The unknown that moves all constants of a generation of cards at once: every time longer, every efficiency lower.
+Kernels written for a vendor's cards, or not, show in all of them, and a few points tell it that say little of each."""
 PACE_SPREAD = 0.5
-PACED = {name: -1.0 for name in EFFICIENCIES} | {name: 1.0 for name in TIMES if name != "request_ms"}
+PACED = dict.fromkeys(EFFICIENCIES, -1.0) | {name: 1.0 for name in TIMES if name != "request_ms"}
 """Its sign in the logarithm of a constant; what passes on the client's side is not the card's."""
 
 

@@ -17,6 +17,8 @@ from optimizer.serving_config import FloatArray
 
 LEAST_DIFFERENCE = 1.1
 """Throughputs nearer than this are a draw: repeat measurements differ by 3 to 7 %."""
+COPY = 1.01
+"""Runs nearer than this are taken for one run that was published twice."""
 
 
 def ranked(
@@ -42,10 +44,10 @@ class Repeats:
 
     runs: int
     """Pairs of runs of one configuration at the same sizes and requests in flight."""
-    alike_fraction: float
+    copies_fraction: float
     """Of them, whose throughput differs by less than 1 %: mostly one run, published twice."""
     apart_fraction: float
-    """By more than what counts as different between configurations."""
+    """Median difference of the others."""
     pairs: int
     """Pairs of configurations of which at least one was measured again."""
     by_repeat: float
@@ -61,7 +63,9 @@ def repeats(observed: Observations, ratios: Ratios, run_of: Callable[[Measuremen
     same = defaultdict(list)
     for i, m in enumerate(runs):
         same[_cell(m), configuration(m), run_of(m)].append(i)
-    differences = np.array([abs(log(measured[i] / measured[j])) for of in same.values() for i, j in combinations(of, 2)])
+    differences = np.array(
+        [abs(log(measured[i] / measured[j])) for of in same.values() for i, j in combinations(of, 2)]
+    )
     again = measured.copy()
     for of in same.values():
         for i in of:
@@ -72,8 +76,8 @@ def repeats(observed: Observations, ratios: Ratios, run_of: Callable[[Measuremen
     truth, told, model = (np.sign(of[pairs[0]] - of[pairs[1]]) for of in (measured, again, predicted))
     return Repeats(
         runs=len(differences),
-        alike_fraction=float(np.mean(differences < log(1.01))),
-        apart_fraction=float(np.mean(differences > log(LEAST_DIFFERENCE))),
+        copies_fraction=float(np.mean(differences < log(COPY))),
+        apart_fraction=float(np.expm1(np.median(differences[differences >= log(COPY)]))),
         pairs=pairs.shape[1],
         by_repeat=float(np.mean(told == truth)),
         by_model=float(np.mean(model == truth)),

@@ -79,8 +79,8 @@ SAME_SHAPE = {
 """Models under another name with the same tensors."""
 QUANTIZED = re.compile(r"-(fp8|awq|gptq-int[48]|nvfp4)$")
 WHOLE_REQUESTS = ("qwen_speed",)
-"""Families whose tokens per second are of whole requests, the prompt's prefill included. Qwen's page says so of Qwen3; of
-Qwen2.5 it does not say, but the time of a token grows there faster than the context, by what a prefill takes."""
+"""Families whose tokens per second are of whole requests, the prompt's prefill included. Qwen's page says so of Qwen3;
+of Qwen2.5 it does not, but the time of a token grows there faster than the context, by what a prefill takes."""
 OLDER_THAN = "2025"
 """Runs dated before belong to the engines' older generation even when their version is not stated."""
 OLD_VERSIONS = {"vllm": "0.6.3", "trtllm": "0.9.0", "sglang": "0.3.0", "llamacpp": None}

@@ -13,7 +13,7 @@ from benchmarks.fit.read import CLOSED_LOOP_FAMILY
 from optimizer.calibration.least_squares import Problem, minimise
 from optimizer.calibration.observations import FIGURES, Observations, log_errors
 from optimizer.performance.constants import RowConstants
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import FloatArray
 
 OUTLIER = 0.15
 """Errors (logarithm) up to this count squared, larger ones about linearly: repeat measurements differ by 3 to 7 %."""
