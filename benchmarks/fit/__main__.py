@@ -14,10 +14,10 @@ from benchmarks.fit.extrapolate import LEFT_OUT, widening
 from benchmarks.fit.fit import fit, is_closed_loop
 from benchmarks.fit.held_out import families_held_out, group_folds, held_out, ratios_of
 from benchmarks.fit.parameters import PRIORS
-from benchmarks.fit.percentiles import percentiles
 from benchmarks.fit.read import read_folder
 from benchmarks.fit.report import Judged, report
 from benchmarks.fit.spreads import spreads
+from benchmarks.fit.unseen import unseen_cards, unseen_eras
 from catalog import load_catalog
 from catalog.schema import Calibration
 from optimizer.calibration.observations import observe
@@ -37,7 +37,6 @@ def main() -> None:
 
     catalog = load_catalog()
     settings = yaml.safe_load((HERE / "settings.yaml").read_text(encoding="utf-8"))
-    settings["percentiles"] = percentiles(options.folder)
     measurements, left_out = read_folder(options.folder, catalog)
     observed = observe(measurements, catalog, _before_the_fit(settings))
     fitted, folds = fit(observed), group_folds(observed)
@@ -55,7 +54,8 @@ def main() -> None:
     Calibration.model_validate(yaml.safe_load(text))
     options.calibration.write_text(text, encoding="utf-8")
     own = anchored(observed.take(runs), folds[runs], content)
-    judged = Judged(observed, folds, in_sample, out_of_sample, families_held_out(observed), own)
+    unseen = {"card": unseen_cards(observed), "era of an engine": unseen_eras(observed)}
+    judged = Judged(observed, folds, in_sample, out_of_sample, families_held_out(observed), own, unseen)
     options.report.write_text(report(content, judged, left_out), encoding="utf-8")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from math import exp
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmarks.fit.fit import Fit, is_closed_loop
 from benchmarks.fit.held_out import Ratios, ends, median_error, tpot_like, ttft_like
-from benchmarks.fit.parameters import PRIORS, Unknown
+from benchmarks.fit.parameters import PACE, PACED, PRIORS, Unknown
 from benchmarks.fit.solve import row_weights
 from optimizer.calibration.observations import FIGURES, Observations
 from optimizer.serving_config import BoolArray, FloatArray
@@ -32,11 +33,16 @@ def constants_of(fit: Fit) -> dict[str, Any]:
 
 
 def _constant(name: str, fit: Fit) -> dict[str, Any]:
+    logarithms = {u: x for u, x in fit.values.items() if u.constant == name}
+    for pace, x in fit.values.items():
+        if pace.constant == PACE and name in PACED:
+            own = Unknown(name, pace.level, pace.values)
+            logarithms[own] = logarithms.get(own, 0.0) + PACED[name] * x
     factors = [
         dict(zip(unknown.level, unknown.values, strict=True))
-        | {"factor": rounded(exp(logarithm)), "points": fit.points[unknown]}
-        for unknown, logarithm in fit.values.items()
-        if unknown.constant == name and unknown.level and abs(logarithm) >= SMALLEST_FACTOR
+        | {"factor": rounded(exp(x)), "points": fit.points.get(unknown) or fit.points[replace(unknown, constant=PACE)]}
+        for unknown, x in logarithms.items()
+        if unknown.level and abs(x) >= SMALLEST_FACTOR
     ]
     value = rounded(PRIORS[name].start * exp(fit.values[Unknown(name, (), ())]))
     note = {"label": "estimated", "note": ESTIMATED[name]} if name in ESTIMATED else {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.fit.parameters import Unknown, Unknowns, constants_at
+from benchmarks.fit.parameters import PACE, Unknown, Unknowns, constants_at
 from benchmarks.fit.read import CLOSED_LOOP_FAMILY
 from benchmarks.fit.solve import Strictness, solve
 from optimizer.calibration.observations import Observations
@@ -37,10 +37,14 @@ POINTS = Strictness(prior=0.3, ttft_weight=0.5)
 
 
 def fit(observed: Observations) -> Fit:
-    """All steps on these rows."""
+    """All steps on these rows.
+
+    What the runs know of a generation they know of each constant; of the others points tell the pace first.
+    """
     closed_loop = is_closed_loop(observed)
     runs = observed.take(closed_loop)
-    first = solve(runs, RUNS)
+    even = {unknown: 0.0 for unknown in Unknowns(runs.traits).points if unknown.constant == PACE}
+    first = solve(runs, RUNS, even)
     steps = {unknown: value for unknown, value in first.values.items() if unknown.constant not in WAITING}
     known = solve(runs, WAITS, steps)
     if closed_loop.all():

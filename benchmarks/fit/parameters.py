@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.schema.calibration import Traits
-from optimizer.performance.constants import RowConstants
+from optimizer.performance.constants import EFFICIENCIES, TIMES, RowConstants
 from optimizer.serving_config import FloatArray, IntArray
 
 Level = tuple[str, ...]
@@ -64,12 +64,20 @@ PRIORS = {
 }
 """By field of `Constants`, in its order."""
 
+PACE = "pace"
+"""The unknown that moves all constants of a generation of cards at once: every time longer, every efficiency lower.
+Kernels written for a vendor's cards, or not, show in all of them, and a few points tell it that say little of each."""
+PACE_SPREAD = 0.5
+PACED = dict.fromkeys(EFFICIENCIES, -1.0) | {name: 1.0 for name in TIMES if name != "request_ms"}
+"""Its sign in the logarithm of a constant; what passes on the client's side is not the card's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """The logarithm of a constant over its start (no traits), or of a factor on it."""
 
     constant: str
+    """Or PACE."""
     level: Level
     values: tuple[str, ...]
 
@@ -86,34 +94,53 @@ class Unknowns:
                 if level == ERA:  # what holds today is the engine's own factor
                     counts = Counter({v: n for v, n in counts.items() if v[1] != "current"})
                 self.points |= {Unknown(name, level, v): counts[v] for v in sorted(counts)}
+        counts = Counter(_values(GENERATION, t) for t in traits)
+        self.points |= {Unknown(PACE, GENERATION, v): counts[v] for v in sorted(counts)}
         self.index = {unknown: i for i, unknown in enumerate(self.points)}
-        self.spreads = np.array(
-            [SPREADS.get(u.level, OTHER_SPREAD) if u.level else PRIORS[u.constant].spread for u in self.points]
-        )
+        self.spreads = np.array([_spread(u) for u in self.points])
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def design(self, traits: Sequence[Traits]) -> list[IntArray]:
-        """Per constant [levels + 1, m]: the unknowns that multiply up in each row; the index past the last is none."""
-        none = len(self)
+    def design(self, traits: Sequence[Traits]) -> list[Design]:
+        """Of every constant in turn."""
+        pace = self._column(PACE, GENERATION, traits)
         design = []
         for name, prior in PRIORS.items():
-            rows = [[self.index[Unknown(name, (), ())]] * len(traits)]
-            rows += [
-                [self.index.get(Unknown(name, level, _values(level, t)), none) for t in traits]
-                for level in prior.levels
-            ]
-            design.append(np.array(rows))
+            columns = [self._column(name, level, traits) for level in ((), *prior.levels)]
+            signs = [1.0] * len(columns)
+            if name in PACED:
+                columns, signs = [*columns, pace], [*signs, PACED[name]]
+            design.append(Design(np.array(columns), np.array(signs)))
         return design
 
+    def _column(self, constant: str, level: Level, traits: Sequence[Traits]) -> list[int]:
+        return [self.index.get(Unknown(constant, level, _values(level, t)), len(self)) for t in traits]
 
-def constants_at(x: FloatArray, design: list[IntArray]) -> RowConstants:
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What the logarithm of a constant over its start is the sum of."""
+
+    unknowns: IntArray  # [levels, m]; the index past the last is none
+    signs: FloatArray  # [levels]
+
+
+def constants_at(x: FloatArray, design: list[Design]) -> RowConstants:
     """The constants of every row at the unknowns x."""
     padded = np.append(x, 0.0)
     return RowConstants(
-        *(prior.start * np.exp(padded[rows].sum(axis=0)) for prior, rows in zip(PRIORS.values(), design, strict=True))
+        *(
+            prior.start * np.exp(of.signs @ padded[of.unknowns])
+            for prior, of in zip(PRIORS.values(), design, strict=True)
+        )
     )
+
+
+def _spread(unknown: Unknown) -> float:
+    if unknown.constant == PACE:
+        return PACE_SPREAD
+    return SPREADS.get(unknown.level, OTHER_SPREAD) if unknown.level else PRIORS[unknown.constant].spread
 
 
 def _values(level: Level, traits: Traits) -> tuple[str, ...]:

@@ -78,6 +78,9 @@ SAME_SHAPE = {
 }
 """Models under another name with the same tensors."""
 QUANTIZED = re.compile(r"-(fp8|awq|gptq-int[48]|nvfp4)$")
+WHOLE_REQUESTS = ("qwen_speed",)
+"""Families whose tokens per second are of whole requests, the prompt's prefill included. Qwen's page says so of Qwen3;
+of Qwen2.5 it does not, but the time of a token grows there faster than the context, by what a prefill takes."""
 OLDER_THAN = "2025"
 """Runs dated before belong to the engines' older generation even when their version is not stated."""
 OLD_VERSIONS = {"vllm": "0.6.3", "trtllm": "0.9.0", "sglang": "0.3.0", "llamacpp": None}
@@ -165,10 +168,12 @@ def _point(point: Mapping[str, Any], names: _Names) -> Measurement:
     common = dict(known, source=point["source_family"], engine_version=_version_then(point, known["engine"]), **degrees)
     match point["kind"]:
         case "decode_bs1":
+            sizes, rate = _sizes(point, input_tokens=1, output_tokens=128), point["output_tok_s_total"]
+            if point["source_family"] in WHOLE_REQUESTS and sizes["input_tokens"] > 1:
+                return Measurement(concurrency=1, output_tokens_per_s=rate, **sizes, **common)
             tpot_ms = point["tpot_ms_mean"] or (point["decode_tok_s"] and MS_PER_S / point["decode_tok_s"])
             if not tpot_ms:
                 raise NotComparable("decode not separated from prefill")
-            sizes = _sizes(point, input_tokens=1, output_tokens=128)
             return Measurement(concurrency=1, tpot_ms=tpot_ms, **sizes, **common)
         case "prefill":
             if not point["prefill_tok_s"] or point["batch_or_concurrency"] != 1:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from benchmarks.fit.parameters import Unknown, Unknowns, constants_at
+from benchmarks.fit.parameters import Design, Unknown, Unknowns, constants_at
 from benchmarks.fit.read import CLOSED_LOOP_FAMILY
 from optimizer.calibration.least_squares import Problem, minimise
 from optimizer.calibration.observations import FIGURES, Observations, log_errors
 from optimizer.performance.constants import RowConstants
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import FloatArray
 
 OUTLIER = 0.15
 """Errors (logarithm) up to this count squared, larger ones about linearly: repeat measurements differ by 3 to 7 %."""
@@ -90,15 +90,15 @@ def _residuals(observed: Observations, constants: RowConstants, ttft_weight: flo
 
 
 def _jacobian(
-    observed: Observations, constants: RowConstants, ttft_weight: float, design: list[IntArray], unknowns: int
+    observed: Observations, constants: RowConstants, ttft_weight: float, design: list[Design], unknowns: int
 ) -> FloatArray:
     """[4 m, unknowns]"""
     residuals = _residuals(observed, constants, ttft_weight)
     jacobian = np.zeros((len(residuals), unknowns + 1))
     rows = np.arange(len(residuals))
-    for field, levels in zip(fields(RowConstants), design, strict=True):
+    for field, of in zip(fields(RowConstants), design, strict=True):
         moved = replace(constants, **{field.name: getattr(constants, field.name) * np.exp(STEP)})
         slope = (_residuals(observed, moved, ttft_weight) - residuals) / STEP
-        for level in levels:
-            jacobian[rows, np.tile(level, 4)] += slope
+        for level, sign in zip(of.unknowns, of.signs, strict=True):
+            jacobian[rows, np.tile(level, 4)] += sign * slope
     return jacobian[:, :unknowns]

@@ -99,7 +99,7 @@ class Constants(Entry):
     sequence_ms: Constant
     """Of a sequence in the batch: sampling, detokenizing, bookkeeping."""
     all_reduce_ms: Constant
-    """Latency of an all-reduce per doubling of its ranks."""
+    """Latency of an all-reduce between two ranks; every doubling of them adds half of it."""
     link_efficiency: Constant
     """Bandwidth of collectives between the ranks."""
     all_to_all_ms: Constant
@@ -137,17 +137,6 @@ class Era(Entry):
     name: str
     before: str
     """First version that no longer belongs to it."""
-
-
-class Percentiles(Entry):
-    """A statistic over the mean of its metric."""
-
-    p50: PositiveFloat
-    p90: PositiveFloat
-    p95: PositiveFloat
-    p99: PositiveFloat
-    points: PositiveInt
-    note: str
 
 
 class Residual(Entry):
@@ -238,7 +227,6 @@ class Calibration(Entry):
     server_gpus: PositiveInt
     """GPUs of a server with PCIe cards, when nothing says otherwise."""
     eras: tuple[Era, ...] = ()
-    percentiles: Mapping[Literal["ttft", "tpot", "e2e"], Percentiles]
     residuals: tuple[Residual, ...] = Field(min_length=2)
     spreads: Mapping[Metric, Spread]
     """How much of an error one's own benchmarks of a card, or of a model on it, can take away."""

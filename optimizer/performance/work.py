@@ -47,7 +47,7 @@ class Work:
     untouched_fraction: float
     """Part of the experts that one token leaves untouched; 0 for a dense model."""
     all_reduce_hops: FloatArray
-    """All-reduces of a step, times the doublings of their ranks."""
+    """All-reduces of a step; among 2 ranks each counts as one, and half as much more for every doubling."""
     all_reduce_link_ms: FloatArray
     """Per token of an attention rank."""
     all_to_alls: FloatArray
@@ -154,7 +154,7 @@ class Bench:
             prefill_link_ms=reduce_ms[:, None] * tokens,
             prompt_tokens=np.broadcast_to(tokens, (len(tp), len(tokens))),
             untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
-            all_reduce_hops=(reduces * np.log2(tp)).astype(np.float64),
+            all_reduce_hops=(reduces * (1.0 + np.log2(tp)) / 2.0).astype(np.float64),
             all_reduce_link_ms=reduce_ms,
             all_to_alls=exchanges.astype(np.float64),
             all_to_all_link_ms=exchanges * (dp - 1.0) / dp * self.message_ms,
