@@ -120,7 +120,7 @@ def _workloads(
     candidates: Sequence[Candidates],
     inst: Instance,
     decision: Decision,
-    placements: Mapping[int, tuple[tuple[int, ...], ...]],
+    placements: Mapping[int, tuple[Placement, ...]],
 ) -> tuple[list[tuple[WorkloadPlan, ...]], dict[str, tuple[str, ...]]]:
     """How workloads are served in each state, and in what their figures go beyond what was measured."""
     load_rps = _loads(inst, decision)
@@ -240,25 +240,26 @@ def _commitments(orders: Orders, offers: Sequence[str], period: int, n_ordered: 
 
 def _placements(
     inst: Instance, specs: Sequence[ReplicaSpec], decision: Decision
-) -> tuple[dict[int, tuple[tuple[int, ...], ...]], list[int]]:
-    """Server indices of every replica of each used candidate, and how many servers each offer needs [S]."""
-    placements: dict[int, tuple[tuple[int, ...], ...]] = {}
+) -> tuple[dict[int, tuple[Placement, ...]], list[int]]:
+    """Where every replica of each used candidate runs, and how many servers each offer needs [S]."""
+    placements: dict[int, tuple[Placement, ...]] = {}
     needed = []
     for s in range(len(inst.offer_names)):
         used = np.flatnonzero((inst.offer_of_candidate == s) & (decision.n_replicas > 0)).tolist()
-        placed: dict[int, list[tuple[int, ...]]] = {k: [] for k in used}
+        placed: dict[int, list[Placement]] = {k: [] for k in used}
         servers = decision.servers.get(s, ())
-        for index, held in enumerate(servers):
-            for k in held:
-                placed[k].append((index,))
+        for index, server in enumerate(servers):
+            for k in server.candidates:
+                placed[k].append(Placement(replica=len(placed[k]), servers=(index,), rack=server.rack or None))
         apart = [k for k in used for _ in range(int(decision.n_replicas[k]) - len(placed[k]))]
         for k, indices in zip(
             apart, place([_stages(specs[k]) for k in apart], int(inst.gpus_per_server[s])), strict=True
         ):
-            placed[k].append(tuple(index + len(servers) for index in indices))
+            further = tuple(index + len(servers) for index in indices)
+            placed[k].append(Placement(replica=len(placed[k]), servers=further))
         placements |= {k: tuple(where) for k, where in placed.items()}
         needed.append(
-            1 + max((index for where in placed.values() for indices in where for index in indices), default=-1)
+            1 + max((index for where in placed.values() for one in where for index in one.servers), default=-1)
         )
     return placements, needed
 
@@ -284,7 +285,7 @@ def _group(
     figures: ReplicaFigures | None,
     load_rps: dict[str, float],
     rate_rps: dict[str, float],
-    placements: Sequence[tuple[int, ...]],
+    placements: Sequence[Placement],
 ) -> ReplicaGroup:
     total_rps = sum(load_rps.values())
     busy = sum(rps / rate_rps[name] for name, rps in load_rps.items() if rps > 0)
@@ -311,7 +312,7 @@ def _group(
         utilization=busy / len(placements),
         class_rps=load_rps,
         rate_rps=rate_rps,
-        placement=tuple(Placement(replica=i, servers=servers) for i, servers in enumerate(placements)),
+        placement=tuple(placements),
         ttft_ms=figures.ttft_ms if figures else None,
         tpot_ms=figures.tpot_ms if figures else None,
         e2e_ms=figures.e2e_ms if figures else None,

@@ -82,6 +82,8 @@ class Placement(Part):
     replica: int
     servers: tuple[int, ...]
     """Indices of the offer's servers, from 0; more than one when the replica spans servers."""
+    rack: str | None = None
+    """Of its server, where the offer names racks and it matters; which servers are in one rack follows from it."""
 
 
 class GroupMemory(Part):

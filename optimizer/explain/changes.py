@@ -129,7 +129,9 @@ def let_formats_mix(resolver: Resolver, name: str) -> Finding:
 def let_it_be_felt(resolver: Resolver, name: str) -> Finding:
     """`spare: none` for a workload."""
     change = Change(f"{name}: spare: none", lambda s: with_workload(s, name, spare="none"))
-    message = "is n+1; when a server is lost, the others cannot carry the demand within the other limits"
+    spare = resolver.scenario.workloads[name].spare
+    lost = "server" if spare == "n+1" else spare
+    message = f"is {spare}; when a {lost} is lost, the others cannot carry the demand within the other limits"
     return Finding(message, change if resolver.is_feasible(change) else None)
 
 

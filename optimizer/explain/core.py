@@ -23,6 +23,7 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "monthly_budget": (0, ("budget", "monthly")),
     "capex_budget": (0, ("budget", "capex")),
     "offer_limits": (2, ("inventory", "0", "1")),
+    "rack_room": (1, ("inventory", "0", "racks")),
     "order_limits": (2, ("inventory", "0", "1")),
 }
 """Families that a user states and can loosen, in the order in which they are tried to be left out; the rows of all
@@ -180,5 +181,5 @@ def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
             choice,
             demands / demands.sum(),
         )
-        kinds[name] = (bool(inst.has_spare[w]), *(np.round(array, 9).tobytes() for array in arrays))
+        kinds[name] = (inst.spare[w], *(np.round(array, 9).tobytes() for array in arrays))
     return kinds

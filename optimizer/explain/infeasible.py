@@ -125,6 +125,9 @@ def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...],
             finding = deliver_at_once(resolver, member.index[0])
         elif member.family == "spot_spares":
             finding = Finding("spot servers come with spares for those that are interrupted", None)
+        elif member.family == "rack_room":
+            room = sum(resolver.scenario.inventory[member.index[0]].racks.values())
+            finding = Finding(f"hold {room} servers", None)
         elif member.family == "failure_spares":
             finding = Finding("servers stand by for those that fail and are repaired", None)
         else:

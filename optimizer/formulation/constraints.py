@@ -143,6 +143,24 @@ def offer_limits(inst: Instance, var: Variables) -> Rows:
     )
 
 
+def rack_room(inst: Instance, var: Variables) -> Rows:
+    """The racks of an offer hold its servers, whatever their terms.
+
+    Σ_h n_servers[s,h] + Σ_c has_spare[s,c]  ≤  rack_room[s]    ∀ s that names racks
+    """
+    racked = np.isfinite(inst.rack_room)
+    row_of_offer = np.cumsum(racked) - 1
+    of_term = np.flatnonzero(racked[inst.offer_of_term])
+    offer_of_spare = inst.offer_of_term[inst.spot.term]
+    of_spare = np.flatnonzero(racked[offer_of_spare])
+    return (
+        Rows("rack_room", [inst.offer_names[s] for s in np.flatnonzero(racked)])
+        .add(row=row_of_offer[inst.offer_of_term[of_term]], column=var.n_servers[of_term], coefficient=1.0)
+        .add(row=row_of_offer[offer_of_spare[of_spare]], column=var.has_spare[of_spare], coefficient=1.0)
+        .at_most(inst.rack_room[racked])
+    )
+
+
 def spot_spares(inst: Instance, var: Variables) -> Rows:
     """Spot servers in use have as many spares as are missing at a time with the asked availability, see `spot.py`.
 
@@ -311,6 +329,7 @@ FAMILIES: tuple[Family, ...] = (
     pattern_slots,
     server_patterns,
     offer_limits,
+    rack_room,
     spot_spares,
     spare_order,
     failure_spares,

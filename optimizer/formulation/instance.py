@@ -21,11 +21,11 @@ from optimizer.formulation.horizon import Horizon
 from optimizer.formulation.needs import Needs, build_needs
 from optimizer.formulation.orders import Orders, build_orders
 from optimizer.formulation.packing import Packing, pack_offers
-from optimizer.formulation.sites import Sites, Standing, build_sites, most_replicas_with_spare
+from optimizer.formulation.sites import Places, Sites, Standing, build_sites, most_replicas_with_spare
 from optimizer.formulation.spot import SpotSpares, spot_spares
 from optimizer.formulation.survival import Loads, Survival, build_survival
 from optimizer.formulation.terms import ServerTerm, server_terms
-from optimizer.scenario import Scenario
+from optimizer.scenario import Scenario, Spare
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 
@@ -74,13 +74,19 @@ class Instance:
     stand_by: StandBy
 
     packing: Packing
-    has_spare: BoolArray  # [W] the workload must survive the loss of any one server
+    spare: tuple[Spare, ...]  # [W] what the workload must survive the loss of
+    rack_room: FloatArray  # [S] servers that the racks of an offer hold, infinite where it names none
     sites: Sites
     survival: Survival
     orders: Orders
     capex_budget_usd: float  # infinite when there is none
     monthly_budget_usd: float
     power_cap_kw: float
+
+    @property
+    def has_spare(self) -> BoolArray:
+        """[W] whether the workload must survive any loss."""
+        return np.array([spare != "none" for spare in self.spare], bool)
 
     @property
     def droppable_demands(self) -> IntArray:
@@ -146,14 +152,18 @@ def build_instance(
     busy = np.zeros(len(needs.offer_of_candidate))
     np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
     n_alone = np.where(busy > 0, np.ceil(busy / utilization + 1e-6), 0).astype(np.int64)
-    spare = needs.has_spare[needs.workload_of_candidate]
+    places = Places(
+        names=offer_names,
+        racks=[offer.racks for _, offer in offers] * horizon.n_states,
+        regions=[offer.region for _, offer in offers] * horizon.n_states,
+    )
+    standing = _standing(needs, n_alone)
     server = gpus_per_server[needs.offer_of_candidate]
-    to_survive = most_replicas_with_spare(busy, needs.gpus_per_replica, server)
-    most_replicas = np.where(spare & (busy > 0), np.maximum(n_alone, to_survive), n_alone)
+    most_replicas = np.maximum(n_alone, most_replicas_with_spare(standing, busy, server))
     to_be_had = np.full(len(terms), np.inf) if beyond_limits else max_servers
     limit = np.bincount(offer_of_term, weights=to_be_had, minlength=len(offer_names)).astype(float)
-    sites = build_sites(_standing(needs, n_alone, spare), gpus_per_server, limit)
-    by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[spare])
+    sites = build_sites(standing, places, gpus_per_server, limit)
+    by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[standing.placed(places)])
     packing = pack_offers(gpus_per_server, needs.offer_of_candidate, needs.gpus_per_replica, by_site)
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(len(offer_names))
@@ -204,9 +214,10 @@ def build_instance(
         is_spot=np.array([term.term == "spot" for term in terms], bool),
         stand_by=spares,
         packing=packing,
-        has_spare=needs.has_spare,
+        spare=needs.spare,
+        rack_room=np.array([sum(racks.values()) if racks else np.inf for racks in places.racks], float),
         sites=sites,
-        survival=build_survival(sites, _loads(needs), offer_names),
+        survival=build_survival(sites, _loads(needs)),
         orders=build_orders(scenario.inventory, horizon),
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,
@@ -214,7 +225,7 @@ def build_instance(
     )
 
 
-def _standing(needs: Needs, n_alone: IntArray, spare: BoolArray) -> Standing:
+def _standing(needs: Needs, n_alone: IntArray) -> Standing:
     classes = np.zeros((len(n_alone), len(needs.demand_names)), bool)
     classes[needs.candidate_of_load, needs.demand_of_load] = True
     return Standing(
@@ -224,8 +235,9 @@ def _standing(needs: Needs, n_alone: IntArray, spare: BoolArray) -> Standing:
         gpus=needs.gpus_per_replica,
         n_alone=n_alone,
         names=tuple(f"{w},{label}" for w, _, label in needs.candidate_names),
+        labels=tuple(",".join(name) for name in needs.candidate_names),
         classes=classes,
-        spare=spare,
+        spare=needs.spare,
     )
 
 
@@ -237,6 +249,7 @@ def _loads(needs: Needs) -> Loads:
         busy_replicas=needs.busy_replicas,
         is_split=needs.is_split,
         workload_of_candidate=needs.workload_of_candidate,
+        offer_of_candidate=needs.offer_of_candidate,
         candidate_labels=[",".join(name) for name in needs.candidate_names],
         demand_classes=[r for _, r in needs.demand_names],
         choice_labels=[",".join(name) for name in needs.choice_names],

@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.candidates import Candidates
 from optimizer.formulation.horizon import Horizon
-from optimizer.scenario import Scenario, futures_of
+from optimizer.scenario import Scenario, Spare, futures_of
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 
@@ -36,7 +36,7 @@ class Needs:
     choice_names: tuple[tuple[str, str], ...]  # [Q] (workload, model and format)
     workload_of_choice: IntArray  # [Q]
     choice_of_candidate: IntArray  # [K·T] −1: no choice to make
-    has_spare: BoolArray  # [W·T]
+    spare: tuple[Spare, ...]  # [W·T]
 
 
 def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: Horizon) -> Needs:
@@ -55,7 +55,7 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
     demand_rps = np.array([rps for *_, rps in demands], float)
     names = list(scenario.workloads)
     workload_of_demand = np.array([t * n_workloads + w for t, w, *_ in demands], np.int64)
-    loads = _loads(candidates, demand_at, demand_rps, horizon.n_states)
+    loads = _loads(candidates, [_placeable(c, scenario) for c in candidates], demand_at, demand_rps, horizon.n_states)
     n_classes = np.bincount(workload_of_demand, minlength=n_workloads * horizon.n_states)
     choices = _choices(candidates, futures, horizon)
     of_workload = np.repeat(np.arange(n_workloads), [len(c.specs) for c in candidates])
@@ -82,12 +82,13 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
         choice_names=choices[0],
         workload_of_choice=choices[1],
         choice_of_candidate=choices[2],
-        has_spare=np.tile([workload.spare == "n+1" for workload in scenario.workloads.values()], horizon.n_states),
+        spare=tuple(workload.spare for workload in scenario.workloads.values()) * horizon.n_states,
     )
 
 
 def _loads(
     candidates: Sequence[Candidates],
+    placeable: Sequence[BoolArray],
     demand_at: dict[tuple[int, int, int], int],
     demand_rps: FloatArray,
     n_states: int,
@@ -98,11 +99,25 @@ def _loads(
     for t in range(n_states):
         for w, c in enumerate(candidates):
             demand = np.array([demand_at.get((t, w, r), -1) for r in range(c.rate_rps.shape[1])], np.int64)
-            k, r = np.nonzero((c.rate_rps > 0) & (demand >= 0))
+            k, r = np.nonzero((c.rate_rps > 0) & (demand >= 0) & placeable[w][:, None])
             busy = demand_rps[demand[r]] / c.rate_rps[k, r]
             columns.append((k + first[w] + t * first[-1], demand[r], busy))
     candidate, of_demand, busy_replicas = zip(*columns, strict=True)
     return _concatenate(candidate), _concatenate(of_demand), np.concatenate(busy_replicas)
+
+
+def _placeable(c: Candidates, scenario: Scenario) -> BoolArray:
+    """[K] whether it can be said what stands in a rack: not of replicas over several servers, which may be in many."""
+    if scenario.workloads[c.workload].spare != "rack":
+        return np.ones(len(c.specs), bool)
+    offers = list(scenario.inventory.values())
+    return np.array(
+        [
+            not offers[s].racks or gpus <= offers[s].gpus_per_server
+            for s, gpus in zip(c.offer.tolist(), c.gpus_per_replica.tolist(), strict=True)
+        ],
+        bool,
+    )
 
 
 def _choices(

@@ -1,4 +1,4 @@
-"""Where replicas stand, server by server, on offers where a workload must survive the loss of any one server.
+"""Where replicas stand, server by server, on offers where a workload must survive the loss of a server or of a rack.
 
 Losing a server loses all that stands on it, so there counts alone are not enough: the program decides how many replicas
 of each candidate stand on each *site*, one of the servers that could be of use. Elsewhere counting is exact, and stays.
@@ -6,12 +6,24 @@ of each candidate stand on each *site*, one of the servers that could be of use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer.scenario import Spare
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a workload with spare may lose at once."""
+
+    workload: int
+    name: str
+    sites: frozenset[int] = frozenset()
+    offers: frozenset[int] = frozenset()  # all that stands on them
+    spanning: int = -1  # one replica of this position in `Sites.spanning`
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,7 @@ class Sites:
 
     offer: IntArray  # [J] of a site
     number: IntArray  # [J] within its offer, from 0
+    rack: tuple[str, ...]  # [J] empty where the offer names none
     cell_offer: IntArray  # [C]
     cell_gpus: IntArray  # [C] of one replica
     cell_names: tuple[str, ...]  # [C]
@@ -27,50 +40,76 @@ class Sites:
     spanning: IntArray  # candidates of workloads with spare, on these offers, that fill several servers each
     stand_cell: IntArray  # [X] pairs of a cell and a site of its offer
     stand_site: IntArray  # [X]
-    loss_workload: IntArray  # [E] a workload with spare, and what may be lost of it:
-    loss_site: IntArray  # [E] all on a site, or −1 and
-    loss_spanning: IntArray  # [E] one replica of this position in `spanning`, or −1
+    losses: tuple[Loss, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the servers of each offer [S] stand."""
+
+    names: Sequence[str]
+    racks: Sequence[Mapping[str, int]]  # rack -> servers that it holds; empty where none are named
+    regions: Sequence[str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the sites are made for: candidates [K] with their offers, and which of them must survive."""
+    """What the sites are made for: candidates [K] with their offers, and what they must survive."""
 
     workload: IntArray
     choice: IntArray  # −1: formats may mix
     offer: IntArray
     gpus: IntArray
     n_alone: IntArray  # replicas that carry alone all that the candidate can serve
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # workload and configuration
+    labels: tuple[str, ...]  # with the offer
     classes: BoolArray  # [K, D] demands that the candidate can serve
-    spare: BoolArray  # the candidate's workload has spare
+    spare: Sequence[Spare]  # [W]
+
+    def placed(self, places: Places) -> BoolArray:
+        """[K] whether it matters on which server a replica stands: a part of its offer may be lost."""
+        named = [bool(racks) for racks in places.racks]
+        return np.array(
+            [
+                self.spare[w] == "n+1" or (self.spare[w] == "rack" and named[s])
+                for w, s in zip(self.workload.tolist(), self.offer.tolist(), strict=True)
+            ],
+            bool,
+        )
 
 
-def build_sites(standing: Standing, gpus_per_server: IntArray, most_servers: FloatArray) -> Sites:
-    """The sites of every offer with candidates of a workload with spare; `most_servers` [S] bounds their number."""
-    watched = np.unique(standing.offer[standing.spare]).astype(np.int64)
+def build_sites(standing: Standing, places: Places, gpus_per_server: IntArray, most_servers: FloatArray) -> Sites:
+    """The sites of every offer on which a part may be lost; `most_servers` [S] bounds their number."""
+    placed = standing.placed(places)
+    watched = np.unique(standing.offer[placed]).astype(np.int64)
     server = gpus_per_server[standing.offer]
     inside = np.isin(standing.offer, watched) & (standing.gpus <= server)
-    spanning = np.flatnonzero(standing.spare & (standing.gpus > server))
+    spanning = np.flatnonzero(placed & (standing.gpus > server))
     cells: dict[tuple[int, str, int], int] = {}
     cell_of_candidate = np.full(len(standing.offer), -1, np.int64)
     cell_gpus: list[int] = []
     for k in np.flatnonzero(inside).tolist():
         s, gpus = int(standing.offer[k]), int(standing.gpus[k])
-        key = (s, standing.names[k], k) if standing.spare[k] else (s, f"others of {gpus}", -1)
+        key = (s, standing.names[k], k) if placed[k] else (s, f"others of {gpus}", -1)
         if key not in cells:
             cells[key] = len(cells)
             cell_gpus.append(gpus)
         cell_of_candidate[k] = cells[key]
-    counts = [int(min(_servers_of_use(standing, s, int(gpus_per_server[s])), most_servers[s])) for s in watched]
-    offer = np.repeat(watched, counts)
+    found = [
+        (s, number, rack)
+        for s in watched.tolist()
+        for number, rack in enumerate(_racked(standing, places, s, int(gpus_per_server[s]), most_servers[s]))
+    ]
+    offer = np.array([s for s, _, _ in found], np.int64)
+    racks = tuple(rack for _, _, rack in found)
+    number = np.array([number for _, number, _ in found], np.int64)
     cell_offer = np.array([s for s, _, _ in cells], np.int64)
     stand_cell, stand_site = np.nonzero(cell_offer[:, None] == offer[None, :])
-    losses = list(_losses(standing, spanning, offer, inside))
-    workload, site, lost = zip(*losses, strict=True) if losses else ((), (), ())
+    site_names = [f"{places.names[s]},{j}" for s, j, _ in found]
     return Sites(
         offer=offer,
-        number=np.concatenate([*(np.arange(n) for n in counts), np.zeros(0, np.int64)]).astype(np.int64),
+        number=number,
+        rack=racks,
         cell_offer=cell_offer,
         cell_gpus=np.array(cell_gpus, np.int64),
         cell_names=tuple(name for _, name, _ in cells),
@@ -78,33 +117,57 @@ def build_sites(standing: Standing, gpus_per_server: IntArray, most_servers: Flo
         spanning=spanning,
         stand_cell=stand_cell,
         stand_site=stand_site,
-        loss_workload=np.array(workload, np.int64),
-        loss_site=np.array(site, np.int64),
-        loss_spanning=np.array(lost, np.int64),
+        losses=tuple(_losses(standing, places, spanning, _Ground(offer, racks, site_names))),
     )
 
 
-def most_replicas_with_spare(busy: FloatArray, gpus: IntArray, gpus_per_server: IntArray) -> IntArray:
-    """Replicas that carry at full use all their candidate can serve, whichever server is lost; more are of no use.
+def most_replicas_with_spare(standing: Standing, busy: FloatArray, gpus_per_server: IntArray) -> IntArray:
+    """[K] replicas that carry at full use all their candidate can serve, whatever is lost; more are of no use, 0 = no
+    more than without spare.
 
-    `busy` [K] counts replicas kept fully busy, `gpus_per_server` [K] is of the candidate's offer.
+    A server takes what stands on it; a rack at most as many as are then left. A region takes all or nothing. `busy` [K]
+    counts replicas kept fully busy, `gpus_per_server` [K] is of the candidate's offer.
     """
-    lost = np.maximum(1, gpus_per_server // gpus)
-    most: IntArray = np.ceil(busy + 1e-6).astype(np.int64) + lost
-    return most
+    left = np.ceil(busy + 1e-6).astype(np.int64)
+    spare = np.array(standing.spare)[standing.workload]
+    on_server = np.maximum(1, gpus_per_server // standing.gpus)
+    most = np.select([spare == "n+1", spare == "rack"], [left + on_server, 2 * left], 0)
+    return np.where(busy > 0, most, 0)
 
 
-def _losses(
-    standing: Standing, spanning: IntArray, site_offer: IntArray, inside: BoolArray
-) -> Iterator[tuple[int, int, int]]:
-    """(workload, site, spanning candidate) of everything that may be lost."""
-    for w in np.unique(standing.workload[standing.spare]).tolist():
-        own = (standing.workload == w) & inside
-        for site in np.flatnonzero(np.isin(site_offer, standing.offer[own])).tolist():
-            yield w, site, -1
-        for position, k in enumerate(spanning.tolist()):
-            if standing.workload[k] == w:
-                yield w, -1, position
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    offer: IntArray  # [J]
+    rack: Sequence[str]  # [J]
+    names: Sequence[str]  # [J]
+
+
+def _racked(standing: Standing, places: Places, s: int, gpus_per_server: int, most: float) -> Iterator[str]:
+    """The rack of each site of an offer."""
+    count = int(min(_servers_of_use(standing, s, gpus_per_server), most))
+    for rack, room in (places.racks[s] or {"": count}).items():
+        yield from [rack] * min(room, count)
+
+
+def _losses(standing: Standing, places: Places, spanning: IntArray, ground: _Ground) -> Iterator[Loss]:
+    """Everything that may be lost of each workload with spare."""
+    for w in np.unique(standing.workload).tolist():
+        offers = np.unique(standing.offer[standing.workload == w]).tolist()
+        sites = np.flatnonzero(np.isin(ground.offer, offers)).tolist()
+        if standing.spare[w] == "n+1":
+            yield from (Loss(w, ground.names[j], sites=frozenset((j,))) for j in sites)
+            for position, k in enumerate(spanning.tolist()):
+                if standing.workload[k] == w:
+                    yield Loss(w, standing.labels[k], spanning=position)
+        elif standing.spare[w] == "rack":
+            sites = [j for j in sites if ground.rack[j]]
+            for rack in dict.fromkeys(ground.rack[j] for j in sites):
+                yield Loss(w, rack, sites=frozenset(j for j in sites if ground.rack[j] == rack))
+            yield from (Loss(w, places.names[s], offers=frozenset((s,))) for s in offers if not places.racks[s])
+        elif standing.spare[w] == "region":
+            for region in dict.fromkeys(places.regions[s] for s in offers):
+                here = frozenset(s for s in offers if places.regions[s] == region)
+                yield Loss(w, region or "no region", offers=here)
 
 
 def _servers_of_use(standing: Standing, s: int, gpus_per_server: int) -> int:
@@ -117,7 +180,7 @@ def _servers_of_use(standing: Standing, s: int, gpus_per_server: int) -> int:
     here = standing.offer == s
     for w in np.unique(standing.workload[here]).tolist():
         of_workload = here & (standing.workload == w)
-        copies = 2 if standing.spare[of_workload].any() else 1
+        copies = 1 if standing.spare[w] == "none" else 2
         servers = []
         for q in np.unique(standing.choice[of_workload]).tolist():
             rows = np.flatnonzero(of_workload & (standing.choice == q))

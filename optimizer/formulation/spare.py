@@ -1,4 +1,4 @@
-"""The constraint families of `spare: n+1`: replicas stand on sites, and the loss of no site is felt."""
+"""The constraint families of `spare`: replicas stand on sites, and no single loss is felt."""
 
 from __future__ import annotations
 
@@ -66,11 +66,13 @@ def servers_in_use(inst: Instance, var: Variables) -> Rows:
 
 
 def servers_in_order(inst: Instance, var: Variables) -> Rows:
-    """Sites of an offer are alike; they are used in order, so that the solver sees one of many equal plans.
+    """Sites of an offer, or of its rack, are alike; used in order, the solver sees one of many equal plans.
 
-    in_use[j]  ≤  in_use[j−1]    ∀ j > 0 of the same offer
+    in_use[j]  ≤  in_use[j−1]    ∀ j > 0 of the same offer and rack
     """
-    later = np.flatnonzero(inst.sites.number > 0)
+    sites = inst.sites
+    rack = np.array(sites.rack)
+    later = 1 + np.flatnonzero((sites.offer[1:] == sites.offer[:-1]) & (rack[1:] == rack[:-1]))
     names = site_names(inst)
     return (
         Rows("servers_in_order", [names[j] for j in later])
@@ -96,13 +98,13 @@ def spare_spanning(inst: Instance, var: Variables) -> Rows:
 
 
 def spare_server(inst: Instance, var: Variables) -> Rows:
-    """Whichever server is lost, the rest carries the whole demand, fully used if need be. With one class:
+    """Whatever is lost at once, the rest carries the whole demand, fully used if need be. With one class:
 
     Σ_k min(1, rate_rps[k] / demand_rps) · (n_replicas[k] − lost[k,e])  ≥  1    ∀ loss e of w
     Σ_{k of q} min(1, rate_rps[k] / demand_rps) · (n_replicas[k] − lost[k,e])  ≥  uses_format[q]    ∀ e, q to choose
 
-    where lost[k,e] is n_on_server[k,j] when e is site j, and is_used[k] when it is a replica over several servers.
-    With several classes, they are rerouted freely:
+    where lost[k,e] is Σ_j n_on_server[k,j] over the sites of e, is_used[k] when e is a replica over several servers,
+    and n_replicas[k] when all of the offer is lost. With several classes, they are rerouted freely:
 
     Σ_k share_after[k,d,e]  =  1    ∀ loss e of w, class d
     """

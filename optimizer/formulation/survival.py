@@ -1,13 +1,13 @@
-"""What must still hold after each loss of a server, as arrays: one test for each loss and class (or format)."""
+"""What must still hold after each loss, as arrays: one test for each loss and class (or format)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from optimizer.formulation.sites import Sites
+from optimizer.formulation.sites import Loss, Sites
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 Entries = tuple[IntArray, IntArray, FloatArray]
@@ -53,6 +53,7 @@ class Loads:
     busy_replicas: FloatArray  # [L]
     is_split: BoolArray  # [L]
     workload_of_candidate: IntArray  # [K]
+    offer_of_candidate: IntArray  # [K]
     candidate_labels: Sequence[str]  # [K] workload, offer and configuration
     demand_classes: Sequence[str]  # [D] name of the class
     choice_labels: Sequence[str]  # [Q] workload, model and format
@@ -77,23 +78,33 @@ class _Coordinates:
         )
 
 
-def build_survival(sites: Sites, loads: Loads, offer_names: Sequence[str]) -> Survival:
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """What a loss takes of which candidate: what is on stands, one replica of a position in `spanning`, or all."""
+
+    stands: Mapping[int, Sequence[int]]
+    spanning: Mapping[int, int]
+    gone: frozenset[int]
+
+    def touches(self, k: int) -> bool:
+        return k in self.stands or k in self.spanning or k in self.gone
+
+
+def build_survival(sites: Sites, loads: Loads) -> Survival:
     """The rows of every loss: of a workload of one class directly, of one of several by the shares it reroutes."""
     writer = _Writer(sites, loads)
-    for w, site, spanning in zip(sites.loss_workload, sites.loss_site, sites.loss_spanning, strict=True):
-        rows = np.flatnonzero(loads.workload_of_candidate[loads.candidate] == w)
-        lost = writer.lost(site, spanning)
-        on_site = f"{offer_names[sites.offer[site]]},{sites.number[site]}"
-        name = on_site if site >= 0 else loads.candidate_labels[sites.spanning[spanning]]
+    for loss in sites.losses:
+        rows = np.flatnonzero(loads.workload_of_candidate[loads.candidate] == loss.workload)
+        lost = writer.lost(loss)
         if loads.is_split[rows].any():
-            writer.reroute(rows.tolist(), lost, name)
+            writer.reroute(rows.tolist(), lost, loss.name)
         else:
-            writer.carry(rows.tolist(), lost, name)
+            writer.carry(rows.tolist(), lost, loss.name)
     return writer.done()
 
 
 class _Writer:
-    """Gathers the rows loss by loss. `lost` maps a candidate to the stand or spanning position that is lost of it."""
+    """Gathers the rows loss by loss."""
 
     def __init__(self, sites: Sites, loads: Loads) -> None:
         self.sites, self.loads = sites, loads
@@ -115,20 +126,26 @@ class _Writer:
         self.format_choice: list[int] = []
         self.format_of_share: list[int] = []
 
-    def lost(self, site: int, spanning: int) -> dict[int, tuple[bool, int]]:
-        """Candidate -> (it stands on the site, index of the stand or position in `spanning`)."""
-        if site < 0:
-            return {int(self.sites.spanning[spanning]): (False, int(spanning))}
-        found = {}
-        for k, cell in enumerate(self.sites.cell_of_candidate.tolist()):
-            if cell >= 0 and (cell, int(site)) in self.stand:
-                found[k] = (True, self.stand[cell, int(site)])
-        return found
+    def lost(self, loss: Loss) -> _Lost:
+        """What a loss takes of the candidates of its workload."""
+        sites, loads = self.sites, self.loads
+        own = np.flatnonzero(loads.workload_of_candidate == loss.workload).tolist()
+        stands = {
+            k: found
+            for k in own
+            if (found := [self.stand[cell] for j in sorted(loss.sites) if (cell := (self._cell(k), j)) in self.stand])
+        }
+        spanning = {} if loss.spanning < 0 else {int(sites.spanning[loss.spanning]): loss.spanning}
+        gone = frozenset(k for k in own if int(loads.offer_of_candidate[k]) in loss.offers)
+        return _Lost(stands, spanning, gone)
 
-    def carry(self, rows: list[int], lost: dict[int, tuple[bool, int]], name: str) -> None:
+    def _cell(self, k: int) -> int:
+        return int(self.sites.cell_of_candidate[k])
+
+    def carry(self, rows: list[int], lost: _Lost, name: str) -> None:
         """One class: what is left carries at least all of it, in the chosen format where one is chosen."""
         loads = self.loads
-        for q in sorted({int(loads.choice[row]) for row in rows if int(loads.candidate[row]) in lost}):
+        for q in sorted({int(loads.choice[row]) for row in rows if lost.touches(int(loads.candidate[row]))}):
             of_choice = [row for row in rows if int(loads.choice[row]) == q]
             test = len(self.test_names)
             workload = loads.candidate_labels[loads.candidate[of_choice[0]]].split(",")[0]
@@ -138,12 +155,13 @@ class _Writer:
                 self.chosen.add(test, q, -1.0)
             for row in of_choice:
                 k, carried = int(loads.candidate[row]), min(1.0, 1.0 / float(loads.busy_replicas[row]))
-                self.kept.add(test, k, carried)
-                if k in lost:
-                    stands, index = lost[k]
-                    (self.lost_of if stands else self.broken).add(test, index, -carried)
+                self.kept.add(test, k, 0.0 if k in lost.gone else carried)
+                for stand in lost.stands.get(k, ()):
+                    self.lost_of.add(test, stand, -carried)
+                if k in lost.spanning:
+                    self.broken.add(test, lost.spanning[k], -carried)
 
-    def reroute(self, rows: list[int], lost: dict[int, tuple[bool, int]], name: str) -> None:
+    def reroute(self, rows: list[int], lost: _Lost, name: str) -> None:
         """Several classes: shares for each load that add up to one and keep no replica that is left too busy."""
         loads = self.loads
         tests: dict[int, int] = {}
@@ -156,13 +174,17 @@ class _Writer:
                 workload = loads.candidate_labels[k].split(",")[0]
                 self.test_names.append(f"{workload},{loads.demand_classes[d]},{name}")
                 self.test_need.append(1.0)
+            if k in lost.gone:
+                self.kept.add(tests[d], k, 0.0)
+                continue
             if k not in capacities:
                 capacities[k] = len(self.capacity_names)
                 self.capacity_names.append(f"{loads.candidate_labels[k]},{name}")
                 self.capacity_candidate.append(k)
-                if k in lost:
-                    stands, index = lost[k]
-                    (self.capacity_lost if stands else self.capacity_broken).add(capacities[k], index)
+                for stand in lost.stands.get(k, ()):
+                    self.capacity_lost.add(capacities[k], stand)
+                if k in lost.spanning:
+                    self.capacity_broken.add(capacities[k], lost.spanning[k])
             if q >= 0 and (q, d) not in formats:
                 formats[q, d] = len(self.format_names)
                 self.format_names.append(f"{loads.choice_labels[q]},{loads.demand_classes[d]},{name}")

@@ -17,7 +17,7 @@ from optimizer.scenario.variants import (
     with_workload,
     without_workloads,
 )
-from optimizer.scenario.workload import MeasuredReplica, Workload
+from optimizer.scenario.workload import MeasuredReplica, Spare, Workload
 
 __all__ = [
     "Budget",
@@ -31,6 +31,7 @@ __all__ = [
     "RequestClass",
     "Reserve",
     "Scenario",
+    "Spare",
     "Spot",
     "Target",
     "TokenSize",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import InitErrorDetails
 
-from optimizer.scenario.fields import MOST_SERVERS, Count, Known, Measured, Several, Surroundings, Text
+from optimizer.scenario.fields import MOST_SERVERS, ByName, Count, Known, Measured, Several, Surroundings, Text
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import (
@@ -207,6 +207,9 @@ class Offer(Part):
     """GPUs of the server that the fast link joins, 1 for none; default: as the card has it."""
     region: Annotated[str, Text()] | None = None
     """Where it stands, such as `eu-west`; an instance brings its own. Needed where workloads name regions."""
+    racks: Annotated[Mapping[str, Annotated[int, Count(at_most=MOST_SERVERS)]], ByName("racks")] = {}
+    """Racks, or other places that fail as a whole, and how many of its servers each holds: `{a1: 4, a2: 4}`. Racks of
+    one name are one rack, whichever offers name it. Matters to workloads with `spare: rack`."""
     failures: Failures | None = None
     """How often a server fails, such as `{mtbf: 4000h, mttr: 24h}`; so many stand by as are down at a time."""
     price_source: Annotated[str, Text(_LONGEST_SOURCE)] | None = None
@@ -220,6 +223,9 @@ class Offer(Part):
             )
 
     def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:  # noqa: ARG002
+        room = sum(self.racks.values())
+        if self.racks and self.own is not None and self.own > room:
+            yield problem(f"the racks hold {room} servers; {self.own} are owned", "racks")
         terms = [entry.term_months for entry in self.reserve]
         for index, months in enumerate(terms):
             if months in terms[:index]:

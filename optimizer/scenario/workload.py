@@ -48,6 +48,10 @@ KvCacheDtype = Annotated[
 Degrees = Annotated[tuple[Annotated[int, Count(at_most=_MOST_GPUS)], ...], OneOrMore()]
 
 
+Spare = Literal["none", "n+1", "rack", "region"]
+SPARES: tuple[Spare, ...] = ("none", "n+1", "rack", "region")
+
+
 class MeasuredReplica(Part):
     """A replica whose rates were measured rather than predicted."""
 
@@ -120,8 +124,9 @@ class WorkloadFields(Part):
     """Where its users are, such as `eu-west`; `region_latency` counts to replicas elsewhere. Default: no matter."""
     residency: Annotated[tuple[Annotated[str, Text()], ...], OneOrMore()] | None = None
     """Regions in which it may be served, such as `[eu-west, eu-north]`; default: all."""
-    spare: Annotated[Literal["none", "n+1"], Choice(("none", "n+1"))] = "none"
-    """`n+1`: capacity survives the loss of any one server; default `none`."""
+    spare: Annotated[Spare, Choice(SPARES)] = "none"
+    """Capacity survives the loss of any one server (`n+1`), of any one `rack` or of any one `region`; default `none`.
+    An offer that does not say its racks is one rack, and those that do not say their region are one region."""
     measured: Annotated[tuple[MeasuredReplica, ...], Several("measured replicas")] | None = None
     """Measured replicas; with them, no replica of this workload is predicted, and `slo` may be left out."""
 

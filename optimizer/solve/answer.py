@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from optimizer.serving_config import FloatArray, IntArray
 
 Outcome = Literal["optimal", "feasible", "infeasible", "no_plan"]
+
+
+class Occupied(NamedTuple):
+    """A server that runs something."""
+
+    rack: str
+    """Empty where the offer names none."""
+    candidates: tuple[int, ...]
+    """Of the replicas on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +30,8 @@ class Decision:
     n_replicas: IntArray  # [K]
     load_share: FloatArray  # [L] of each class's demand
     n_servers: IntArray  # [H]
-    servers: Mapping[int, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
-    """Offer -> candidates of the replicas on each of its servers, where it matters which stand together."""
+    servers: Mapping[int, tuple[Occupied, ...]] = field(default_factory=dict)
+    """Offer -> its servers that run something, where it matters which replicas stand together."""
     n_ordered: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))  # [O]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance
 from optimizer.serving_config import IntArray
+from optimizer.solve.answer import Occupied
 
 Site = tuple[int, int]
 """An offer and one of its servers."""
@@ -25,13 +26,15 @@ class Occupants:
             SolverError: the sites hold other replicas than there are.
         """
         sites = inst.sites
-        self._spanning = set(sites.spanning.tolist())
+        self._inst = inst
+        self._site = [(int(s), int(j)) for s, j in zip(sites.offer, sites.number, strict=True)]
+        self._rack = dict(zip(self._site, sites.rack, strict=True))
         self.on: dict[Site, Counter[int]] = {}
         members = [np.flatnonzero(sites.cell_of_candidate == cell).tolist() for cell in range(len(sites.cell_offer))]
         waiting = [[k for k in ks for _ in range(n_replicas[k])][::-1] for ks in members]
         for stand in np.flatnonzero(n_on_server).tolist():
             cell, site = int(sites.stand_cell[stand]), int(sites.stand_site[stand])
-            here = self.on.setdefault((int(sites.offer[site]), int(sites.number[site])), Counter())
+            here = self.on.setdefault(self._site[site], Counter())
             for _ in range(n_on_server[stand]):
                 if not waiting[cell]:
                     raise SolverError("the solver places more replicas than it has")
@@ -43,17 +46,22 @@ class Occupants:
         """Where replicas of a candidate stand, the fullest of them first."""
         return sorted((site for site, here in self.on.items() if here[k]), key=lambda site: (-self.on[site][k], site))
 
-    def losses(self, used: IntArray, n_replicas: IntArray) -> Iterator[IntArray]:
-        """How many replicas of the candidates `used` [G] each single loss takes, losses that are alike once."""
+    def losses(self, w: int, used: IntArray, n_replicas: IntArray) -> Iterator[IntArray]:
+        """How many replicas of the candidates `used` [G] of a workload each single loss takes, equal ones once."""
         seen = set()
-        for here in self.on.values():
-            lost = tuple(here[k] for k in used.tolist())
-            if any(lost) and lost not in seen:
-                seen.add(lost)
-                yield np.array(lost, np.int64)
-        for i, k in enumerate(used.tolist()):
-            if k in self._spanning and n_replicas[k]:
-                yield np.eye(len(used), dtype=np.int64)[i]
+        for loss in self._inst.sites.losses:
+            if loss.workload != w:
+                continue
+            lost = np.zeros(len(used), np.int64)
+            for site in (self._site[j] for j in loss.sites):
+                if site in self.on:
+                    lost += [self.on[site][k] for k in used.tolist()]
+            if loss.spanning >= 0:
+                lost += np.minimum(1, n_replicas[used]) * (used == self._inst.sites.spanning[loss.spanning])
+            lost += n_replicas[used] * np.isin(self._inst.offer_of_candidate[used], list(loss.offers))
+            if lost.any() and (key := tuple(lost.tolist())) not in seen:
+                seen.add(key)
+                yield lost
 
     def cut(self, k: int, count: int) -> None:
         """Take replicas away until `count` of a candidate stand, from the servers that hold the fewest replicas."""
@@ -63,7 +71,11 @@ class Occupants:
             self.on[site][k] -= taken
             surplus -= taken
 
-    def servers(self, s: int) -> tuple[tuple[int, ...], ...]:
-        """Candidates of the replicas on each server of an offer that holds any, in order."""
-        held = [sorted(here.elements()) for (offer, _), here in sorted(self.on.items()) if offer == s]
-        return tuple(tuple(replicas) for replicas in held if replicas)
+    def servers(self, s: int) -> tuple[Occupied, ...]:
+        """The servers of an offer that hold any replicas, in order."""
+        held = [
+            Occupied(self._rack[site], tuple(sorted(here.elements())))
+            for site, here in sorted(self.on.items())
+            if site[0] == s
+        ]
+        return tuple(one for one in held if one.candidates)

@@ -144,7 +144,7 @@ class _Need:
     """What one workload asks of replica counts [K], and how few will do."""
 
     def __init__(self, inst: Instance, w: int, loads: IntArray, occupants: Occupants) -> None:
-        self.inst, self.loads, self.occupants = inst, loads, occupants
+        self.inst, self.w, self.loads, self.occupants = inst, w, loads, occupants
         self.candidates = np.unique(inst.candidate_of_load[loads])
         self.survives = bool(inst.has_spare[w])
 
@@ -159,7 +159,7 @@ class _Need:
         routing = route(n_replicas[used], busy)
         if routing is None or not _carries(routing.peak_utilization, self.inst.max_utilization):
             return None
-        for lost in self.occupants.losses(used, n_replicas) if self.survives else ():
+        for lost in self.occupants.losses(self.w, used, n_replicas) if self.survives else ():
             rest = route(n_replicas[used] - lost, busy)
             if rest is None or not _carries(rest.peak_utilization, 1.0):
                 return None

@@ -172,6 +172,13 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
         for (replica, stage), places in ranks.items()
         for rank, place in enumerate(places)
     }
+    racks = {
+        f"{group.offer}/{server}": place.rack
+        for plan in layout.workloads
+        for group in plan.replica_groups
+        for place in group.placement
+        for server in place.servers
+    }
     found: list[Server] = []
     for offer in dict.fromkeys(row.offer for row in layout.servers):
         here = [row for row in layout.servers if row.offer == offer]
@@ -179,7 +186,7 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
         for index, row in enumerate(rows):
             id_ = f"{offer}/{index}"
             gpus = tuple(uses.get((id_, gpu)) for gpu in range(row.gpus_per_server))
-            found.append(Server(id=id_, offer=offer, term=row.term, gpu=row.gpu, gpus=gpus))
+            found.append(Server(id=id_, offer=offer, term=row.term, gpu=row.gpu, gpus=gpus, rack=racks.get(id_)))
     return tuple(found)
 
 

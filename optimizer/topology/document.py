@@ -30,6 +30,8 @@ class Server(Part):
     gpu: str
     gpus: tuple[GpuUse | None, ...]
     """One entry a GPU; null = idle."""
+    rack: str | None = None
+    """Where its offer names racks and it matters in which one the server stands; not written otherwise."""
 
 
 class Rank(Part):
@@ -101,7 +103,7 @@ def topology_yaml(document: TopologyDocument) -> str:
     keys = document.model_dump(mode="json")
     lines = [f"{key}: {flow_yaml(keys[key])}" for key in ("kind", "scenario", "plan_sha256")]
     lines += (
-        ["servers:", *(f"  - {flow_yaml(server)}" for server in keys["servers"])]
+        ["servers:", *(f"  - {flow_yaml(_placed(server))}" for server in keys["servers"])]
         if keys["servers"]
         else ["servers: []"]
     )
@@ -113,6 +115,10 @@ def topology_yaml(document: TopologyDocument) -> str:
         lines += [f"      - {flow_yaml(stage)}" for stage in stages]
     lines += ["links:", *(f"  - {flow_yaml(link)}" for link in keys["links"])] if keys["links"] else ["links: []"]
     return "\n".join(lines) + "\n"
+
+
+def _placed(server: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in server.items() if key != "rack" or value is not None}
 
 
 def parse_topology(text: str, file_name: str = "topology.yaml") -> TopologyDocument:

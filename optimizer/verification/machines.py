@@ -88,6 +88,10 @@ def _offers(claims: Claims) -> Iterator[str]:
         if idle[key] != spares and not (ordered and spares <= idle[key] <= count):
             yield f"{name} ({term}): {idle[key]} servers are idle, {spares} spares are needed"
     yield from _standing_by(claims, counts - idle, stand_by)
+    for name, offer in claims.scenario.inventory.items():
+        there, room = sum(count for (of, *_), count in counts.items() if of == name), sum(offer.racks.values())
+        if offer.racks and there > room:
+            yield f"{name}: {there} servers are planned, its racks hold {room}"
 
 
 def term_of(term: Term, term_months: float | None) -> str:

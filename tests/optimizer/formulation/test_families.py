@@ -37,6 +37,7 @@ def everything() -> dict[str, Any]:
                 "buy": {"price": "$120k/server", "life": "48mo", "residual": "25%", "max": 2},
                 "rent": {"price": "$2.5/gpu/h"},
                 "failures": {"mtbf": "1000h", "mttr": "50h"},
+                "racks": {"a1": 2, "a2": 2},
                 "power": "5kW/server",
             },
             "cloud": {
