@@ -35,6 +35,11 @@ def links_on(offer: Offer, *, between_servers: bool) -> Links:
     return Links(offer.link_domain_gpus, between_servers, None if network is None else network / BITS_PER_BYTE)
 
 
+def sequences_per_rank(batch: IntArray, dp: IntArray) -> IntArray:
+    """Of a replica's batch, on each attention rank: what engines count, and their memory depends on."""
+    return -(-batch // dp)
+
+
 @dataclass(frozen=True, slots=True)
 class Configurations:
     """n ways to run a replica of one model on one engine, as parallel arrays.

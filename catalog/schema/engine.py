@@ -185,6 +185,10 @@ class VllmRules(EngineRules):
 
     kind: Literal["vllm"] = "vllm"
     gpu_memory_utilization: Fraction
+    highest_utilization: Fraction
+    """The most that a plan asks for, however much is free: what start-ups have been seen to survive."""
+    reserve_gib: NonNegative
+    """That a plan which asks for more than the default leaves free, beside what start-up takes outside the budget."""
     batch: tuple[BatchDefaults, ...]
     unchunked_up_to_tokens: int = Field(ge=0)
     """Up to this context, prompts are not split and max_num_batched_tokens is the context (V0); 0 = always split."""

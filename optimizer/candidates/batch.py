@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.spec import ReplicaSpec
+from optimizer.candidates.starts import Flags, Starts
 from optimizer.memory import REASONS, HeldMemory, ReplicaMemory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load
 from optimizer.performance.capacity import decoding_of
@@ -24,6 +25,10 @@ from optimizer.performance.open_loop import OpenLoop, OpenReplicas
 from optimizer.scenario import Target, Workload
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, StringArray
 
+LACKS_MEMORY = tuple(
+    REASONS.index(key) for key in ("", "memory", "context", "margin", "start_up", "utilization", "step")
+)
+"""Reasons, or none, for which other flags may help."""
 CONTEXT_BLOCK_TOKENS = 16
 """max_model_len is rounded up to whole KV blocks of this size (vLLM's default block)."""
 
@@ -35,6 +40,7 @@ class Rated:
     configurations: Configurations  # [n]
     max_model_len: int
     max_batch_size: IntArray  # [n]
+    flags: Flags  # [n] 0 = the engine's default
     rate_rps: FloatArray  # [n, R] 0 where the class misses a target
     limit: tuple[str, ...]  # [n] what stops a larger batch or load
     classes: tuple[str, ...]  # [R]
@@ -79,6 +85,8 @@ class Rated:
             ep=int(c.ep[row]),
             max_batch_size=int(self.max_batch_size[row]),
             max_model_len=self.max_model_len,
+            max_num_batched_tokens=int(self.flags.tokens[row]) or None,
+            gpu_memory_utilization=float(self.flags.fraction[row]) or None,
             links=c.links_of_cards[c.gpu[row]],
             limit=self.limit[row],
             serves=() if served.all() else tuple(name for name, s in zip(self.classes, served, strict=True) if s),
@@ -92,8 +100,6 @@ class _Evaluation:
     fits: BoolArray  # [n]
     reason: NDArray[np.int8]  # [n] index into REASONS, 0 where it fits
     fills: BoolArray  # [n] the KV cache holds the whole batch
-    batched_tokens: IntArray  # [n] the most that a step computes on a rank
-    replicas: OpenReplicas
 
     @property
     def runs(self) -> BoolArray:
@@ -101,11 +107,26 @@ class _Evaluation:
         return self.fits & self.fills
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Batches of m pairs of a configuration and a class, with the flags that they need."""
+
+    pair: IntArray  # [m]
+    level: IntArray  # [m] of the starts
+    size: IntArray  # [m] position of the batch
+    stop: IntArray  # [m] what stops a larger one
+
+    @classmethod
+    def together(cls, parts: Sequence[_Found]) -> _Found:
+        columns = zip(*((one.pair, one.level, one.size, one.stop) for one in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+
 class BatchSearch:
-    """Finds batches and rates for one workload, counting what it rejects and why."""
+    """Finds flags, batches and rates for one workload, counting what it rejects and why."""
 
     def __init__(self, workload: Workload, max_model_len: int) -> None:
-        self.max_model_len = max_model_len
+        self.workload, self.max_model_len = workload, max_model_len
         self.mix, self.targets = token_mix(workload), workload.planned_targets
         self.of_full_batch = [target for target in self.targets if target.metric == "tpot"]
         self.stops = (*map(target_key, self.targets), "memory", "max_batch_size")
@@ -113,41 +134,101 @@ class BatchSearch:
         self.nearest_ms: dict[str, float] = {}
 
     def run(self, physics: Physics) -> Rated:
-        """Every configuration that holds the targets of some class when almost idle, at the best batch for each."""
+        """Every configuration that holds the targets of some class when almost idle, at the best batches for each."""
         configurations, sizes = physics.configurations, physics.sizes
         if not len(configurations):
             return self._none(configurations)
-        first = self._evaluate(physics, np.zeros(len(configurations), np.int64))
-        row, of_class = np.nonzero(self._rejecting(first))
+        starts = Starts.of(self.workload, physics.defaults)
+        level, first = self._first_running(physics, starts)
+        row, of_class = np.nonzero(self._rejecting(physics, starts, level, first))
         if not len(row):
             return self._none(configurations)
-        pairs, budget = physics.take(row), first.batched_tokens[row]
-        latest, stop = self._largest_in_time(pairs, budget, of_class)
-        lowest = self._largest_running(pairs, latest)
-        stop = np.where(lowest < latest, len(self.stops) - 2, stop)
-        batch = sizes[lowest]
-        replicas = pairs.replicas(budget, self.mix, batch)
+        pairs, starts = physics.take(row), starts.take(row)
+        found = self._batches(pairs, starts, level[row], of_class)
+        row, of_class, pairs = row[found.pair], of_class[found.pair], pairs.take(found.pair)
+        flags = starts.at(found.level, found.pair)
+        batch = sizes[found.size]
+        replicas = pairs.replicas(flags.tokens, self.mix, batch)
         load = largest_load(replicas, self.targets, of_class[:, None] == np.arange(len(self.mix.names)))
         rated = RatedReplicas.at(replicas, load)
         served_rps = np.where(self._excess(rated.open_loop).max(axis=0, initial=0.0) <= 1.0, rated.rate_rps, 0.0)
-        stop = np.where(rated.nearly_full, stop, self._late(replicas, load + 1, of_class))
-        # Classes that end up with the same batch and load share a row.
-        _, kept = np.unique((row * len(sizes) + lowest) * (LOAD_STEPS + 1) + load, return_index=True)
+        stop = np.where(rated.nearly_full, found.stop, self._late(replicas, load + 1, of_class))
+        # Classes that end up with the same flags, batch and load share a row.
+        same = ((row * len(starts) + found.level) * len(sizes) + found.size) * (LOAD_STEPS + 1) + load
+        _, kept = np.unique(same, return_index=True)
         limit = tuple(self.stops[s] for s in stop[kept].tolist())
         return Rated(
-            configurations.take(row[kept]), self.max_model_len, batch[kept], served_rps[kept], limit, self.mix.names
+            configurations.take(row[kept]),
+            self.max_model_len,
+            batch[kept],
+            flags.take(kept).beside(pairs.defaults.take(kept)),
+            served_rps[kept],
+            limit,
+            self.mix.names,
         )
 
     def _none(self, configurations: Configurations) -> Rated:
         nothing = np.zeros(0, np.int64)
-        return Rated(
-            configurations.take(nothing),
-            self.max_model_len,
-            nothing,
-            np.zeros((0, len(self.mix.names))),
-            (),
-            self.mix.names,
-        )
+        no_flags = Flags(nothing, np.zeros(0))
+        no_rates = np.zeros((0, len(self.mix.names)))
+        return Rated(configurations.take(nothing), self.max_model_len, nothing, no_flags, no_rates, (), self.mix.names)
+
+    def _first_running(self, physics: Physics, starts: Starts) -> tuple[IntArray, _Evaluation]:
+        """[n] the first level at which each configuration runs with the smallest batch; the first of all if none."""
+        n = len(physics.configurations)
+        level, smallest = np.zeros(n, np.int64), np.zeros(n, np.int64)
+        first = self._evaluate(physics, smallest, starts.at(0, np.arange(n)))
+        short = np.flatnonzero(~first.runs & np.isin(first.reason, LACKS_MEMORY))
+        leanest = len(starts) - 1
+        short = short[self._runs(physics, starts, leanest, short)]  # what does not run so runs with none
+        level[short] = leanest
+        for at in range(1, leanest):
+            runs = self._runs(physics, starts, at, short)
+            level[short[runs]] = at
+            short = short[~runs]
+        if level.any():
+            first = self._evaluate(physics, smallest, starts.at(level, np.arange(n)))
+        return level, first
+
+    def _runs(self, physics: Physics, starts: Starts, level: int, rows: IntArray) -> BoolArray:
+        """[rows] whether configurations run with the smallest batch at a level."""
+        if not rows.size:
+            return np.zeros(0, bool)
+        return self._evaluate(physics.take(rows), np.zeros_like(rows), starts.at(level, rows)).runs
+
+    def _batches(self, pairs: Physics, starts: Starts, level: IntArray, of_class: IntArray) -> _Found:
+        """The largest batch of every pair that time and memory allow; where memory does, with leaner flags too.
+
+        With fewer tokens a step, more places count against later tokens: what wins is seen when both are rated. More
+        of the memory costs nothing in time, and takes the place of less.
+        """
+        every = np.arange(len(of_class))
+        latest, stop = self._largest_in_time(pairs, starts.tokens[level, every], of_class)
+        size = self._largest_running(pairs, starts.at(level, every), latest)
+        level, most, leaner = level.copy(), size.copy(), []
+        short = np.flatnonzero(size < latest)
+        if short.size and len(starts) > 1:
+            leanest = starts.at(len(starts) - 1, short)
+            short = short[self._evaluate(pairs.take(short), size[short] + 1, leanest).runs]
+        for at in range(1, len(starts)):
+            open_ = short[(level[short] < at) & starts.differs(at)[short]]
+            if not open_.size:
+                continue
+            flags, some = starts.at(at, open_), pairs.take(open_)
+            as_many = flags.tokens == starts.tokens[level[open_], open_]
+            limit, why = latest[open_], stop[open_]
+            if not as_many.all():
+                limit, why = self._largest_in_time(some, flags.tokens, of_class[open_])
+            found = self._largest_running(some, flags, limit)
+            more = found > most[open_]
+            most[open_[more]] = found[more]
+            better = open_[more & as_many]
+            level[better], size[better] = at, found[more & as_many]
+            other = more & ~as_many
+            why = np.where(found < limit, len(self.stops) - 2, why)
+            leaner.append(_Found(open_[other], np.full(int(other.sum()), at), found[other], why[other]))
+        stop = np.where(size < latest, len(self.stops) - 2, stop)
+        return _Found.together([_Found(every, level, size, stop), *leaner])
 
     def _largest_in_time(self, pairs: Physics, budget: IntArray, of_class: IntArray) -> tuple[IntArray, IntArray]:
         """[n] index of the largest batch that, when full, holds the class's TPOT; what stops the next one.
@@ -170,7 +251,7 @@ class BatchSearch:
             stop[down] = self._tpot_stop(excess)[~held]
         return lowest, stop
 
-    def _largest_running(self, pairs: Physics, latest: IntArray) -> IntArray:
+    def _largest_running(self, pairs: Physics, flags: Flags, latest: IntArray) -> IntArray:
         """[n] index of the largest batch up to `latest` that starts and fills its places; the smallest always does.
 
         What a batch leaves room for, every smaller one holds too, for it takes less itself: so one look at the largest
@@ -179,7 +260,7 @@ class BatchSearch:
         lowest, beyond, probe = np.zeros_like(latest), latest + 1, latest.copy()
         while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
             size = probe[open_]
-            memory, held = self._held(pairs.take(open_), size)
+            memory, held = self._held(pairs.take(open_), size, flags.take(open_))
             runs = memory.fits & (held >= pairs.sizes[size])
             beyond[open_[~runs]] = size[~runs]
             room = np.searchsorted(pairs.sizes, held, side="right") - 1
@@ -211,26 +292,26 @@ class BatchSearch:
         nothing = np.zeros((0, *at.met_spread_ms.shape))
         return np.stack([at.statistic(t.metric, t.statistic) / t.limit_ms for t in chosen]) if chosen else nothing
 
-    def _evaluate(self, physics: Physics, size: IntArray) -> _Evaluation:
+    def _evaluate(self, physics: Physics, size: IntArray, flags: Flags) -> _Evaluation:
         """At the batch sizes of these positions [n]."""
-        memory, held = self._held(physics, size)
-        budget, places = memory.max_num_batched_tokens, physics.sizes[size]
-        replicas = physics.replicas(budget, self.mix, places)
-        return _Evaluation(memory.fits, memory.reason, held >= places, budget, replicas)
+        memory, held = self._held(physics, size, flags)
+        return _Evaluation(memory.fits, memory.reason, held >= physics.sizes[size])
 
-    def _held(self, physics: Physics, size: IntArray) -> tuple[HeldMemory | ReplicaMemory, FloatArray]:
+    def _held(self, physics: Physics, size: IntArray, flags: Flags) -> tuple[HeldMemory | ReplicaMemory, FloatArray]:
         """Memory at the batch sizes of these positions [n], and the requests that it holds at once."""
-        memory = physics.memory(size, self.max_model_len)
+        memory = physics.memory(size, self.max_model_len, flags)
         capacity, _ = capacity_of(physics.configurations, memory, self.mix, physics.calibration)
         return memory, capacity.requests
 
-    def _rejecting(self, first: _Evaluation) -> BoolArray:
+    def _rejecting(self, physics: Physics, starts: Starts, level: IntArray, first: _Evaluation) -> BoolArray:
         """[n, R] the classes that an almost idle replica serves in time; counts why a configuration serves none."""
         for code, n in enumerate(np.bincount(first.reason[~first.fits]).tolist()):
             self.rejected[REASONS[code]] += n
         runs = first.runs
         self.rejected["memory"] += int((first.fits & ~first.fills).sum())
-        excess = self._excess(first.replicas.at(decoding_of(np.zeros(len(runs), np.int64), first.replicas.most)))
+        tokens, one = starts.tokens[level, np.arange(len(level))], np.full(len(level), physics.sizes[0])
+        replicas = physics.replicas(tokens, self.mix, one)
+        excess = self._excess(replicas.at(decoding_of(np.zeros(len(runs), np.int64), replicas.most)))
         within = excess.max(axis=0, initial=0.0) <= 1.0
         late = runs & ~within.any(axis=1)
         for t, target in enumerate(self.targets):

@@ -159,7 +159,8 @@ class _Ground:
     def _prepared(self, workload: Workload, here: _Here, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
         rejected: Counter[str] = Counter()
         configurations = enumerate_configurations(workload, self.near(here), self.catalog, model, engine, rejected)
-        physics = Physics.of(configurations, batch_sizes(workload), self.catalog.calibration)
+        length = served_context_tokens(workload, self.catalog.models[model].max_context_tokens)
+        physics = Physics.of(configurations, batch_sizes(workload), length, self.catalog.calibration)
         return physics, rejected, len(configurations)
 
 

@@ -16,7 +16,7 @@ from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, replica_memory
 from optimizer.performance import Latency, RatedReplicas, Statistic, bands_at, rated_replicas
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, FloatArray, one_configuration
+from optimizer.serving_config import BoolArray, FloatArray, one_configuration, sequences_per_rank
 
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
 
@@ -49,7 +49,9 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
     memory = replica_memory(
         one,
         max_model_len=spec.max_model_len,
-        max_num_seqs=np.array([spec.max_batch_size], np.int64),
+        max_num_seqs=sequences_per_rank(np.array([spec.max_batch_size], np.int64), one.dp),
+        max_num_batched_tokens=spec.max_num_batched_tokens,
+        gpu_memory_utilization=spec.gpu_memory_utilization,
         with_margin=True,
     )
     batch = np.array([spec.max_batch_size], float)

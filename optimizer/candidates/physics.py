@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from catalog.schema import Calibration
+from optimizer.candidates.starts import Defaults, Flags
 from optimizer.memory import HeldMemory, MemoryTable, ReplicaMemory, replica_memory
 from optimizer.performance import TokenMix
 from optimizer.performance.chunks import step_tokens
@@ -14,7 +15,7 @@ from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Bench
-from optimizer.serving_config import Configurations, IntArray
+from optimizer.serving_config import Configurations, IntArray, sequences_per_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,17 @@ class Physics:
     table: MemoryTable | None
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
     row: IntArray  # [n] in the table
+    defaults: Defaults
 
     @classmethod
-    def of(cls, configurations: Configurations, sizes: IntArray, calibration: Calibration) -> Physics:
+    def of(
+        cls, configurations: Configurations, sizes: IntArray, max_model_len: int, calibration: Calibration
+    ) -> Physics:
         constants = row_constants(trait_rows(configurations, calibration), calibration)
         bench = Bench.of(configurations, calibration)
-        return cls(configurations, sizes, bench, constants, calibration, None, np.arange(len(configurations)))
+        defaults = Defaults.of(configurations, int(sizes[-1]), max_model_len)
+        rows = np.arange(len(configurations))
+        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults)
 
     def tabulated(self, max_model_len: int) -> Physics:
         """The same with memory tabulated, at about that length of requests."""
@@ -49,14 +55,20 @@ class Physics:
             bench=self.bench.take(rows),
             constants=self.constants.take(rows),
             row=self.row[rows],
+            defaults=self.defaults.take(rows),
         )
 
-    def memory(self, size: IntArray, max_model_len: int) -> HeldMemory | ReplicaMemory:
+    def memory(self, size: IntArray, max_model_len: int, flags: Flags) -> HeldMemory | ReplicaMemory:
         """At the batch sizes of these positions [n]."""
-        if self.table is not None:
+        if self.table is not None and flags.are(self.defaults):
             return self.table.at(self.row, size, max_model_len)
         return replica_memory(
-            self.configurations, max_model_len=max_model_len, max_num_seqs=self.sizes[size], with_margin=True
+            self.configurations,
+            max_model_len=max_model_len,
+            max_num_seqs=sequences_per_rank(self.sizes[size], self.configurations.dp),
+            max_num_batched_tokens=flags.tokens,
+            gpu_memory_utilization=flags.fraction,
+            with_margin=True,
         )
 
     def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:

@@ -11,7 +11,7 @@ import numpy as np
 
 from optimizer.candidates.physics import Physics
 from optimizer.memory import REASONS, ReplicaMemory, replica_memory
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray, sequences_per_rank
 
 OF_LENGTH = tuple(REASONS.index(key) for key in ("", "context_limit", "context", "margin"))
 """Reasons, or none, that depend on the length of requests."""
@@ -57,7 +57,12 @@ def _facts(physics: Physics, max_model_len: int) -> tuple[FloatArray, FloatArray
     """
     bench, constants, c = physics.bench, physics.constants, physics.configurations
     ends = [
-        replica_memory(c, max_model_len=max_model_len, max_num_seqs=np.full(len(c), int(size)), with_margin=True)
+        replica_memory(
+            c,
+            max_model_len=max_model_len,
+            max_num_seqs=sequences_per_rank(np.full(len(c), int(size)), c.dp),
+            with_margin=True,
+        )
         for size in (physics.sizes[0], physics.sizes[-1])
     ]
     n = len(c)

@@ -24,6 +24,10 @@ class ReplicaSpec:
     ep: int | None = None
     max_batch_size: int | None = None
     max_model_len: int | None = None
+    max_num_batched_tokens: int | None = None
+    """None = the engine's default."""
+    gpu_memory_utilization: float | None = None
+    """None = the engine's default."""
     links: Links | None = None
     limit: str | None = None
     """What keeps batch and load from growing: a latency target, `memory` or `max_batch_size`."""
@@ -53,7 +57,14 @@ class ReplicaSpec:
             return f"measured x{self.gpus}"
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
         batch = f"b{self.max_batch_size}"
-        return " ".join([self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, batch, *served])
+        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, batch]
+        return " ".join([*name, *self._flags, *served])
+
+    @property
+    def _flags(self) -> list[str]:
+        """Those that are not the engine's defaults."""
+        named = (("t", self.max_num_batched_tokens), ("u", self.gpu_memory_utilization))
+        return [f"{name}{value:g}" for name, value in named if value is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
+ROUNDING = 1e-9
+
 
 def replica_memory(
     configurations: Configurations,
@@ -27,7 +30,7 @@ def replica_memory(
     max_model_len: IntArray | int | None,
     max_num_seqs: IntArray | int | None = None,
     max_num_batched_tokens: IntArray | int | None = None,
-    gpu_memory_utilization: float | None = None,
+    gpu_memory_utilization: FloatArray | float | None = None,
     gpu_memory_gib: float | None = None,
     enforce_eager: bool = False,
     max_loras: int = 0,
@@ -39,7 +42,8 @@ def replica_memory(
     `max_model_len` None is the model's maximum. `gpu_memory_utilization` is the engine's own fraction whatever it calls
     it (mem_fraction_static, free_gpu_memory_fraction) and never carries over between engines. `gpu_memory_gib`
     overrides the visible memory of every card. `max_loras` adapters of `lora_rank` are held at once. `with_margin` lets
-    only that fit which fits even where the prediction is off by its margin, as a plan must; the reason: "margin".
+    only that fit which fits even where the prediction is off by its margin, as a plan must (the reason: "margin"), and
+    asks for no more memory than the engine's default or what leaves a reserve free ("reserve").
     """
     n = len(configurations)
     rules = _rules(configurations)
@@ -48,7 +52,11 @@ def replica_memory(
     length = np.broadcast_to(np.asarray(asked, np.int64), (n,))
     visible = [gpu.visible_memory_gib if gpu_memory_gib is None else gpu_memory_gib for gpu in configurations.gpus]
     sequences, tokens = _spread(max_num_seqs, n), _spread(max_num_batched_tokens, n)
-    settings = engine.settings(Request(configurations, visible, length, sequences, tokens, gpu_memory_utilization))
+    request = Request(configurations, visible, length, sequences, tokens, gpu_memory_utilization)
+    settings = engine.settings(request)
+    default = settings
+    if gpu_memory_utilization is not None and with_margin:
+        default = engine.settings(replace(request, utilization_fraction=None))
     job = Job(
         model=configurations.model,
         parts=parts_of(configurations.model),
@@ -76,7 +84,8 @@ def replica_memory(
     sized = _limiting_rank(job, engine)
     of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
-    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, with_margin)
+    most = np.maximum(default.utilization_fraction, sized.safe_fraction) if with_margin else None
+    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, most)
 
 
 def _rules(configurations: Configurations) -> Rules:
@@ -129,15 +138,17 @@ def _answer(
     law: NDArray[np.int8],
     of_parts: Mapping[str, FloatArray],
     margin: FloatArray,
-    with_margin: bool,
+    most_of_memory: FloatArray | None,
 ) -> ReplicaMemory:
+    """`most_of_memory` [n] is the largest fraction that a plan asks for; None where none is made."""
     requests = _requests(job, sized)
     reason = np.where(law != 0, law, sized.reason)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
     reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason).astype(np.int8)
     fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= 1.0)
-    if with_margin:
+    if most_of_memory is not None:
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
+        reason[(reason == 0) & (job.utilization_fraction > most_of_memory + ROUNDING)] = INDEX["reserve"]
     layout = sized.layout
     with np.errstate(divide="ignore", invalid="ignore"):
         tokens = np.maximum(sized.kv_cache_gib, 0.0) * GIB / layout.token_bytes
@@ -157,6 +168,7 @@ def _answer(
         max_num_seqs=job.max_num_seqs,
         max_num_batched_tokens=job.max_num_batched_tokens,
         utilization_fraction=job.utilization_fraction,
+        safe_fraction=sized.safe_fraction,
         max_concurrency=requests * job.dp,
         fits=reason == 0,
         reason=reason,

@@ -34,7 +34,7 @@ class Request:
     max_model_len: IntArray  # [n]
     max_num_seqs: IntArray | None  # [n]
     max_num_batched_tokens: IntArray | None  # [n]
-    utilization_fraction: float | None
+    utilization_fraction: FloatArray | float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,8 @@ class Sized:
     layout: CacheLayout
     reason: NDArray[np.int8]
     """Index into REASONS of what stops this rank, apart from a KV cache that is too small; 0 = nothing."""
+    safe_fraction: FloatArray
+    """Of memory, that may be asked for with a reserve left free; 0 = no more than the engine's default."""
 
     def where(self, chosen: BoolArray, other: Sized) -> Sized:
         """Row by row: `other` where chosen, else this."""

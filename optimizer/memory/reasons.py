@@ -22,6 +22,8 @@ SENTENCES: Mapping[str, str] = {
     "state": "the pool has fewer blocks for recurrent states than max_num_seqs",
     "start_up": "memory runs out after the KV cache is sized (sampler warm-up, CUDA graphs)",
     "margin": "it fits, but not with the margin of error of the prediction",
+    "step": "max_num_batched_tokens is less than max_num_seqs: a step must hold a token of every sequence",
+    "reserve": "the fraction of memory asked for leaves less free than start-up takes and a reserve",
 }
 """Key -> what it means; earlier ones are reported before later ones."""
 

@@ -12,7 +12,7 @@ from optimizer.memory.estimate import replica_memory
 from optimizer.memory.job import CacheLayout
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.stages import parts_of
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, sequences_per_rank
 
 OF_LENGTH = tuple(INDEX[key] for key in ("context_limit", "context", "margin"))
 """Reasons that depend on max_model_len."""
@@ -49,7 +49,7 @@ class MemoryTable:
         memory = replica_memory(
             configurations.take(every),
             max_model_len=max_model_len,
-            max_num_seqs=np.tile(sizes, n),
+            max_num_seqs=sequences_per_rank(np.tile(sizes, n), configurations.dp[every]),
             with_margin=True,
         )
         self._model_tokens = configurations.model.max_context_tokens
@@ -69,7 +69,7 @@ class MemoryTable:
             holds_one = layout.sequences(gib * GIB, lengths) >= 1.0
             reason = np.where((reason == 0) & ~holds_one, INDEX[key], reason)
         return HeldMemory(
-            max_num_seqs=self._sizes[size],
+            max_num_seqs=sequences_per_rank(self._sizes[size], self._dp[cell]),
             max_num_batched_tokens=self._batched_tokens[cell],
             fits=reason == 0,
             reason=reason.astype(np.int8),

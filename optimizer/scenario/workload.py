@@ -112,6 +112,10 @@ class WorkloadFields(Part):
     """Attention data-parallel degrees inside a replica to choose from; default: all that make sense."""
     max_batch_size: Degrees | None = None
     """Numbers of concurrent sequences to choose from; default: all."""
+    max_num_batched_tokens: Annotated[tuple[Annotated[int, Count(at_most=MOST_TOKENS)], ...], OneOrMore()] | None = None
+    """Tokens of one step to choose from, such as `[2048, 8192]`; default: the engine's own and some around it."""
+    gpu_memory_utilization: Annotated[float, Measured(RATIO, above=0, at_most=1)] | None = None
+    """The engine's own fraction of memory, such as `90%`; default: the engine's own, or more where memory is short."""
     max_gpus_per_replica: Annotated[int, Count(at_most=_MOST_GPUS)] = 16
     """Largest replica to consider; default 16."""
     margin_fraction: Annotated[float, Measured(RATIO, at_least=0, at_most=0.95)] = Field(default=0.0, alias="margin")

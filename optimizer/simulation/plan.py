@@ -17,7 +17,7 @@ from optimizer.memory import replica_memory
 from optimizer.performance import Statistic
 from optimizer.scenario import Offer, Scenario, Workload
 from optimizer.scenario.traces import TraceError, read_trace
-from optimizer.serving_config import FloatArray, IntArray, links_on, one_configuration
+from optimizer.serving_config import FloatArray, IntArray, links_on, one_configuration, sequences_per_rank
 from optimizer.simulation.arrivals import BURSTY_CV, Arrivals, arrival_times_ms, scaled_to
 from optimizer.simulation.attainment import Attainment, attainment
 from optimizer.simulation.outcome import Outcome, SimulatedMetric
@@ -259,7 +259,7 @@ def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog
     memory = replica_memory(
         one,
         max_model_len=longest,
-        max_num_seqs=np.array([places]),
+        max_num_seqs=sequences_per_rank(np.array([places]), one.dp),
         max_num_batched_tokens=group.max_num_batched_tokens,
         gpu_memory_utilization=group.gpu_memory_utilization,
         with_margin=True,

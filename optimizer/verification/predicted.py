@@ -78,7 +78,7 @@ def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
     memory = replica_memory(
         configurations,
         max_model_len=first.group.max_model_len,
-        max_num_seqs=sequences,
+        max_num_seqs=-(-sequences // configurations.dp),
         max_num_batched_tokens=first.group.max_num_batched_tokens,
         gpu_memory_utilization=first.group.gpu_memory_utilization,
         with_margin=True,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from catalog import Catalog
 from optimizer.errors import InputError
 from optimizer.exporters.engines.dialect import Dialect, Planned, Setting, command_line, group_engine
@@ -14,7 +16,7 @@ from optimizer.exporters.engines.trtllm import TRTLLM
 from optimizer.exporters.engines.vllm import VLLM
 from optimizer.layout import ReplicaGroup
 from optimizer.memory import replica_memory
-from optimizer.serving_config import one_configuration
+from optimizer.serving_config import one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
 DIALECTS: dict[str, Dialect] = {"vllm": VLLM, "sglang": SGLANG, "trtllm": TRTLLM, "llamacpp": LLAMACPP}
@@ -123,7 +125,7 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         memory=replica_memory(
             configuration,
             max_model_len=group.max_model_len,
-            max_num_seqs=group.max_batch_size,
+            max_num_seqs=sequences_per_rank(np.array([group.max_batch_size]), configuration.dp),
             max_num_batched_tokens=group.max_num_batched_tokens,
             gpu_memory_utilization=group.gpu_memory_utilization,
         ),

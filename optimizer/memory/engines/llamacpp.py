@@ -38,7 +38,7 @@ class Llamacpp:
         return Settings(
             np.full(n, rules.max_num_seqs, np.int64) if sequences is None else sequences,
             np.full(n, rules.ubatch_tokens, np.int64) if tokens is None else tokens,
-            np.full(n, 1.0 if fraction is None else fraction),
+            np.broadcast_to(1.0 if fraction is None else fraction, (n,)),
         )
 
     def size(self, job: Job, stage: Stage) -> Sized:
@@ -61,4 +61,5 @@ class Llamacpp:
             kv_cache_gib=budget - weights - compute - context,
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
+            safe_fraction=np.zeros(len(job.tp)),
         )

@@ -44,7 +44,7 @@ class Sglang:
         if sequences is None:
             sequences = np.full(n, self.rules.max_num_seqs, np.int64)
         if request.utilization_fraction is not None:
-            return Settings(sequences, tokens, np.full(n, request.utilization_fraction))
+            return Settings(sequences, tokens, np.broadcast_to(request.utilization_fraction, (n,)))
         return Settings(sequences, tokens, self._default_fraction(request, tokens))
 
     def size(self, job: Job, stage: Stage) -> Sized:
@@ -71,6 +71,7 @@ class Sglang:
             kv_cache_gib=rest,
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
+            safe_fraction=np.zeros(len(job.tp)),
         )
 
     def _batch(self, visible_gib: float) -> SglangBatch:

@@ -36,7 +36,7 @@ class Trtllm:
         return Settings(
             np.full(n, rules.max_num_seqs, np.int64) if sequences is None else sequences,
             np.full(n, rules.max_num_batched_tokens, np.int64) if tokens is None else tokens,
-            np.full(n, rules.free_gpu_memory_fraction if fraction is None else fraction),
+            np.broadcast_to(rules.free_gpu_memory_fraction if fraction is None else fraction, (n,)),
         )
 
     def size(self, job: Job, stage: Stage) -> Sized:
@@ -63,4 +63,5 @@ class Trtllm:
             kv_cache_gib=free * np.where(free > 0, job.utilization_fraction, 1.0),
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
+            safe_fraction=np.zeros(len(job.tp)),
         )

@@ -54,7 +54,8 @@ class Vllm:
         if sequences is None:
             sequences = np.minimum(by_card(configurations, [row.max_num_seqs for row in rows]), tokens)
         asked = request.utilization_fraction
-        return Settings(sequences, tokens, np.full(n, rules.gpu_memory_utilization if asked is None else asked))
+        fraction = np.broadcast_to(rules.gpu_memory_utilization if asked is None else asked, (n,))
+        return Settings(sequences, tokens, fraction)
 
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""
@@ -75,6 +76,7 @@ class Vllm:
             kv_cache_gib=left,
             layout=layout,
             reason=self._reason(job, weights, graphs, left, layout),
+            safe_fraction=self._safe_fraction(job, graphs),
         )
 
     def _activation_gib(self, job: Job, stage: Stage) -> FloatArray:
@@ -141,16 +143,28 @@ class Vllm:
     ) -> NDArray[np.int8]:
         """[n] what stops start-up besides a KV cache that is too small; later lines outrank earlier ones."""
         rules, reason = self.rules, np.zeros(len(job.tp), np.int8)
-        context = context_gib(job, rules)
+        context, taken = context_gib(job, rules), self._taken_outside_gib(job, graphs)
         outside = job.visible_gib * (1.0 - job.utilization_fraction) - context
-        taken = self._start_up_extra_gib(job) + (0.0 if rules.graphs.inside_budget else graphs)
         reason[(taken > 0) & (outside + rules.start_up_slack_gib < taken)] = INDEX["start_up"]
         if rules.state_blocks_cover_max_num_seqs and any(c.kind == "state" for c in job.parts.classes):
             reason[job.max_num_seqs * layout.unit_bytes > np.maximum(left, 0.0) * GIB] = INDEX["state"]
         if rules.checks_free_memory:
             reason[outside < 0.0] = INDEX["utilization"]
         reason[weights + context > job.visible_gib] = INDEX["weights"]
+        reason[job.max_num_seqs > job.max_num_batched_tokens] = INDEX["step"]
         return reason
+
+    def _safe_fraction(self, job: Job, graphs: FloatArray) -> FloatArray:
+        """[n] in whole hundredths: it leaves what start-up takes outside the budget, and the reserve."""
+        rules = self.rules
+        kept = context_gib(job, rules) + self._taken_outside_gib(job, graphs) + rules.reserve_gib
+        free = np.minimum(1.0 - kept / job.visible_gib, rules.highest_utilization)
+        fraction: FloatArray = np.floor(np.maximum(free, 0.0) * 100.0 + 1e-9) / 100.0
+        return fraction
+
+    def _taken_outside_gib(self, job: Job, graphs: FloatArray) -> FloatArray:
+        """[n] after the KV cache is sized, from what the fraction left."""
+        return self._start_up_extra_gib(job) + (0.0 if self.rules.graphs.inside_budget else graphs)
 
     def _start_up_extra_gib(self, job: Job) -> FloatArray:
         """[n] taken while the sampler warms up, by weight format and in proportion to the sequences."""
