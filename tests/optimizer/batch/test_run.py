@@ -20,6 +20,7 @@ from sweeps import BASE, PRICES, write
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize
 from optimizer.batch import Settings, Shard, find_items, read_results, run_batch
+from optimizer.workers import Processes
 
 ROOT = Path(__file__).parents[3]
 GPUPLAN = (sys.executable, "-c", "import cli; cli.main(prog_name='gpuplan')")
@@ -69,14 +70,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> l
     """What the rows of MANY are when nothing happens."""
     folder = tmp_path_factory.mktemp("undisturbed")
     items = find_items([str(write(folder, MANY))], catalog)
-    state = run_batch(items, catalog, folder / "out", Settings(), workers=1)
+    state = run_batch(items, catalog, folder / "out", Settings(), engine=Processes(1))
     assert state.counts == {"optimal": 90}
     return figures(folder / "out")
 
 
 def test_rows_and_plans_are_what_solving_each_gives(tmp_path: Path, catalog: Catalog) -> None:
     items = find_items([str(write(tmp_path))], catalog)
-    run_batch(items, catalog, tmp_path / "out", Settings(), workers=2)
+    run_batch(items, catalog, tmp_path / "out", Settings(), engine=Processes(2))
     rows = {row["scenario"]: row for row in read_results(tmp_path / "out")}
     for index in range(len(items)):
         alone = optimize(items.scenario(index, catalog), catalog, solver="highs")
@@ -93,7 +94,7 @@ def test_what_is_solved_is_solved_again_only_when_it_changed(tmp_path: Path, cat
     def run(time_limit_s: float = 10.0) -> dict[str, int]:
         items = find_items([str(tmp_path / "scenarios")], catalog)
         how = Settings(time_limit_s=time_limit_s)
-        return dict(run_batch(items, catalog, tmp_path / "out", how, workers=1, resume=True).counts)
+        return dict(run_batch(items, catalog, tmp_path / "out", how, engine=Processes(1), resume=True).counts)
 
     (tmp_path / "scenarios").mkdir()
     for name in ("one", "two"):
@@ -113,7 +114,9 @@ def test_what_is_solved_is_solved_again_only_when_it_changed(tmp_path: Path, cat
 def test_shards_are_the_whole_together(tmp_path: Path, catalog: Catalog, undisturbed: list[tuple[Any, ...]]) -> None:
     items = find_items([str(write(tmp_path, MANY))], catalog)
     for i in (1, 2, 3):
-        run_batch(items, catalog, tmp_path / "out", Settings(), workers=1, shard=Shard(i, 3), keep_plans=False)
+        run_batch(
+            items, catalog, tmp_path / "out", Settings(), engine=Processes(1), shard=Shard(i, 3), keep_plans=False
+        )
     assert figures(tmp_path / "out") == undisturbed
     assert not (tmp_path / "out" / "plans").exists()
 

@@ -14,7 +14,7 @@ def obedient() -> Callable[[str], str]:
 
 
 def obey(task: str) -> str:
-    """`die`, `hang`, `die-once:FILE`, or anything else, which is answered in capitals."""
+    """`die`, `hang`, `pid`, `die-once:FILE`, or anything else, which is answered in capitals."""
     what, _, file = task.partition(":")
     if what == "die" or (what == "die-once" and not Path(file).exists()):
         if file:
@@ -22,7 +22,7 @@ def obey(task: str) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(60)
-    return task.upper()
+    return str(os.getpid()) if what == "pid" else task.upper()
 
 
 def unable() -> Callable[[str], str]:
