@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
+from optimizer.kept import Kept
 from optimizer.layout import Infeasibility, Layout, PeriodPlan, ServedLevel, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
@@ -68,6 +70,7 @@ def optimize(
     write_program: Path | None = None,
     alternatives: int = 0,
     ratings: Ratings | None = None,
+    truths: Kept[Any] | None = None,
     progress: Progress = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Layout:
@@ -83,8 +86,8 @@ def optimize(
     `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
-    `ratings`, given to one call after another, keeps what they share: no plan changes by it, a sweep over prices is
-    only faster.
+    `ratings`, given to one call after another, keeps what they share, and `truths` what `verify` computes of the same
+    replicas: no plan changes by it, a sweep over prices is only faster.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
@@ -97,7 +100,7 @@ def optimize(
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, progress)
+    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, truths, progress)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -117,6 +120,7 @@ class _Asked:
     start: Layout | None
     alternatives: int
     ratings: Ratings | None
+    truths: Kept[Any] | None
     progress: Progress
 
 
@@ -189,7 +193,15 @@ class _Run:
             if not answer.interrupted:
                 return None
             return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, {}))
-        parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
+        parts = assemble(
+            self.scenario,
+            self.catalog,
+            candidates,
+            inst,
+            answer.decision,
+            answer.bound_usd_per_hour,
+            self.asked.ratings,
+        )
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
             parts=parts,
@@ -198,7 +210,7 @@ class _Run:
             warnings=_warnings(answer, parts.extrapolated),
         )
         self.asked.progress("verifying")
-        if problems := verify(layout, self.scenario, self.catalog):
+        if problems := verify(layout, self.scenario, self.catalog, truths=self.asked.truths):
             raise SolverError(f"{answer.solver}'s plan does not verify: {'; '.join(problems[:3])}")
         return layout
 

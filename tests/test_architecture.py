@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.plans", "optimizer.placement"),
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
-    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers"),
+    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),
     ("catalog", "catalog.index", "catalog.overlay"),
     ("catalog.loader",),
     ("catalog.huggingface", "catalog.entries", "catalog.model_text"),

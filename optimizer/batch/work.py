@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from catalog import Catalog
 from optimizer.api import optimize
@@ -11,6 +11,7 @@ from optimizer.batch.items import Items
 from optimizer.batch.row import Made, Row, Settings, identity, row_of
 from optimizer.candidates import Ratings
 from optimizer.errors import GpuplanError, InputError
+from optimizer.kept import Kept
 from optimizer.plans import dump_plan
 from optimizer.scenario import render_faults
 
@@ -66,11 +67,11 @@ class Job:
 
 
 class Solver:
-    """Solves tasks one after the other and remembers the ratings that they share."""
+    """Solves tasks one after the other and remembers what they share."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._ratings = Ratings()
+        self._ratings, self._truths = Ratings(), Kept[Any]()
 
     def __call__(self, task: Task) -> Reply:
         """The row or why there is none; only what is beyond Python's reach (a crash) takes the worker down."""
@@ -91,6 +92,6 @@ class Solver:
             return Unchanged()
         layout = optimize(
             scenario, job.catalog, job.settings.time_limit_s, job.settings.gap, solver=job.settings.solver,
-            ratings=self._ratings,
+            ratings=self._ratings, truths=self._truths,
         )  # fmt: skip
         return Solved(row_of(name, layout, scenario, job.made, values), dump_plan(layout) if job.keeps_plans else None)
