@@ -15,7 +15,7 @@ from catalog import Catalog, load_catalog
 from optimizer.alternatives import find_alternatives
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
-from optimizer.candidates import Candidates, Ratings, build_candidates
+from optimizer.candidates import Candidates, Ratings, build_candidates, build_candidates_on
 from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
@@ -39,6 +39,7 @@ from optimizer.solve import (
 )
 from optimizer.verification import verify
 from optimizer.warm_start import warm_start
+from optimizer.workers import Engine
 
 BEYOND = {
     "engine": "no runs of this engine",
@@ -71,6 +72,7 @@ def optimize(
     alternatives: int = 0,
     ratings: Ratings | None = None,
     truths: Kept[Any] | None = None,
+    engine: Engine | None = None,
     progress: Progress = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Layout:
@@ -87,7 +89,8 @@ def optimize(
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
     `ratings`, given to one call after another, keeps what they share, and `truths` what `verify` computes of the same
-    replicas: no plan changes by it, a sweep over prices is only faster.
+    replicas: no plan changes by it, a sweep over prices is only faster. `engine` rates workloads, and prices those of
+    several request classes for columns, in workers; no plan changes by that either.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
@@ -100,7 +103,7 @@ def optimize(
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, truths, progress)
+    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, truths, engine, progress)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -121,6 +124,7 @@ class _Asked:
     alternatives: int
     ratings: Ratings | None
     truths: Kept[Any] | None
+    engine: Engine | None
     progress: Progress
 
 
@@ -140,7 +144,7 @@ class _Run:
 
     def solve(self, write_program: Path | None) -> Layout:
         self.asked.progress("rating candidates")
-        candidates = build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
+        candidates = self._candidates()
         inst = build_instance(self.scenario, self.catalog, candidates)
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
@@ -156,6 +160,11 @@ class _Run:
             return self._infeasible(candidates, tried.result.solver, tried.warnings)
         layout = tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
         return self._with_alternatives(layout) if self.asked.alternatives else layout
+
+    def _candidates(self) -> tuple[Candidates, ...]:
+        if self.asked.engine is not None and self.asked.ratings is None:
+            return build_candidates_on(self.asked.engine, self.scenario, self.catalog)
+        return build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
 
     def _with_alternatives(self, layout: Layout) -> Layout:
         """The plan with its alternatives, all of them verified."""
@@ -229,6 +238,7 @@ class _Run:
             progress=lambda state: asked.progress(self._words(state)),
             start=None if asked.start is None else warm_start(inst, asked.start),
             backend=asked.backend,
+            engine=asked.engine,
         )
 
     def _tick(self) -> None:

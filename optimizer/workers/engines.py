@@ -28,3 +28,15 @@ def open_engine(name: EngineName, address: str | None = None, n_workers: int | N
     if address is not None:
         raise GpuplanError("an address is that of a Ray cluster; say --engine ray too")
     yield Processes(n_workers or processors())
+
+
+@contextlib.contextmanager
+def asked_engine(name: EngineName | None, address: str | None, n_workers: int | None) -> Iterator[Engine | None]:
+    """The engine where one is asked for; else everything stays in this process."""
+    if name is not None:
+        with open_engine(name, address, n_workers) as engine:
+            yield engine
+    elif address is not None or n_workers is not None:
+        raise GpuplanError("--address and --workers are those of an engine; say --engine local or --engine ray too")
+    else:
+        yield None

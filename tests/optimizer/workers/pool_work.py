@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from optimizer.errors import InputError
+
 
 def obedient() -> Callable[[str], str]:
     return obey
@@ -27,3 +29,11 @@ def obey(task: str) -> str:
 
 def unable() -> Callable[[str], str]:
     os._exit(7)
+
+
+def refusing() -> Callable[[str], str]:
+    return refuse
+
+
+def refuse(task: str) -> str:
+    raise InputError(f"no {task}")
