@@ -23,7 +23,7 @@ MOST_FAILED_STARTS = 3
 POLL_S = 0.25
 """How often deadlines and the wish to stop are looked at while no worker reports."""
 READY = "ready"
-"""A worker's first word."""
+"""What a worker says before its first reply; what it says before that is of no account."""
 
 Work = Callable[[Any], Any]
 Make = Callable[[], Work]
@@ -45,7 +45,7 @@ class Worker(Protocol):
         """Hand a task over; a worker that is gone is noticed when it is heard."""
 
     def hear(self) -> Any:
-        """What it has said: READY, then a reply a task. WorkerGoneError where it will say nothing more."""
+        """What it has said: READY at last, then a reply a task. WorkerGoneError where it will say nothing more."""
 
     def end(self) -> None:
         """End it at once, whatever it does."""
@@ -164,7 +164,8 @@ class Pool:
             yield from self._gone(place, "crashed", str(gone), "node" if gone.with_its_node else "worker")
             return
         if not place.is_ready:
-            place.is_ready, self._failed_starts = True, 0
+            if isinstance(reply, str) and reply == READY:
+                place.is_ready, self._failed_starts = True, 0
             return
         task, place.task, place.is_busy = place.task, None, False
         self._fallen.pop(task, None)

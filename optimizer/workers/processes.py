@@ -14,6 +14,9 @@ from typing import Any
 
 from optimizer.workers.pool import READY, Make, WorkerGoneError
 
+STARTED = "started"
+"""A process's first word, upon which it is told what to make."""
+
 
 @dataclass(frozen=True, slots=True)
 class Processes:
@@ -35,9 +38,11 @@ class _Process:
     """A process behind a pipe; the end of the one is the end of the other."""
 
     def __init__(self, make: Make) -> None:
+        self._make = make
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, make), daemon=True)
+        # What is large goes through our pipe, whose other end we do not hold: a process that dies on starting ends it.
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -47,7 +52,10 @@ class _Process:
 
     def hear(self) -> Any:
         try:
-            return self.connection.recv()
+            said = self.connection.recv()
+            if said == STARTED:
+                self.connection.send(self._make)
+            return said
         except (EOFError, OSError):
             self.end()
             raise WorkerGoneError(f"ended with code {self.process.exitcode}") from None
@@ -63,12 +71,14 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _serve(connection: Connection, make: Make) -> None:
+def _serve(connection: Connection) -> None:
     """A worker's life; it ends when the driver's end of the pipe does, however that came about."""
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the driver decides when to stop
         signal.signal(ignored, signal.SIG_IGN)
-    work = make()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(STARTED)
+        make: Make = connection.recv()
+        work = make()
         connection.send(READY)
         while True:
             connection.send(work(connection.recv()))

@@ -9,54 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeps import BASE, PRICES, write
+from command_line_batches import ROOT, figures, gpuplan, n_solved, start, until
+from sweeps import BASE, MANY, write
 
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize
 from optimizer.batch import Settings, Shard, find_items, read_results, run_batch
 from optimizer.workers import Processes
-
-ROOT = Path(__file__).parents[3]
-GPUPLAN = (sys.executable, "-c", "import cli; cli.main(prog_name='gpuplan')")
-MANY = PRICES.replace("[$1/gpu/h, $2.50/gpu/h]", "{from: $1/gpu/h, to: $3/gpu/h, steps: 30}").replace(
-    "9/s]", "3/s]"
-)  # 3 × 30 = 90
-FIGURES = ("scenario", "status", "usd_per_hour", "gap", "gpus", "servers", "scenario_sha256")
-
-
-def start(*arguments: object, **how: Any) -> subprocess.Popen[str]:
-    command = [*GPUPLAN, "batch", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, **pipes, **how)
-
-
-def gpuplan(*arguments: object, **how: Any) -> tuple[int, str, str]:
-    process = start(*arguments, **how)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def figures(folder: Path) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in FIGURES) for row in read_results(folder)]
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "waited for a minute"
-        time.sleep(0.02)
-
-
-def n_solved(folder: Path) -> int:
-    journal = folder / ".journal.jsonl"
-    return journal.read_text(encoding="utf-8").count("\n") if journal.exists() else 0
 
 
 def workers_of(pid: int) -> list[int]:

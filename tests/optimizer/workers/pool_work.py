@@ -27,7 +27,7 @@ def obey(task: str) -> str:
     return str(os.getpid()) if what == "pid" else task.upper()
 
 
-def unable() -> Callable[[str], str]:
+def unable(_ballast: bytes = b"") -> Callable[[str], str]:
     os._exit(7)
 
 

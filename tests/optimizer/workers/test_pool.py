@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -105,6 +106,12 @@ def test_no_more_is_taken_than_there_are_workers(engine: Engine) -> None:
 def test_workers_that_cannot_start_end_the_batch(engine: Engine) -> None:
     with pytest.raises(GpuplanError, match="workers do not start"):
         ended(engine, ["a"], make=unable)
+
+
+def test_a_worker_that_dies_on_starting_does_not_hold_up_a_large_work(engine: Engine) -> None:
+    # More than a pipe holds: whoever writes it to a process that is no more would wait for ever.
+    with pytest.raises(GpuplanError, match="workers do not start"):
+        ended(engine, ["a"], make=partial(unable, bytes(1_000_000)))
 
 
 def test_workers_killed_from_outside_are_replaced(engine: Engine) -> None:
