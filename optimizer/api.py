@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from catalog import Catalog, load_catalog
 from optimizer.alternatives import find_alternatives
 from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
-from optimizer.candidates import Candidates, Ratings, build_candidates
+from optimizer.candidates import Candidates, Ratings, build_candidates, build_candidates_on
 from optimizer.errors import NotSupportedYet, SolverError
 from optimizer.explain import explain_infeasible
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
+from optimizer.kept import Kept
 from optimizer.layout import Infeasibility, Layout, PeriodPlan, ServedLevel, Status
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
@@ -37,6 +39,7 @@ from optimizer.solve import (
 )
 from optimizer.verification import verify
 from optimizer.warm_start import warm_start
+from optimizer.workers import Engine
 
 BEYOND = {
     "engine": "no runs of this engine",
@@ -68,6 +71,8 @@ def optimize(
     write_program: Path | None = None,
     alternatives: int = 0,
     ratings: Ratings | None = None,
+    truths: Kept[Any] | None = None,
+    engine: Engine | None = None,
     progress: Progress = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Layout:
@@ -83,8 +88,9 @@ def optimize(
     `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
 
-    `ratings`, given to one call after another, keeps what they share: no plan changes by it, a sweep over prices is
-    only faster.
+    `ratings`, given to one call after another, keeps what they share, and `truths` what `verify` computes of the same
+    replicas: no plan changes by it, a sweep over prices is only faster. `engine` rates workloads, and prices those of
+    several request classes for columns, in workers; no plan changes by that either.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
@@ -97,7 +103,7 @@ def optimize(
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, progress)
+    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, truths, engine, progress)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -117,6 +123,8 @@ class _Asked:
     start: Layout | None
     alternatives: int
     ratings: Ratings | None
+    truths: Kept[Any] | None
+    engine: Engine | None
     progress: Progress
 
 
@@ -136,7 +144,7 @@ class _Run:
 
     def solve(self, write_program: Path | None) -> Layout:
         self.asked.progress("rating candidates")
-        candidates = build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
+        candidates = self._candidates()
         inst = build_instance(self.scenario, self.catalog, candidates)
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
@@ -152,6 +160,11 @@ class _Run:
             return self._infeasible(candidates, tried.result.solver, tried.warnings)
         layout = tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
         return self._with_alternatives(layout) if self.asked.alternatives else layout
+
+    def _candidates(self) -> tuple[Candidates, ...]:
+        if self.asked.engine is not None and self.asked.ratings is None:
+            return build_candidates_on(self.asked.engine, self.scenario, self.catalog)
+        return build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
 
     def _with_alternatives(self, layout: Layout) -> Layout:
         """The plan with its alternatives, all of them verified."""
@@ -189,7 +202,15 @@ class _Run:
             if not answer.interrupted:
                 return None
             return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, {}))
-        parts = assemble(self.scenario, self.catalog, candidates, inst, answer.decision, answer.bound_usd_per_hour)
+        parts = assemble(
+            self.scenario,
+            self.catalog,
+            candidates,
+            inst,
+            answer.decision,
+            answer.bound_usd_per_hour,
+            self.asked.ratings,
+        )
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",
             parts=parts,
@@ -198,7 +219,7 @@ class _Run:
             warnings=_warnings(answer, parts.extrapolated),
         )
         self.asked.progress("verifying")
-        if problems := verify(layout, self.scenario, self.catalog):
+        if problems := verify(layout, self.scenario, self.catalog, truths=self.asked.truths):
             raise SolverError(f"{answer.solver}'s plan does not verify: {'; '.join(problems[:3])}")
         return layout
 
@@ -217,6 +238,7 @@ class _Run:
             progress=lambda state: asked.progress(self._words(state)),
             start=None if asked.start is None else warm_start(inst, asked.start),
             backend=asked.backend,
+            engine=asked.engine,
         )
 
     def _tick(self) -> None:

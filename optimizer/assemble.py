@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from catalog import Catalog
 from catalog.units import HOURS_PER_MONTH
-from optimizer.candidates import Candidates, ReplicaFigures, ReplicaSpec, replica_figures
+from optimizer.candidates import Candidates, Ratings, ReplicaFigures, ReplicaSpec, replica_figures
+from optimizer.candidates.ratings import figures_key, shared_key
 from optimizer.formulation import Instance, Orders
 from optimizer.layout import (
     Commitment,
@@ -24,9 +25,11 @@ from optimizer.layout import (
     WorkloadPlan,
 )
 from optimizer.placement import place
-from optimizer.scenario import Scenario, futures_of
+from optimizer.scenario import Scenario, Workload, futures_of
 from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Decision, fewest_orders, fewest_terms, standing_by
+
+FiguresOf = Callable[[ReplicaSpec, Workload], ReplicaFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,11 @@ def assemble(
     inst: Instance,
     decision: Decision,
     bound_usd_per_hour: float,
+    ratings: Ratings | None = None,
 ) -> Assembled:
     """Futures and periods in order; groups in that of workloads and candidates, servers in that of offers and terms.
 
-    `inst` asks for what is served, which may be less than the scenario asks for.
+    `inst` asks for what is served, which may be less than the scenario asks for. `ratings` keeps the figures shown.
     """
     specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_states
     placements, needed = _placements(inst, specs, decision)
@@ -73,7 +77,8 @@ def assemble(
         n_stand_by=standing_by(inst, n_servers, needed),
         n_ordered=fewest_orders(inst, decision.n_ordered, n_servers),
     )
-    workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements)
+    figures_of = _figures(scenario, catalog, ratings)
+    workloads, extrapolated = _workloads(scenario, figures_of, candidates, inst, decision, placements)
     offers = list(scenario.inventory)
     states = [
         PeriodPlan(
@@ -114,9 +119,19 @@ def _futures(
     )
 
 
+def _figures(scenario: Scenario, catalog: Catalog, ratings: Ratings | None) -> FiguresOf:
+    """The figures of a replica for a workload, computed or remembered."""
+    if ratings is None:
+        return lambda spec, workload: replica_figures(spec, workload, catalog)
+    shared = shared_key(scenario, catalog)
+    return lambda spec, workload: ratings.figures.get(
+        figures_key(shared, workload, spec), lambda: replica_figures(spec, workload, catalog)
+    )
+
+
 def _workloads(
     scenario: Scenario,
-    catalog: Catalog,
+    figures_of: FiguresOf,
     candidates: Sequence[Candidates],
     inst: Instance,
     decision: Decision,
@@ -143,7 +158,7 @@ def _workloads(
                 if decision.n_replicas[k]:
                     if spec.model is not None and (w, i) not in figures:
                         hurried = workload.with_network(scenario.round_trip_ms(workload, offer))
-                        figures[w, i] = replica_figures(spec, hurried, catalog)
+                        figures[w, i] = figures_of(spec, hurried)
                     groups.append(
                         _group(
                             spec=spec,

@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.plans", "optimizer.placement"),
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
-    ("optimizer.files", "optimizer.yaml_text"),
+    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),
     ("catalog", "catalog.index", "catalog.overlay"),
     ("catalog.loader",),
     ("catalog.huggingface", "catalog.entries", "catalog.model_text"),
@@ -51,6 +51,7 @@ HAND_ON = ("optimizer", "catalog")
 ONLY_IN = {
     "ortools": ("optimizer.formulation", "optimizer.solve"),
     "pyarrow": ("optimizer.batch",),
+    "ray": ("optimizer.workers",),
     "click": ("cli", "optimizer.commands"),
     "rich": ("optimizer.commands", "optimizer.report"),
 }

@@ -34,7 +34,7 @@ from optimizer.batch.columns import (
     write_table,
 )
 from optimizer.batch.row import Row
-from optimizer.batch.work import Problem, plan_path
+from optimizer.batch.work import Problem, Solved
 from optimizer.errors import InputError
 
 PART_ROWS = 1000
@@ -66,9 +66,12 @@ class Results:
         """Rows there are, in parts and waiting."""
         return len(self._identity)
 
-    def add(self, row: Row) -> None:
-        """Keep a row, instead of the one of that name if there is one; from here on no crash loses it."""
+    def add(self, solved: Solved) -> None:
+        """Keep an answer, instead of the one of that name if there is one; from here on no crash loses it."""
+        row = solved.row
         with self._writing():
+            if solved.plan is not None:  # before the row: where there is a row its plan is there
+                self._put_plan(row.scenario, solved.plan)
             self._journal.write(json.dumps(row_data(row), ensure_ascii=False) + "\n")
             self._journal.flush()
         self._wait(row)
@@ -154,7 +157,7 @@ class Results:
             if part := self._part.pop(name, JOURNAL):
                 self._stale[part].add(name)
             with self._writing():
-                plan_path(self.plans, name).unlink(missing_ok=True)
+                self._plan(name).unlink(missing_ok=True)
 
     def _wait(self, row: Row) -> None:
         if part := self._part.pop(row.scenario, JOURNAL):
@@ -173,6 +176,24 @@ class Results:
             write_table(path, table.take(kept))
         else:
             path.unlink()
+
+    def _plan(self, name: str) -> Path:
+        return self.plans / f"{name}.plan.json"
+
+    def _put_plan(self, name: str, text: str) -> None:
+        """A plan, whole or not at all."""
+        path = self._plan(name)
+        beside = path.with_name(f".{path.name}.tmp")
+        try:
+            try:
+                beside.write_text(text, encoding="utf-8")
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside.write_text(text, encoding="utf-8")
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part{self._tag}-{number:06d}.parquet"

@@ -16,11 +16,10 @@ from typing import Any
 
 from catalog import Catalog
 from optimizer.batch.items import Items
-from optimizer.batch.pool import Lost, Pool
 from optimizer.batch.results import Results, opened
-from optimizer.batch.row import Made, Row, Settings
-from optimizer.batch.work import Job, Problem, Task, Unchanged, Unwritable
-from optimizer.errors import InputError
+from optimizer.batch.row import Made, Settings
+from optimizer.batch.work import Job, Problem, Solved, Task, Unchanged
+from optimizer.workers import Engine, Lost, Pool
 
 HANG_FACTOR, HANG_GRACE_S = 3.0, 30.0
 """A scenario gets its time limit; explaining why there is no plan may take as long again, and loading and verifying are
@@ -102,13 +101,13 @@ def run_batch(
     folder: Path,
     settings: Settings,
     *,
-    workers: int,
+    engine: Engine,
     shard: Shard | None = None,
     resume: bool = False,
     keep_plans: bool = True,
     progress: Callable[[State], None] = lambda _state: None,
 ) -> State:
-    """Solve every item of the shard and keep the results in `folder`; how it went.
+    """Solve every item of the shard on an engine and keep the results in `folder`; how it went.
 
     Ctrl-C or SIGTERM lets what is in flight finish and ends with `interrupted`; a second one ends at once. Either way,
     as after a crash, `resume` goes on where it stopped: it solves what has no row, what had an error, and what has
@@ -124,10 +123,10 @@ def run_batch(
     state = State(len(indices))
     with opened(folder, items.axes, shard.tag, resume=resume) as results:
         state.damaged = tuple(results.damaged)
-        job = Job(items, catalog, settings, made, results.plans if keep_plans else None)
-        pool = Pool(job, min(workers, max(1, len(indices))), HANG_FACTOR * settings.time_limit_s + HANG_GRACE_S)
+        job = Job(items, catalog, settings, made, keep_plans)
+        task_limit_s = HANG_FACTOR * settings.time_limit_s + HANG_GRACE_S
         tasks = (Task(index, results.known(items.name(index))) for index in indices)
-        with _stopping(pool, state):
+        with Pool(engine, job, task_limit_s, max(1, len(indices))) as pool, _stopping(pool, state):
             for event in pool.run(tasks):
                 if event is not None:
                     _keep(event.task, _reply(event, items), results, state)
@@ -147,17 +146,15 @@ def _reply(event: Any, items: Items) -> Any:
 
 def _keep(task: Task, reply: Any, results: Results, state: State) -> None:
     match reply:
-        case Row():
+        case Solved(row=row):
             results.add(reply)
-            state.counts[reply.status] += 1
-            state.worst_gap = max(state.worst_gap, reply.gap or 0.0)
+            state.counts[row.status] += 1
+            state.worst_gap = max(state.worst_gap, row.gap or 0.0)
         case Problem():
             results.add_error(reply)
             state.counts["error"] += 1
         case Unchanged():
             state.counts["unchanged"] += 1
-        case Unwritable():
-            raise InputError(f"{reply.message}; then run again with --resume")
         case _:
             raise AssertionError(f"task {task.index} got {reply!r}")
 

@@ -1,10 +1,9 @@
-"""What a worker does with one scenario of a batch: load, solve, keep the plan, return the row."""
+"""What a worker does with one scenario of a batch: load, solve, return the row and the plan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from catalog import Catalog
 from optimizer.api import optimize
@@ -12,7 +11,7 @@ from optimizer.batch.items import Items
 from optimizer.batch.row import Made, Row, Settings, identity, row_of
 from optimizer.candidates import Ratings
 from optimizer.errors import GpuplanError, InputError
-from optimizer.files import write_file
+from optimizer.kept import Kept
 from optimizer.plans import dump_plan
 from optimizer.scenario import render_faults
 
@@ -42,13 +41,15 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwritable:
-    """The plan could not be written; no other one could be either."""
+class Solved:
+    """A new answer."""
 
-    message: str
+    row: Row
+    plan: str | None
+    """The text of its file, where plans are kept. The driver writes it: a worker may be on another machine."""
 
 
-Reply = Row | Problem | Unchanged | Unwritable
+Reply = Solved | Problem | Unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +60,18 @@ class Job:
     catalog: Catalog
     settings: Settings
     made: Made
-    plans: Path | None
-    """Folder of the plans; None = none are kept."""
+    keeps_plans: bool
 
     def __call__(self) -> Solver:
         return Solver(self)
 
 
 class Solver:
-    """Solves tasks one after the other and remembers the ratings that they share."""
+    """Solves tasks one after the other and remembers what they share."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._ratings = Ratings()
+        self._ratings, self._truths = Ratings(), Kept[Any]()
 
     def __call__(self, task: Task) -> Reply:
         """The row or why there is none; only what is beyond Python's reach (a crash) takes the worker down."""
@@ -92,16 +92,6 @@ class Solver:
             return Unchanged()
         layout = optimize(
             scenario, job.catalog, job.settings.time_limit_s, job.settings.gap, solver=job.settings.solver,
-            ratings=self._ratings,
+            ratings=self._ratings, truths=self._truths,
         )  # fmt: skip
-        if job.plans is not None:
-            try:
-                write_file(plan_path(job.plans, name), dump_plan(layout))
-            except InputError as error:
-                return Unwritable(str(error))
-        return row_of(name, layout, scenario, job.made, values)
-
-
-def plan_path(plans: Path, name: str) -> Path:
-    """Where the plan of a scenario is kept."""
-    return plans / f"{name}.plan.json"
+        return Solved(row_of(name, layout, scenario, job.made, values), dump_plan(layout) if job.keeps_plans else None)

@@ -6,6 +6,7 @@ from optimizer.candidates.figures import ReplicaFigures, replica_figures
 from optimizer.candidates.prune import alone_rps, narrowed
 from optimizer.candidates.ratings import Ratings
 from optimizer.candidates.spec import Candidates, ReplicaSpec
+from optimizer.candidates.spread import build_candidates_on
 
 __all__ = [
     "Candidates",
@@ -14,6 +15,7 @@ __all__ = [
     "ReplicaSpec",
     "alone_rps",
     "build_candidates",
+    "build_candidates_on",
     "narrowed",
     "replica_figures",
     "token_mix",

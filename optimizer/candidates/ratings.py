@@ -7,19 +7,17 @@ account: a field that comes later is in the key until someone shows that it need
 from __future__ import annotations
 
 import json
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from catalog import Catalog
 from optimizer.candidates.batch import Rated
-from optimizer.candidates.spec import Candidates
+from optimizer.candidates.figures import ReplicaFigures
+from optimizer.candidates.spec import Candidates, ReplicaSpec
+from optimizer.kept import MOST_KEPT, Kept
 from optimizer.scenario import Offer, Scenario, Workload
 
-Value = TypeVar("Value")
-MOST_RATINGS = 64
-"""Kept at a time; of the shipped scenarios a rating takes up to 4 MB."""
 ONLY_MONEY_AND_LIMITS = {
     "name",
     "horizon_months",
@@ -51,33 +49,15 @@ class Rating:
 
 
 class Ratings:
-    """The ratings last used, at most `most` of them, and the candidates last made of them."""
+    """The ratings last used, at most `most` of them, the candidates last made of them and figures last shown."""
 
-    def __init__(self, most: int = MOST_RATINGS) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
         self.rated: Kept[Rating] = Kept(most)
         """By `rating_key`: demand may change."""
         self.candidates: Kept[Candidates] = Kept(most)
         """By `candidates_key`: only prices, budgets and terms may change."""
-
-
-class Kept(Generic[Value]):
-    """Values by what they depend on; the one not used for longest is dropped when there are too many."""
-
-    def __init__(self, most: int) -> None:
-        self._kept: OrderedDict[str, Value] = OrderedDict()
-        self._most = most
-        self.n_made = 0
-        """Values that had to be computed."""
-
-    def get(self, key: str, make: Callable[[], Value]) -> Value:
-        """The value of that key, made if it is not there."""
-        if key not in self._kept:
-            self._kept[key] = make()
-            self.n_made += 1
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        self.figures: Kept[ReplicaFigures] = Kept(most)
+        """By `figures_key`: demand may change."""
 
 
 def shared_key(scenario: Scenario, catalog: Catalog) -> str:
@@ -94,6 +74,11 @@ def rating_key(shared: str, workload: Workload, offers: Sequence[Offer]) -> str:
 def candidates_key(rating: str, name: str, alone_rps: float) -> str:
     """What the candidates of a workload depend on beside its rating; `alone_rps` is its demand at full use."""
     return _text([rating, name, alone_rps])
+
+
+def figures_key(shared: str, workload: Workload, spec: ReplicaSpec) -> tuple[str, ReplicaSpec]:
+    """What the figures of a replica that serves a workload depend on."""
+    return _text([shared, workload.model_dump(mode="json", exclude=ONLY_DEMAND)]), spec
 
 
 def _text(parts: list[object]) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.commands.command import Amount, answer, command, delivery, the_catalog
+from optimizer.commands.command import Amount, answer, command, delivery, engine_options, the_catalog
 from optimizer.commands.running import INTERRUPTED, NOT_SOUND, SOUND
 
 if TYPE_CHECKING:
     from optimizer.batch import Shard
     from optimizer.report.batch import ProgressForm
+    from optimizer.workers import EngineName
 
 FAILURES = ("infeasible", "no_plan", "feasible")
 
@@ -51,9 +51,7 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
 
 @command("run", "gpuplan batch run prices.sweep.yaml -O prices --workers 2 --time-limit-each 10s", batch)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.option("--engine", type=click.Choice(("local",)), default="local", show_default=True, expose_value=False,
-              help="What runs the scenarios: processes of this machine.")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a processor]")
+@engine_options("local", "the scenarios")
 @click.option("--time-limit-each", type=Amount("duration", "DURATION_S"), default="10s", show_default=True)
 @click.option("--gap", type=Amount("ratio", "RATIO"), default="0.1%", show_default=True,
               help="Stop when no plan can be cheaper by more than this.")  # fmt: skip
@@ -67,6 +65,8 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
               show_default=True, help="On stderr: a line on a terminal, or a JSON object a second.")  # fmt: skip
 def run(
     sources: tuple[str, ...],
+    engine: EngineName,
+    address: str | None,
     workers: int | None,
     time_limit_each: float,
     gap: float,
@@ -85,6 +85,7 @@ def run(
     from optimizer.report.batch import batch_report, reporting
     from optimizer.report.data import dump
     from optimizer.report.delivery import Delivery
+    from optimizer.workers import open_engine
 
     folder = delivery().path
     if folder is None:
@@ -92,21 +93,16 @@ def run(
     catalog = the_catalog()
     items = find_items(sources, catalog)
     how = Settings(time_limit_each, gap, solver)
-    with reporting(sys.stderr, progress_form) as progress:
+    with open_engine(engine, address, workers) as there, reporting(sys.stderr, progress_form) as progress:
         state = run_batch(
-            items, catalog, folder, how, workers=workers or processors(), shard=shard, keep_plans=not no_plans,
-            progress=progress, **settings,
+            items, catalog, folder, how, engine=there, shard=shard, keep_plans=not no_plans, progress=progress,
+            **settings,
         )  # fmt: skip
     Delivery(delivery().form, None).put(
         sys.stdout, lambda: batch_report(state, folder), lambda form: dump(state.data(), form)
     )
     failed = state.counts["error"] or any(state.statuses[status] for status in fail_on)
     click.get_current_context().exit(INTERRUPTED if state.interrupted else NOT_SOUND if failed else SOUND)
-
-
-def processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @command("report", "gpuplan batch report prices -O prices.svg", batch)

@@ -30,6 +30,23 @@ def calibrated(function: Function) -> Function:
                         metavar="FILE", help="Predict with what `gpuplan calibrate` wrote.")(function)  # fmt: skip
 
 
+def engine_options(default: str | None, runs: str) -> Callable[[Function], Function]:
+    """Add --engine, --address and --workers: what runs what the command gives out."""
+
+    def add(function: Function) -> Function:
+        for option in (
+            click.option("--workers", type=click.IntRange(1), help="At a time.  [default: one a processor]"),
+            click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; auto = the one that runs here.  "
+                         "[default: a new one on this machine]"),
+            click.option("--engine", type=click.Choice(("local", "ray")), default=default, show_default=default,
+                         help=f"What runs {runs}: processes of this machine, or a Ray cluster."),
+        ):  # fmt: skip
+            function = option(function)
+        return function
+
+    return add
+
+
 def command(name: str, example: str, group: click.Group | None = None, **settings: Any) -> Callable[[Function], Any]:
     """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example."""
 

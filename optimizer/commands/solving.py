@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.commands.command import Amount, calibrated, command, delivery, the_catalog
+from optimizer.commands.command import Amount, calibrated, command, delivery, engine_options, the_catalog
 from optimizer.commands.reading import read_scenario
 from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
+
+if TYPE_CHECKING:
+    from optimizer.workers import EngineName
 
 EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE, "no_plan": NO_PLAN}
 
@@ -41,6 +44,7 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     type=click.Choice(("plain", "columns")),
     help="The whole program at once, or plans of single workloads.  [default: by size]",
 )
+@engine_options(None, "the many parts of a large scenario")
 @click.option("--warm-start", "earlier", metavar="PLAN", help="Begin from an earlier plan, such as yesterday's.")
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
               help="Write the program too, as .lp or .mps.")  # fmt: skip
@@ -52,6 +56,9 @@ def solve(
     program: Path | None,
     earlier: str | None,
     validate: bool,
+    engine: EngineName | None,
+    address: str | None,
+    workers: int | None,
     **settings: Any,
 ) -> None:
     """Find the cheapest plan for a scenario file.
@@ -63,15 +70,17 @@ def solve(
     from optimizer.report.delivery import progress
     from optimizer.report.plan import plan_report
     from optimizer.validation import optimize_validated
+    from optimizer.workers import asked_engine
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
     start = None if earlier is None else load_plan(earlier)
-    with progress(sys.stderr) as report:
+    with asked_engine(engine, address, workers) as there, progress(sys.stderr) as report:
         solver = optimize_validated if validate else optimize
         layout = solver(
-            scenario, catalog, time_limit, gap, start=start, write_program=program, progress=report, **settings
-        )
+            scenario, catalog, time_limit, gap, start=start, write_program=program, progress=report, engine=there,
+            **settings,
+        )  # fmt: skip
     delivery().put(sys.stdout, lambda: plan_report(layout, scenario), lambda form: dump_plan(layout, form))
     interrupted = any(warning.startswith("interrupted") for warning in layout.warnings)
     click.get_current_context().exit(INTERRUPTED if interrupted else EXIT_OF_STATUS[layout.status])

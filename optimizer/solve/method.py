@@ -11,6 +11,7 @@ from optimizer.solve.backend import SolverName, solve_program
 from optimizer.solve.columns import solve_columns, unreached
 from optimizer.solve.plain import solve_plain
 from optimizer.solve.trying import Backend
+from optimizer.workers import Engine
 
 Method = Literal["plain", "columns"]
 MOST_PLAIN_WORKLOADS = 12
@@ -27,8 +28,10 @@ def solve(
     progress: Progress = lambda _state: None,
     start: Start | None = None,
     backend: Backend = solve_program,
+    engine: Engine | None = None,
 ) -> Answer:
     """The answer of a method; None = the one that suits the instance. `solver` solves whole programs, run by `backend`.
+    `engine` runs what columns give out.
 
     What columns do not reach goes to the plain method, and a warning says so when columns were asked for.
 
@@ -44,7 +47,7 @@ def solve(
         return solve_plain(inst, limits, solver, progress, start, backend)
     why_not = unreached(inst)
     if not why_not:
-        answer = solve_columns(inst, limits, progress, start)
+        answer = solve_columns(inst, limits, progress, start, engine)
         if answer is not None:
             return answer
         why_not = "the plans that columns know do not fit the offers"

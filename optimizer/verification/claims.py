@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
+from typing import Any
 
 from catalog import Catalog
+from optimizer.kept import Kept
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
 from optimizer.scenario import Scenario, Workload
 
@@ -29,6 +31,8 @@ class Claims:
     """Of the shipped files alone; entries of the user's own stand in the plan."""
     period: int = 0
     """Whose lists the layout holds, counted from 0."""
+    truths: Kept[Any] = field(default_factory=Kept)
+    """What was computed again for this plan or an earlier one, by all that it was computed from."""
 
     def periods(self) -> Iterator[Claims]:
         """The claims of each period that the plan has; a plan without periods has one."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from catalog import Catalog
+from optimizer.kept import Kept
 from optimizer.layout import Alternative, Layout
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.verification.claims import Claims
@@ -31,21 +33,23 @@ OF_EACH_PERIOD: tuple[Callable[[Claims], Iterator[str]], ...] = (
 )
 
 
-def verify(layout: Layout, scenario: Scenario, catalog: Catalog) -> list[str]:
+def verify(layout: Layout, scenario: Scenario, catalog: Catalog, *, truths: Kept[Any] | None = None) -> list[str]:
     """Broken promises of a plan, a sentence each; [] = sound. A layout without a plan promises nothing.
 
     Everything is derived again from scenario and catalog; numbers must agree to a relative 1e-6. What nobody else can
     know is taken as it is: how long the solve took, by whom, the words of warnings and assumptions, that a search
-    proved `optimal` and its bound, and which limit a larger batch would have hit first.
+    proved `optimal` and its bound, and which limit a larger batch would have hit first. `truths`, given to one call
+    after another, keeps what the same replicas were computed to be; plans are compared with it all the same.
     """
     if layout.status in ("infeasible", "no_plan"):
         return []
     scenario = with_own_entries(scenario, catalog)
     own = scenario_catalog(scenario, catalog)
-    claims = Claims(layout, scenario, own, catalog.shipped_version)
+    truths = Kept() if truths is None else truths
+    claims = Claims(layout, scenario, own, catalog.shipped_version, truths=truths)
     problems = list(futures(claims, _broken) if scenario.demand_scenarios else _broken(claims))
     for number, other in enumerate(layout.alternatives, start=1):
-        claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version)
+        claims = Claims(_as_plan(layout, other), scenario, own, catalog.shipped_version, truths=truths)
         problems += [f"alternative {number}: {problem}" for problem in _broken(claims)]
     return [*problems, *_kinds(layout)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from optimizer.performance import RatedReplicas, TokenMix, bands_at, rated_repli
 from optimizer.performance.bands import Bands
 from optimizer.scenario import Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
-from optimizer.serving_config import Configurations, Links, links_on
+from optimizer.serving_config import Configurations, FloatArray, Links, links_on
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
@@ -31,35 +31,43 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One replica group computed again: a row of the arrays of its batch."""
+class Truth:
+    """A batch of replica groups computed again."""
 
-    name: str
-    group: ReplicaGroup
-    workload: Workload
     mix: TokenMix
     memory: ReplicaMemory
     performance: RatedReplicas
     bands: Bands
+    latencies_ms: Mapping[tuple[Metric, Statistic], FloatArray]  # [n, R]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One replica group beside its row of the truth."""
+
+    name: str
+    group: ReplicaGroup
+    workload: Workload
+    truth: Truth
     row: int
 
     def latency_ms(self, metric: Metric, statistic: Statistic) -> list[float]:
         """[R] predicted for each class."""
-        of_row: list[float] = self.performance.statistic(metric, statistic)[self.row].tolist()
+        of_row: list[float] = self.truth.latencies_ms[metric, statistic][self.row].tolist()
         return of_row
 
 
 def predicted(claims: Claims) -> Iterator[str]:
     """Memory, rates, latencies and their intervals, computed again from scenario and catalog."""
-    for batch in _batches(claims):
-        for row in _computed(batch, claims):
+    for key, batch in _batches(claims).items():
+        for row in _computed(key, batch, claims):
             yield from _memory(row)
             yield from _rates(row)
             yield from _latencies(row)
             yield from _words(row, claims.catalog.calibration.id)
 
 
-def _batches(claims: Claims) -> Iterator[list[Named]]:
+def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
     """Predicted groups that name only what the catalog has; those alike in all but card and formats go together."""
     batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
@@ -68,10 +76,29 @@ def _batches(claims: Claims) -> Iterator[list[Named]]:
             start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
             key = (*requests, group.model, group.engine, group.engine_version, *start)
             batches.setdefault(key, []).append(Named(name, workload, group))
-    yield from batches.values()
+    return batches
 
 
-def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
+def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> Iterator[Row]:
+    """The rows of a batch; computed from what its key names and what is named here, and from nothing else."""
+    of_groups = tuple((_replica(named.group), _links(named.group, claims), _served(named)) for named in batch)
+    truth = claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims))
+    for row, named in enumerate(batch):
+        yield Row(named.name, named.group, named.workload, truth, row)
+
+
+def _replica(group: ReplicaGroup) -> tuple[object, ...]:
+    """What of a group decides its figures, beside what its batch shares."""
+    degrees = (group.tp, group.pp, group.dp, group.ep)
+    return group.gpu, group.weight_dtype, group.kv_cache_dtype, *degrees, group.max_batch_size
+
+
+def _served(named: Named) -> tuple[bool, ...]:
+    """[R] whether the group serves a class."""
+    return tuple(named.group.rate_rps.get(one.name, 0.0) > 0 for one in named.workload.request_classes)
+
+
+def _truth(batch: list[Named], claims: Claims) -> Truth:
     first = batch[0]
     configurations = _configurations([named.group for named in batch], claims)
     sequences = np.array([named.group.max_batch_size for named in batch], np.int64)
@@ -84,14 +111,13 @@ def _computed(batch: list[Named], claims: Claims) -> Iterator[Row]:
         with_margin=True,
     )
     mix = _mix(first.workload)
-    served = np.array([[named.group.rate_rps.get(name, 0.0) > 0 for name in mix.names] for named in batch])
+    served = np.array([_served(named) for named in batch])
     places, calibration = sequences.astype(float), claims.catalog.calibration
     performance = rated_replicas(
         configurations, memory, mix, places, first.workload.planned_targets, served, calibration
     )
-    bands = bands_at(configurations, places, calibration)
-    for row, named in enumerate(batch):
-        yield Row(named.name, named.group, named.workload, mix, memory, performance, bands, row)
+    latencies_ms = {(metric, one): performance.statistic(metric, one) for metric in METRICS for one in STATISTICS}
+    return Truth(mix, memory, performance, bands_at(configurations, places, calibration), latencies_ms)
 
 
 def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configurations:
@@ -140,18 +166,18 @@ def _mix(workload: Workload) -> TokenMix:
 
 
 def _memory(row: Row) -> Iterator[str]:
-    reason = REASONS[int(row.memory.reason[row.row])]
+    reason = REASONS[int(row.truth.memory.reason[row.row])]
     if reason:
         yield f"{row.name}: does not run: {SENTENCES[reason]}"
     if row.group.memory is None:
         yield f"{row.name}: memory is missing, and the workload is not a measured one"
         return
-    mean_tokens = float(row.mix.share @ (row.mix.input_tokens + row.mix.output_tokens))
+    mean_tokens = float(row.truth.mix.share @ (row.truth.mix.input_tokens + row.truth.mix.output_tokens))
     for key in GroupMemory.model_fields:
         true = (
-            float(row.memory.concurrency(mean_tokens)[row.row])
+            float(row.truth.memory.concurrency(mean_tokens)[row.row])
             if key == "typical_concurrency"
-            else float(getattr(row.memory, key)[row.row])
+            else float(getattr(row.truth.memory, key)[row.row])
         )
         claimed = getattr(row.group.memory, key)
         if claimed != true if isinstance(claimed, int) else not agree(claimed, true):
@@ -161,8 +187,8 @@ def _memory(row: Row) -> Iterator[str]:
 def _rates(row: Row) -> Iterator[str]:
     """A class whose own target is missed has rate 0; every other what the performance model gives."""
     targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in row.workload.planned_targets]
-    rates = row.performance.rate_rps[row.row].tolist()
-    for position, one in enumerate(row.mix.names):
+    rates = row.truth.performance.rate_rps[row.row].tolist()
+    for position, one in enumerate(row.truth.mix.names):
         claimed = row.group.rate_rps.get(one, 0.0)
         missed = [(t, by_class[position]) for t, by_class in targets if exceeds(by_class[position], t.limit_ms)]
         if missed and claimed > 0:
@@ -178,7 +204,7 @@ def _rates(row: Row) -> Iterator[str]:
 
 def _latencies(row: Row) -> Iterator[str]:
     """Of the class that fares worst among those the replica serves."""
-    served = [position for position, one in enumerate(row.mix.names) if row.group.rate_rps.get(one, 0.0) > 0]
+    served = [position for position, one in enumerate(row.truth.mix.names) if row.group.rate_rps.get(one, 0.0) > 0]
     if not served:
         yield f"{row.name}: rate_rps is 0 for every class, the replica serves nothing"
         return
@@ -192,7 +218,7 @@ def _latencies(row: Row) -> Iterator[str]:
             true = max(latency[position] for position in served)
             if not agree(claimed[statistic], true):
                 yield f"{row.name}: {metric}_ms {statistic} is {number(claimed[statistic])}, computed {number(true)}"
-    for metric, band in (("ttft", row.bands.ttft), ("tpot", row.bands.tpot)):
+    for metric, band in (("ttft", row.truth.bands.ttft), ("tpot", row.truth.bands.tpot)):
         interval = getattr(row.group, f"{metric}_interval_ms")
         mean_ms = max(latency for i, latency in enumerate(row.latency_ms(metric, "mean")) if i in served)
         low, high = (mean_ms * band[:, row.row]).tolist()
@@ -204,7 +230,7 @@ def _words(row: Row, calibration: str) -> Iterator[str]:
     targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
-    beyond = row.bands.extrapolated(row.row)
+    beyond = row.truth.bands.extrapolated(row.row)
     if row.group.extrapolated != beyond:
         told, true = (", ".join(names) or "nothing" for names in (row.group.extrapolated, beyond))
         yield f"{row.name}: extrapolated says {told}, beyond what was measured is {true}"

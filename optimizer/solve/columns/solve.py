@@ -20,6 +20,7 @@ from optimizer.solve.columns.oracle import Oracle
 from optimizer.solve.columns.plans import Plans, equal_replicas, join, plans_of
 from optimizer.solve.columns.restricted import Opened, Restricted
 from optimizer.solve.tidy import tidy
+from optimizer.workers import Engine
 
 NAME = "columns"
 """Of the method, in a plan's `solver`."""
@@ -32,13 +33,20 @@ MOST_OPENED, MOST_PLANS = 60, 60_000
 
 
 def solve_columns(
-    inst: Instance, limits: Limits, progress: Progress = lambda _state: None, start: Start | None = None
+    inst: Instance,
+    limits: Limits,
+    progress: Progress = lambda _state: None,
+    start: Start | None = None,
+    engine: Engine | None = None,
 ) -> Answer | None:
     """The cheapest decision found, and the best bound proven; None when no plans were found within the offers' limits.
 
-    `start` is where the search begins. The answer does not depend on `limits.threads`: all that runs is serial.
+    `start` is where the search begins. `engine` prices workloads of several request classes; the plans are the same.
+    The answer does not depend on `limits.threads`: all else is serial.
     """
-    return _Run(inst, limits, progress, start).solve()
+    run = _Run(inst, limits, progress, start)
+    with Oracle(run.blocks, engine) as oracle:
+        return run.solve(oracle)
 
 
 class _Run:
@@ -50,18 +58,17 @@ class _Run:
         self.bound = 0.0
         self.best: Incumbent | None = None
 
-    def solve(self) -> Answer | None:
+    def solve(self, oracle: Oracle) -> Answer | None:
         interrupted = False
         try:
-            if not self._search():
+            if not self._search(oracle):
                 return None
         except KeyboardInterrupt:
             interrupted = True
         return self._answer(interrupted)
 
-    def _search(self) -> bool:
+    def _search(self, oracle: Oracle) -> bool:
         """Whether there are plans within the supply."""
-        oracle = Oracle(self.blocks)
         if self.start is not None:
             self._begin_from(self.start)
         bounding = self.deadline - (1 - SHARE_OF_DUAL) * self.limits.time_limit_s

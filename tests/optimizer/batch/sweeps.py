@@ -23,6 +23,8 @@ set:
   workloads.chat.v2.requests: [1/s, 2/s, 9/s]
   inventory.small.rent.price: [$1/gpu/h, $2.50/gpu/h]
 """
+MANY = PRICES.replace("[$1/gpu/h, $2.50/gpu/h]", "{from: $1/gpu/h, to: $3/gpu/h, steps: 30}").replace("9/s]", "3/s]")
+"""3 × 30 = 90."""
 
 
 def write(folder: Path, sweep: str = PRICES, base: str = BASE, name: str = "prices.sweep.yaml") -> Path:

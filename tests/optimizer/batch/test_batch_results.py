@@ -12,7 +12,7 @@ import pytest
 from optimizer.batch import Row, read_results, results
 from optimizer.batch.axes import Axis
 from optimizer.batch.results import opened
-from optimizer.batch.work import Problem
+from optimizer.batch.work import Problem, Solved
 from optimizer.errors import InputError
 
 AXES = (Axis("rent", ("rent",), ("$1/h", "$2/h")),)
@@ -26,10 +26,14 @@ def row(name: str, usd: float = 1.0, sha: str = "0") -> Row:
     )  # fmt: skip
 
 
+def solved(name: str, usd: float = 1.0) -> Solved:
+    return Solved(row(name, usd), None)
+
+
 def add_all(folder: Path, *rows: Row, resume: bool = True) -> None:
     with opened(folder, AXES, "", resume=resume) as kept:
         for one in rows:
-            kept.add(one)
+            kept.add(Solved(one, None))
         kept.flush()
 
 
@@ -49,8 +53,8 @@ def test_a_row_comes_back_as_it_was_put_in(tmp_path: Path) -> None:
 
 def test_rows_that_no_part_holds_yet_survive_a_crash(tmp_path: Path) -> None:
     with opened(tmp_path, AXES, "", resume=False) as kept:
-        kept.add(row("a"))
-        kept.add(row("b"))  # and here the process is gone: nothing was flushed into a part
+        kept.add(solved("a"))
+        kept.add(solved("b"))  # and here the process is gone: nothing was flushed into a part
     assert not list(tmp_path.glob("*.parquet"))
     add_all(tmp_path, row("c"))
     assert prices(tmp_path) == [("a", 1.0), ("b", 1.0), ("c", 1.0)]
@@ -58,7 +62,7 @@ def test_rows_that_no_part_holds_yet_survive_a_crash(tmp_path: Path) -> None:
 
 def test_a_line_that_was_torn_is_not_a_row(tmp_path: Path) -> None:
     with opened(tmp_path, AXES, "", resume=False) as kept:
-        kept.add(row("a"))
+        kept.add(solved("a"))
     journal = tmp_path / ".journal.jsonl"
     whole = journal.read_text(encoding="utf-8")
     journal.write_text(whole + whole[:40], encoding="utf-8")
@@ -69,7 +73,7 @@ def test_a_line_that_was_torn_is_not_a_row(tmp_path: Path) -> None:
 
 def test_a_crash_between_writing_a_part_and_emptying_the_journal_duplicates_nothing(tmp_path: Path) -> None:
     with opened(tmp_path, AXES, "", resume=False) as kept:
-        kept.add(row("a"))
+        kept.add(solved("a"))
     journal = (tmp_path / ".journal.jsonl").read_bytes()
     add_all(tmp_path)  # the part is written, the journal emptied
     (tmp_path / ".journal.jsonl").write_bytes(journal)  # … which is undone
@@ -118,7 +122,7 @@ def test_a_damaged_part_is_set_aside_and_its_scenarios_are_unknown(
     with opened(tmp_path, AXES, "", resume=True) as kept:
         assert [path.name for path in kept.damaged] == ["part-000001.parquet.damaged"]
         assert (kept.known("a"), kept.known("c") is None) == (None, False)
-        kept.add(row("a", 5.0))
+        kept.add(solved("a", 5.0))
         kept.flush()
     assert prices(tmp_path) == [("a", 5.0), ("c", 1.0)]
 
@@ -141,8 +145,8 @@ def test_two_writers_do_not_share_a_folder_but_two_shards_do(tmp_path: Path) -> 
         with pytest.raises(InputError, match="another batch is writing"), opened(tmp_path, AXES, "1of2", resume=True):
             pass
         with opened(tmp_path, AXES, "2of2", resume=False) as second:
-            first.add(row("a"))
-            second.add(row("b"))
+            first.add(solved("a"))
+            second.add(solved("b"))
             first.flush()
             second.flush()
     assert prices(tmp_path) == [("a", 1.0), ("b", 1.0)]

@@ -9,53 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweeps import BASE, PRICES, write
+from command_line_batches import ROOT, figures, gpuplan, n_solved, start, until
+from sweeps import BASE, MANY, write
 
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize
 from optimizer.batch import Settings, Shard, find_items, read_results, run_batch
-
-ROOT = Path(__file__).parents[3]
-GPUPLAN = (sys.executable, "-c", "import cli; cli.main(prog_name='gpuplan')")
-MANY = PRICES.replace("[$1/gpu/h, $2.50/gpu/h]", "{from: $1/gpu/h, to: $3/gpu/h, steps: 30}").replace(
-    "9/s]", "3/s]"
-)  # 3 × 30 = 90
-FIGURES = ("scenario", "status", "usd_per_hour", "gap", "gpus", "servers", "scenario_sha256")
-
-
-def start(*arguments: object, **how: Any) -> subprocess.Popen[str]:
-    command = [*GPUPLAN, "batch", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, **pipes, **how)
-
-
-def gpuplan(*arguments: object, **how: Any) -> tuple[int, str, str]:
-    process = start(*arguments, **how)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def figures(folder: Path) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in FIGURES) for row in read_results(folder)]
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "waited for a minute"
-        time.sleep(0.02)
-
-
-def n_solved(folder: Path) -> int:
-    journal = folder / ".journal.jsonl"
-    return journal.read_text(encoding="utf-8").count("\n") if journal.exists() else 0
+from optimizer.workers import Processes
 
 
 def workers_of(pid: int) -> list[int]:
@@ -69,14 +34,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, catalog: Catalog) -> l
     """What the rows of MANY are when nothing happens."""
     folder = tmp_path_factory.mktemp("undisturbed")
     items = find_items([str(write(folder, MANY))], catalog)
-    state = run_batch(items, catalog, folder / "out", Settings(), workers=1)
+    state = run_batch(items, catalog, folder / "out", Settings(), engine=Processes(1))
     assert state.counts == {"optimal": 90}
     return figures(folder / "out")
 
 
 def test_rows_and_plans_are_what_solving_each_gives(tmp_path: Path, catalog: Catalog) -> None:
     items = find_items([str(write(tmp_path))], catalog)
-    run_batch(items, catalog, tmp_path / "out", Settings(), workers=2)
+    run_batch(items, catalog, tmp_path / "out", Settings(), engine=Processes(2))
     rows = {row["scenario"]: row for row in read_results(tmp_path / "out")}
     for index in range(len(items)):
         alone = optimize(items.scenario(index, catalog), catalog, solver="highs")
@@ -93,7 +58,7 @@ def test_what_is_solved_is_solved_again_only_when_it_changed(tmp_path: Path, cat
     def run(time_limit_s: float = 10.0) -> dict[str, int]:
         items = find_items([str(tmp_path / "scenarios")], catalog)
         how = Settings(time_limit_s=time_limit_s)
-        return dict(run_batch(items, catalog, tmp_path / "out", how, workers=1, resume=True).counts)
+        return dict(run_batch(items, catalog, tmp_path / "out", how, engine=Processes(1), resume=True).counts)
 
     (tmp_path / "scenarios").mkdir()
     for name in ("one", "two"):
@@ -113,7 +78,9 @@ def test_what_is_solved_is_solved_again_only_when_it_changed(tmp_path: Path, cat
 def test_shards_are_the_whole_together(tmp_path: Path, catalog: Catalog, undisturbed: list[tuple[Any, ...]]) -> None:
     items = find_items([str(write(tmp_path, MANY))], catalog)
     for i in (1, 2, 3):
-        run_batch(items, catalog, tmp_path / "out", Settings(), workers=1, shard=Shard(i, 3), keep_plans=False)
+        run_batch(
+            items, catalog, tmp_path / "out", Settings(), engine=Processes(1), shard=Shard(i, 3), keep_plans=False
+        )
     assert figures(tmp_path / "out") == undisturbed
     assert not (tmp_path / "out" / "plans").exists()
 

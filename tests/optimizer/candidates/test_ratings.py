@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from catalog import load_catalog
-from optimizer import load_scenario
+from optimizer import load_scenario, optimize
 from optimizer.candidates import Candidates, Ratings, build_candidates
-from optimizer.candidates.ratings import Kept
+from optimizer.kept import Kept
+from optimizer.plans import plan_sha256
 
 CATALOG = load_catalog()
 BASE: dict[str, Any] = {
@@ -80,6 +81,15 @@ def test_candidates_are_the_same_whatever_was_rated_before(path: tuple[str, ...]
     assert same(kept, fresh)
     assert ratings.rated.n_made == (2 if path in PHYSICS else 1)
     assert ratings.candidates.n_made == (1 if path in MONEY else 2)
+
+
+@pytest.mark.parametrize("path", [*MONEY, *DEMAND, *PHYSICS], ids=".".join)
+def test_plans_are_the_same_whatever_was_solved_before(path: tuple[str, ...]) -> None:
+    ratings, truths = Ratings(), Kept[Any]()
+    optimize(load_scenario(BASE, CATALOG), CATALOG, ratings=ratings, truths=truths)
+    scenario = load_scenario(changed(BASE, path, {**MONEY, **DEMAND, **PHYSICS}[path]), CATALOG)
+    kept = optimize(scenario, CATALOG, ratings=ratings, truths=truths)
+    assert plan_sha256(kept) == plan_sha256(optimize(scenario, CATALOG))
 
 
 def test_the_one_not_used_for_longest_is_dropped() -> None:

@@ -11,6 +11,7 @@ from sound_plans import PREDICTED, changed, leaves, other_values, without
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize, verify
 from optimizer.errors import InputError
+from optimizer.kept import Kept
 from optimizer.layout import Layout
 from optimizer.scenario import Scenario
 
@@ -33,10 +34,10 @@ def keys(layout: Layout) -> dict[str, Any]:
     return layout.model_dump(mode="json")
 
 
-def problems(keys: dict[str, Any], scenario: Scenario, catalog: Catalog) -> list[str]:
+def problems(keys: dict[str, Any], scenario: Scenario, catalog: Catalog, truths: Kept[Any] | None = None) -> list[str]:
     """What verify says; a plan that cannot even be read is noticed too."""
     try:
-        return verify(load_plan(keys), scenario, catalog)
+        return verify(load_plan(keys), scenario, catalog, truths=truths)
     except InputError as error:
         return [str(error)]
 
@@ -64,6 +65,21 @@ def test_every_changed_leaf_is_noticed(keys: dict[str, Any], scenario: Scenario,
         if other != value and not problems(changed(keys, path, other), scenario, catalog)
     ]
     assert unnoticed == [], unnoticed
+
+
+def test_what_was_computed_for_an_earlier_plan_hides_nothing(
+    keys: dict[str, Any], layout: Layout, scenario: Scenario, catalog: Catalog
+) -> None:
+    truths: Kept[Any] = Kept()
+    assert verify(layout, scenario, catalog, truths=truths) == []
+    n_made = truths.n_made
+    assert verify(layout, scenario, catalog, truths=truths) == []
+    assert truths.n_made == n_made > 0
+    for path, value in leaves(keys["workloads"], ("workloads",)):
+        for other in other_values(value):
+            if other != value:
+                one = changed(keys, path, other)
+                assert problems(one, scenario, catalog, truths) == problems(one, scenario, catalog), path
 
 
 def test_everything_unknown_is_noticed(keys: dict[str, Any], scenario: Scenario, catalog: Catalog) -> None:

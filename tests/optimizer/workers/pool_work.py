@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from optimizer.errors import InputError
+
 
 def obedient() -> Callable[[str], str]:
     return obey
 
 
 def obey(task: str) -> str:
-    """`die`, `hang`, `die-once:FILE`, or anything else, which is answered in capitals."""
+    """`die`, `hang`, `pid`, `die-once:FILE`, or anything else, which is answered in capitals."""
     what, _, file = task.partition(":")
     if what == "die" or (what == "die-once" and not Path(file).exists()):
         if file:
@@ -22,8 +24,16 @@ def obey(task: str) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "hang":
         time.sleep(60)
-    return task.upper()
+    return str(os.getpid()) if what == "pid" else task.upper()
 
 
-def unable() -> Callable[[str], str]:
+def unable(_ballast: bytes = b"") -> Callable[[str], str]:
     os._exit(7)
+
+
+def refusing() -> Callable[[str], str]:
+    return refuse
+
+
+def refuse(task: str) -> str:
+    raise InputError(f"no {task}")
