@@ -76,7 +76,13 @@ def replica_memory(
     sized = _limiting_rank(job, engine)
     of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
-    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, with_margin)
+    least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
+    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, least, with_margin)
+
+
+def takes_whole_contexts(configurations: Configurations) -> bool:
+    """Whether the engine takes the cache of max_num_seqs requests of max_model_len at start."""
+    return engine_memory(_rules(configurations)).takes_whole_contexts
 
 
 def _rules(configurations: Configurations) -> Rules:
@@ -129,13 +135,16 @@ def _answer(
     law: NDArray[np.int8],
     of_parts: Mapping[str, FloatArray],
     margin: FloatArray,
+    least: FloatArray,
     with_margin: bool,
 ) -> ReplicaMemory:
+    """`least` [n] requests of max_model_len that must fit for the engine to start."""
     requests = _requests(job, sized)
     reason = np.where(law != 0, law, sized.reason)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
-    reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason).astype(np.int8)
-    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= 1.0)
+    reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason)
+    reason = np.where((reason == 0) & (requests < least), INDEX["slots"], reason).astype(np.int8)
+    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= least)
     if with_margin:
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
     layout = sized.layout
