@@ -14,7 +14,6 @@ from catalog.huggingface.pieces import (
 )
 from catalog.huggingface.reader import ConfigReader
 
-
 _POOLED_NAMES = ("deepseek_sparse_attention", "indexed_attention", "full_attention")
 """How configurations of GLM-5.3-Flash name the layers with latent attention."""
 

@@ -70,7 +70,7 @@ class Indexer(Entry):
     head_dim: PositiveInt
     topk_tokens: PositiveInt
     cached_bytes_per_token: PositiveInt
-    """Key of one token as engines store it (fp8 key + fp32 scale per 128, or 16 bit); its share where keys are pooled."""
+    """Key of one token as engines store it (fp8 key + fp32 scale per 128, or 16 bit); its share if pooled."""
     pool_tokens: PositiveInt = 1
     """Keys of so many tokens become one, by learned weights (GLM-5.3-Flash); 1 = every token keeps its own."""
 
@@ -184,7 +184,7 @@ RECURRENT_MIXERS = ("mamba1", "mamba2", "gated_deltanet", "kda", "lightning")
 
 
 class HyperConnections(Entry):
-    """Several residual streams, mixed before and after each part of a layer (manifold-constrained hyper-connections)."""
+    """Several residual streams, mixed before and after each part of a layer (manifold-constrained, DeepSeek-V4)."""
 
     streams: PositiveInt
     weighted_head: bool = True

@@ -13,7 +13,7 @@ from optimizer.candidates.physics import Physics
 from optimizer.memory import REASONS, ReplicaMemory, replica_memory
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, sequences_per_rank
 
-OF_LENGTH = tuple(REASONS.index(key) for key in ("", "context_limit", "context", "margin"))
+OF_LENGTH = tuple(REASONS.index(key) for key in ("", "context_limit", "context", "slots", "margin"))
 """Reasons, or none, that depend on the length of requests."""
 ROUNDING = 1e-12
 

@@ -34,7 +34,7 @@ def replica(function: Function) -> Function:
 @click.option("--gpu", help="GPU id; `gpuplan catalog gpus` lists them.")
 @click.option("--compare", "gpus", metavar="GPU,GPU", help="The same replica on several GPUs, side by side.")
 @click.option("--fits", is_flag=True, help="Every model that fits on --gpu, in the first format that does.")
-@click.option("--from-log", "log", metavar="FILE", help="Compare with a start-up log of vLLM, SGLang or llama.cpp.")
+@click.option("--from-log", "log", metavar="FILE", help="Compare with an engine's start-up log.")
 @replica
 @click.option("--max-model-len", type=TOKENS, help="[default: the model's maximum]")
 @click.option("--max-num-seqs", type=click.IntRange(1), help="[default: the engine's]")

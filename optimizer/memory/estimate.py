@@ -85,7 +85,13 @@ def replica_memory(
     of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
     most = np.maximum(default.utilization_fraction, sized.safe_fraction) if with_margin else None
-    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, most)
+    least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
+    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, least, most)
+
+
+def takes_whole_contexts(configurations: Configurations) -> bool:
+    """Whether the engine takes the cache of max_num_seqs requests of max_model_len at start."""
+    return engine_memory(_rules(configurations)).takes_whole_contexts
 
 
 def _rules(configurations: Configurations) -> Rules:
@@ -138,14 +144,20 @@ def _answer(
     law: NDArray[np.int8],
     of_parts: Mapping[str, FloatArray],
     margin: FloatArray,
+    least: FloatArray,
     most_of_memory: FloatArray | None,
 ) -> ReplicaMemory:
-    """`most_of_memory` [n] is the largest fraction that a plan asks for; None where none is made."""
+    """Of a sized job.
+
+    `least` [n] requests of max_model_len must fit for the engine to start; `most_of_memory` [n] is the largest fraction
+    that a plan asks for, None where none is made.
+    """
     requests = _requests(job, sized)
     reason = np.where(law != 0, law, sized.reason)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
-    reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason).astype(np.int8)
-    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= 1.0)
+    reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason)
+    reason = np.where((reason == 0) & (requests < least), INDEX["slots"], reason).astype(np.int8)
+    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= least)
     if most_of_memory is not None:
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
         reason[(reason == 0) & (job.utilization_fraction > most_of_memory + ROUNDING)] = INDEX["reserve"]

@@ -47,8 +47,8 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
     return Model.model_validate({**model.model_dump(), "layers": layers, "other_tensors": (*model.other_tensors, fuse)})
 
 
-def adapter_bytes(job: Job, stage: Stage) -> FloatArray:
-    """[n] slots for low-rank adapters on attention and dense matrices, kept free for `max_loras` at once.
+def adapter_bytes(job: Job, stage: Stage, *, on_experts: bool) -> FloatArray:
+    """[n] slots for low-rank adapters, kept free for `max_loras` at once.
 
     Of a matrix divided by columns the down-projection is whole on every rank and the up-projection divided; of one
     divided by rows the other way round (vllm/lora/layers/column_parallel_linear.py, row_parallel_linear.py).
@@ -64,6 +64,23 @@ def adapter_bytes(job: Job, stage: Stage) -> FloatArray:
         elif matrix.slices:
             values = matrix.slices * hidden + width / job.tp
         else:
-            continue  # experts and latent projections take no adapters here
+            continue  # latent projections take none, experts have a layout of their own
         total += times * job.lora_rank * values
+    if on_experts:
+        total += stage.expert_layers * job.lora_rank * _expert_adapter_values(job)
     return total * job.max_loras * ADAPTER_BYTES
+
+
+def _expert_adapter_values(job: Job) -> FloatArray:
+    """[n] values of rank 1 on the experts of a rank, in one layer: of the matrices up (and gate) and of the one down.
+
+    Every local expert has its own, with whole rows as wide as the model and its share of the expert's width
+    (vllm/lora/layers/fused_moe.py, FusedMoEWithLoRA.create_lora_weights).
+    """
+    moe = job.model.moe
+    assert moe is not None
+    ranks = job.tp * job.dp
+    slices, upward = np.maximum(ranks // np.maximum(job.ep, 1), 1), 2 if moe.gated else 1
+    ends = (moe.latent_size or job.model.hidden_size) + moe.intermediate_size / slices
+    values: FloatArray = moe.experts / job.ep * (upward + 1) * ends
+    return values

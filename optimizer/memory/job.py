@@ -142,6 +142,10 @@ class EngineMemory(Protocol):
     def pool_parts(self) -> tuple[str, ...]:
         """Parts whose errors the size of the KV cache carries."""
 
+    @property
+    def takes_whole_contexts(self) -> bool:
+        """Whether the cache of max_num_seqs sequences of max_model_len is taken at start, and not as they come."""
+
     def settings(self, request: Request) -> Settings:
         """The flags, with this engine's defaults filled in."""
 

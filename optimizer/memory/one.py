@@ -107,6 +107,9 @@ def _numbers(key: str, configurations: Configurations, memory: ReplicaMemory, ro
                 f": it holds {int(memory.max_concurrency[row] * max_model_len)} of {max_model_len} tokens "
                 f"({memory.kv_cache_gib[row]:.2f} GiB)"
             )
+        case "slots":
+            held = int(memory.max_concurrency[row])
+            return f": {int(memory.max_num_seqs[row])} of {max_model_len} tokens, and it holds {held}"
         case "state":
             return f": {int(memory.max_num_seqs[row])} sequences"
         case _:

@@ -19,6 +19,7 @@ SENTENCES: Mapping[str, str] = {
     "weights": "the weights alone exceed the memory",
     "memory": "nothing is left for the KV cache after weights, activations and buffers",
     "context": "the KV cache does not hold one request of max_model_len",
+    "slots": "the cache of all slots, which is taken when the engine starts, does not fit",
     "state": "the pool has fewer blocks for recurrent states than max_num_seqs",
     "start_up": "memory runs out after the KV cache is sized (sampler warm-up, CUDA graphs)",
     "margin": "it fits, but not with the margin of error of the prediction",

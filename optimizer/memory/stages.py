@@ -49,6 +49,8 @@ class Stage:
     """Large matrices of the layers, as engines fuse them, and how many of each."""
     latent_layers: int
     """Layers with latent attention."""
+    expert_layers: int
+    """Layers with routed experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def _stage(
         caches=tuple(tuple(counter.items()) for counter in caches),
         matrices=tuple(matrices_of(model, layers).items()),
         latent_layers=sum(layer.cache.kind == "latent" for layer in layers) if model.latent_attention else 0,
+        expert_layers=sum(any(tensor.role is TensorRole.EXPERT for tensor in layer.tensors) for layer in layers),
     )
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.units import GIB
-from optimizer.memory.estimate import replica_memory
+from optimizer.memory.estimate import replica_memory, takes_whole_contexts
 from optimizer.memory.job import CacheLayout
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.stages import parts_of
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, sequences_per_rank
 
-OF_LENGTH = tuple(INDEX[key] for key in ("context_limit", "context", "margin"))
+OF_LENGTH = tuple(INDEX[key] for key in ("context_limit", "context", "slots", "margin"))
 """Reasons that depend on max_model_len."""
 
 
@@ -52,6 +52,7 @@ class MemoryTable:
             max_num_seqs=sequences_per_rank(np.tile(sizes, n), configurations.dp[every]),
             with_margin=True,
         )
+        self._takes_whole_contexts = takes_whole_contexts(configurations)
         self._model_tokens = configurations.model.max_context_tokens
         self._pool_gib, self._margin_gib, self._dp = memory.kv_cache_gib, memory.margin_gib, memory.dp
         self._reason = np.where(np.isin(memory.reason, OF_LENGTH), 0, memory.reason).astype(np.int8)
@@ -65,9 +66,11 @@ class MemoryTable:
         lengths = np.full(len(cell), float(max_model_len))
         if max_model_len > self._model_tokens:
             reason = np.where(reason == 0, INDEX["context_limit"], reason)
-        for key, gib in (("context", pool), ("margin", pool - self._margin_gib[cell])):
-            holds_one = layout.sequences(gib * GIB, lengths) >= 1.0
-            reason = np.where((reason == 0) & ~holds_one, INDEX[key], reason)
+        least = self._sizes[size] if self._takes_whole_contexts else np.ones(len(cell))
+        requests = layout.sequences(pool * GIB, lengths)
+        at_worst = layout.sequences((pool - self._margin_gib[cell]) * GIB, lengths)
+        for key, short in (("context", requests < 1.0), ("slots", requests < least), ("margin", at_worst < least)):
+            reason = np.where((reason == 0) & short, INDEX[key], reason)
         return HeldMemory(
             max_num_seqs=sequences_per_rank(self._sizes[size], self._dp[cell]),
             max_num_batched_tokens=self._batched_tokens[cell],

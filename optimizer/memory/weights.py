@@ -55,7 +55,11 @@ def weight_bytes(
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
     if separate_lm_head and job.model.tied_embeddings and stage.last:
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
-    held = total / BITS_PER_BYTE + job.parts.rope_table_bytes + adapter_bytes(job, stage)
+    held = (
+        total / BITS_PER_BYTE
+        + job.parts.rope_table_bytes
+        + adapter_bytes(job, stage, on_experts=rules.adapters_on_experts and stage.expert_layers > 0)
+    )
     if rules.keeps_latent_projections:
         held = held + _latent_projection_bytes(job, stage)
     if rules.counts_segments != "no":

@@ -134,17 +134,22 @@ def memory_report(answer: MemoryAnswer) -> RenderableType:
 
 
 def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
-    """The stacks as an SVG file, one bar a card, all to one scale; of a single card the legend has the numbers."""
+    """The stacks as an SVG file, one bar a card, all to one scale, each part with how far it may be off.
+
+    Of a single card the legend has the numbers.
+    """
     asked = answers[0].question
     names = [*PARTS.values(), "KV cache"]
     if len(answers) == 1:
-        names = [f"{name} {gib(amount)}" for name, amount in zip(names, _amounts(answers[0]), strict=True)]
+        parts = zip(names, _amounts(answers[0]), _plus_minus(answers[0]), strict=True)
+        names = [f"{name} {gib(amount)}" + (f" ± {gib(off)}" if off else "") for name, amount, off in parts]
     stacks = [
         Stack(
             f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else answer.estimate.reason}",
             _amounts(answer),
             limit=answer.estimate.budget_gib,
             whole=answer.visible_gib,
+            plus_minus=_plus_minus(answer),
         )
         for answer in answers
     ]
@@ -155,6 +160,11 @@ def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
 def _amounts(answer: MemoryAnswer) -> tuple[float, ...]:
     estimate = answer.estimate
     return (*(getattr(estimate, f"{part}_gib") for part in PARTS), max(estimate.kv_cache_gib, 0.0))
+
+
+def _plus_minus(answer: MemoryAnswer) -> tuple[float, ...]:
+    estimate = answer.estimate
+    return (*(estimate.plus_minus_gib[part] for part in PARTS), estimate.margin_gib)
 
 
 def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:

@@ -1,8 +1,9 @@
-"""What the engines print when they start: one pattern a fact, and how the values of several ranks become one.
+"""What the engines print when they start: the patterns of every fact, by engine, and what several ranks' values mean.
 
 Texts of vllm/v1/worker/gpu_worker.py, vllm/v1/core/kv_cache_utils.py and vllm/worker/worker.py (V0);
 python/sglang/srt/model_executor/model_runner.py and mem_cache/memory_pool.py; llama.cpp's load_tensors,
-llama_kv_cache and llama_context, before and after their renaming.
+llama_kv_cache and llama_context, before and after their renaming; tensorrt_llm/_torch/pyexecutor/_util.py and the
+C++ runtime's kvCacheManager (TensorRT-LLM).
 """
 
 from __future__ import annotations
@@ -10,128 +11,179 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from catalog.units import GIB, MEBI
 
-MIB_PER_GIB = GIB / MEBI
-Rule = Literal["most", "least", "sum"]
+Patterns = Mapping[str, tuple[re.Pattern[str], ...]]
+"""Name of a fact -> what a line says of it, as the first group; of several patterns the first that any line matches."""
+
+LEAST = frozenset(("kv_cache_gib", "k_size_gib", "v_size_gib", "kv_cache_tokens", "max_concurrency", "gpu_memory_gib"))
+"""Figures of which the rank with the smallest limits; of the others the one with the largest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """A figure that a line states as the pattern's first group."""
+class Words:
+    """One engine's."""
 
-    name: str
-    pattern: re.Pattern[str]
+    sizes: Patterns
+    """Figures, each of one rank."""
+    flags: Patterns
+    """Settings, as text."""
     unit: float = 1.0
-    """The value is divided by this."""
-    ranks: Rule = "most"
-    """Of the values of several ranks, the one that limits; of several buffers of one rank, the sum."""
+    """Sizes are divided by this, to be GiB."""
+    adds_up: bool = False
+    """A rank prints each size in parts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A setting that a line states as the pattern's first group."""
-
-    name: str
-    pattern: re.Pattern[str]
-
-
-def _p(text: str) -> re.Pattern[str]:
-    return re.compile(text)
-
-
-DEVICE = r"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d*"
-NUMBER = r"(-?\d[\d,]*(?:\.\d+)?)"
+_NUMBER = r"(-?\d[\d,]*(?:\.\d+)?)"
 _QUOTED = r"['\"]?([^'\",)\s]+)"
+_DIGITS = r"(\d+)"
 
-SIZES: Mapping[str, tuple[Size, ...]] = {
-    "vllm": (
-        Size("weights_gib", _p(rf"[Mm]odel loading took {NUMBER} Gi?B")),
-        Size("weights_gib", _p(rf"Loading model weights took {NUMBER} Gi?B")),
-        Size("weights_gib", _p(rf"model weights take {NUMBER} ?GiB")),
-        Size("weights_gib", _p(rf"weights memory: {NUMBER} ?GiB")),
-        Size("activation_gib", _p(rf"PyTorch activation peak memory takes {NUMBER} ?GiB")),
-        Size("activation_gib", _p(rf"torch peak memory increase: {NUMBER} ?GiB")),
-        Size("weights_gib", _p(rf"Actual usage is {NUMBER} GiB for weight")),
-        Size("activation_gib", _p(rf"{NUMBER} GiB for peak activation")),
-        Size("non_torch_gib", _p(rf"non_torch_memory takes {NUMBER} ?GiB")),
-        Size("non_torch_gib", _p(rf"{NUMBER} GiB for non-torch memory")),
-        Size("non_torch_gib", _p(rf"non-torch forward increase memory: {NUMBER} ?GiB")),
-        Size("cuda_graph_gib", _p(rf"Estimated CUDA graph memory: {NUMBER} GiB")),
-        Size("cuda_graph_gib", _p(rf"Graph capturing finished in .{{1,20}} took {NUMBER} GiB")),
-        Size("kv_cache_gib", _p(rf"Available KV cache memory: {NUMBER} GiB"), ranks="least"),
-        Size("kv_cache_gib", _p(rf"reserved for KV Cache is {NUMBER} ?GiB"), ranks="least"),
-        Size("kv_cache_gib", _p(rf"available KV cache memory \({NUMBER} GiB\)"), ranks="least"),
-        Size("kv_cache_gib", _p(rf"Current kv cache memory in use is {NUMBER} GiB"), ranks="least"),
-        Size("kv_cache_tokens", _p(rf"GPU KV cache size: {NUMBER} tokens"), ranks="least"),
-        Size("gpu_blocks", _p(rf"# (?:GPU|CUDA) blocks: {NUMBER}"), ranks="least"),
-        Size("max_concurrency", _p(rf"Maximum concurrency for [\d,]+ tokens per request: {NUMBER}x"), ranks="least"),
-        Size("gpu_memory_gib", _p(rf"total_gpu_memory \({NUMBER} ?GiB\)"), ranks="least"),
-        Size("gpu_memory_gib", _p(rf"Free memory on device .{{0,20}}\([\d.]+/{NUMBER} GiB\)"), ranks="least"),
-    ),
-    "sglang": (
-        Size("weights_gib", _p(rf"Load weight end\..*mem usage={NUMBER} GB")),
-        Size("k_size_gib", _p(rf"KV Cache is allocated\..*K size: {NUMBER} GB"), ranks="least"),
-        Size("v_size_gib", _p(rf"KV Cache is allocated\..*V size: {NUMBER} GB"), ranks="least"),
-        Size("kv_cache_gib", _p(rf"KV Cache is allocated\..*KV size: {NUMBER} GB"), ranks="least"),
-        Size("kv_cache_tokens", _p(rf"KV Cache is allocated\..*#tokens: {NUMBER}"), ranks="least"),
-        Size("kv_cache_tokens", _p(rf"max_total_num_tokens={NUMBER}"), ranks="least"),
-        Size("cuda_graph_gib", _p(rf"Capture cuda graph end\..*mem usage={NUMBER} GB")),
-        Size("free_before_gib", _p(rf"Load weight begin\. avail mem={NUMBER} GB"), ranks="least"),
-    ),
-    "llamacpp": (
-        Size("weights_gib", _p(rf"{DEVICE} model buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
-        Size("kv_cache_gib", _p(rf"{DEVICE} KV buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
-        Size("activation_gib", _p(rf"{DEVICE} compute buffer size = +{NUMBER} MiB"), MIB_PER_GIB, "sum"),
-    ),
-}  # fmt: skip
 
-FLAGS: Mapping[str, tuple[Flag, ...]] = {
-    "vllm": (
-        Flag("engine_version", _p(r"vLLM API server version:? v?(\d+\.\d+(?:\.\d+)?)")),
-        Flag("engine_version", _p(r"LLM engine \(v(\d+\.\d+(?:\.\d+)?)")),
-        Flag("model", _p(rf"engine \(v[^)]*\) with config: model={_QUOTED}")),
-        Flag("model", _p(rf"'model': {_QUOTED}")),
-        Flag("max_model_len", _p(rf"max_seq_len={NUMBER}")),
-        Flag("max_model_len", _p(rf"'max_model_len': {NUMBER}")),
-        Flag("max_model_len", _p(rf"Maximum concurrency for {NUMBER} tokens per request")),
-        Flag("max_model_len", _p(rf"Using max model len {NUMBER}")),
-        Flag("tp", _p(r"tensor_parallel_size['\"]?[=:] ?(\d+)")),
-        Flag("pp", _p(r"pipeline_parallel_size['\"]?[=:] ?(\d+)")),
-        Flag("dp", _p(r"data_parallel_size['\"]?[=:] ?(\d+)")),
-        Flag("ep_enabled", _p(r"enable_expert_parallel['\"]?[=:] ?(True)")),
-        Flag("gpu_memory_utilization", _p(rf"gpu_memory_utilization['\"]?[=:] ?{NUMBER}")),
-        Flag("gpu_memory_utilization", _p(rf"gpu_memory_utilization \({NUMBER}\)")),
-        Flag("gpu_memory_utilization", _p(rf"Desired GPU memory utilization is \({NUMBER},")),
-        Flag("gpu_memory_utilization", _p(rf"The current --gpu-memory-utilization={NUMBER}")),
-        Flag("max_num_seqs", _p(r"max_num_seqs['\"]?[=:] ?(\d+)")),
-        Flag("max_num_batched_tokens", _p(r"max_num_batched_tokens['\"]?[=:] ?(\d+)")),
-        Flag("quantization", _p(rf"\bquantization['\"]?[=:] ?{_QUOTED}")),
-        Flag("dtype", _p(r"\bdtype['\"]?[=:] ?['\"]?(?:torch\.)?(\w+)")),
-        Flag("kv_cache_dtype", _p(rf"kv_cache_dtype['\"]?[=:] ?{_QUOTED}")),
-        Flag("enforce_eager", _p(r"enforce_eager['\"]?[=:] ?(True|False)")),
+def _patterns(**texts: str | tuple[str, ...]) -> Patterns:
+    """`N` in a text is a number."""
+    each = {name: (text,) if isinstance(text, str) else text for name, text in texts.items()}
+    return {name: tuple(re.compile(text.replace("<N>", _NUMBER)) for text in of) for name, of in each.items()}
+
+
+def _argument(name: str, value: str = _DIGITS) -> str:
+    """`name=value`, `'name': value`"""
+    return rf"\b{name}['\"]?[=:] ?{value}"
+
+
+_VLLM = Words(
+    sizes=_patterns(
+        weights_gib=(
+            "[Mm]odel loading took <N> Gi?B",
+            "Loading model weights took <N> Gi?B",
+            "model weights take <N> ?GiB",
+            "weights memory: <N> ?GiB",
+            "Actual usage is <N> GiB for weight",
+        ),
+        activation_gib=(
+            "PyTorch activation peak memory takes <N> ?GiB",
+            "torch peak memory increase: <N> ?GiB",
+            "<N> GiB for peak activation",
+        ),
+        non_torch_gib=(
+            "non_torch_memory takes <N> ?GiB",
+            "<N> GiB for non-torch memory",
+            "non-torch forward increase memory: <N> ?GiB",
+        ),
+        cuda_graph_gib=("Estimated CUDA graph memory: <N> GiB", "Graph capturing finished in .{1,20} took <N> GiB"),
+        kv_cache_gib=(
+            "Available KV cache memory: <N> GiB",
+            "reserved for KV Cache is <N> ?GiB",
+            r"available KV cache memory \(<N> GiB\)",
+            "Current kv cache memory in use is <N> GiB",
+        ),
+        kv_cache_tokens="GPU KV cache size: <N> tokens",
+        max_concurrency=r"Maximum concurrency for [\d,]+ tokens per request: <N>x",
+        gpu_memory_gib=(
+            r"total_gpu_memory \(<N> ?GiB\)",
+            r"Free memory on device .{0,20}\([\d.]+/<N> GiB\)",
+        ),
     ),
-    "sglang": (
-        Flag("model", _p(rf"model_path={_QUOTED}")),
-        Flag("tp", _p(r"\btp_size=(\d+)")),
-        Flag("pp", _p(r"\bpp_size=(\d+)")),
-        Flag("gpu_memory_utilization", _p(rf"mem_fraction_static={NUMBER}")),
-        Flag("max_model_len", _p(r"context_len(?:gth)?=(\d+)")),
-        Flag("max_num_seqs", _p(r"max_running_requests=(\d+)")),
-        Flag("max_num_batched_tokens", _p(r"chunked_prefill_size=(\d+)")),
-        Flag("quantization", _p(rf"\bquantization={_QUOTED}")),
-        Flag("dtype", _p(r"Load weight end\..*dtype=(?:torch\.)?(\w+)")),
-        Flag("kv_cache_dtype", _p(rf"kv_cache_dtype={_QUOTED}")),
+    flags=_patterns(
+        engine_version=(
+            r"vLLM API server version:? v?(\d+\.\d+(?:\.\d+)?)",
+            r"LLM engine \(v(\d+\.\d+(?:\.\d+)?)",
+        ),
+        model=(rf"engine \(v[^)]*\) with config: model={_QUOTED}", rf"'model': {_QUOTED}"),
+        max_model_len=(
+            "max_seq_len=<N>",
+            "'max_model_len': <N>",
+            "Maximum concurrency for <N> tokens per request",
+            "Using max model len <N>",
+        ),
+        tp=_argument("tensor_parallel_size"),
+        pp=_argument("pipeline_parallel_size"),
+        dp=_argument("data_parallel_size"),
+        ep_enabled=_argument("enable_expert_parallel", "(True)"),
+        gpu_memory_utilization=(
+            _argument("gpu_memory_utilization", "<N>"),
+            r"gpu_memory_utilization \(<N>\)",
+            r"Desired GPU memory utilization is \(<N>,",
+            "The current --gpu-memory-utilization=<N>",
+        ),
+        max_num_seqs=_argument("max_num_seqs"),
+        max_num_batched_tokens=_argument("max_num_batched_tokens"),
+        quantization=_argument("quantization", _QUOTED),
+        dtype=_argument("dtype", r"['\"]?(?:torch\.)?(\w+)"),
+        kv_cache_dtype=_argument("kv_cache_dtype", _QUOTED),
+        enforce_eager=_argument("enforce_eager", "(True|False)"),
     ),
-    "llamacpp": (
-        Flag("model", _p(r"general\.name {1,60}(?:str)? {0,60}= (.{1,100}?) {0,60}$")),
-        Flag("file_type", _p(r"file type {1,60}= (.{1,40}?) {0,60}$")),
-        Flag("max_model_len", _p(r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)")),
-        Flag("max_num_seqs", _p(r"n_seq_max += (\d+)")),
-        Flag("max_num_batched_tokens", _p(r"n_ubatch += (\d+)")),
-        Flag("kv_cache_dtype", _p(r"\bK \((\w+)\):")),
-        Flag("device", _p(r"Device 0: (.{1,80}?),")),
+)
+_SGLANG = Words(
+    sizes=_patterns(
+        weights_gib=r"Load weight end\..*mem usage=<N> GB",
+        k_size_gib=r"KV Cache is allocated\..*K size: <N> GB",
+        v_size_gib=r"KV Cache is allocated\..*V size: <N> GB",
+        kv_cache_gib=r"KV Cache is allocated\..*KV size: <N> GB",
+        kv_cache_tokens=(r"KV Cache is allocated\..*#tokens: <N>", "max_total_num_tokens=<N>"),
+        cuda_graph_gib=r"Capture cuda graph end\..*mem usage=<N> GB",
     ),
-}  # fmt: skip
+    flags=_patterns(
+        model=_argument("model_path", _QUOTED),
+        tp=_argument("tp_size"),
+        pp=_argument("pp_size"),
+        gpu_memory_utilization=_argument("mem_fraction_static", "<N>"),
+        max_model_len=_argument("context_len(?:gth)?"),
+        max_num_seqs=_argument("max_running_requests"),
+        max_num_batched_tokens=_argument("chunked_prefill_size"),
+        quantization=_argument("quantization", _QUOTED),
+        dtype=r"Load weight end\..*dtype=(?:torch\.)?(\w+)",
+        kv_cache_dtype=_argument("kv_cache_dtype", _QUOTED),
+    ),
+)
+_PROFILED = "in memory usage profiling: <N> GiB"
+_TRTLLM = Words(
+    sizes=_patterns(
+        weights_gib=rf"Memory used after loading model weights \(inside torch\) {_PROFILED}",
+        activation_gib=rf"Memory dynamically allocated during inference \(inside torch\) {_PROFILED}",
+        non_torch_gib=rf"Memory used outside torch \(e\.g\., NCCL and CUDA graphs\) {_PROFILED}",
+        kv_cache_gib=(
+            "Allocated <N> GiB for max tokens in paged KV cache",
+            "available KV cache memory when calculating max tokens: <N> GiB",
+        ),
+        kv_cache_tokens=r"for max tokens in paged KV cache \(<N>\)",
+        gpu_memory_gib=(
+            "device total memory <N> GiB",
+            "calculating max tokens in paged kv cache: total: <N> GiB",
+        ),
+    ),
+    flags=_patterns(
+        engine_version=r"TensorRT-LLM [Vv]ersion:? {1,20}v?(\d+\.\d+(?:\.\d+)?)",
+        model=(_argument("model", _QUOTED), r"--model(?:[_-]path)?[= ]{1,4}([^\s'\"]+)"),
+        max_model_len=_argument("max_seq_len"),
+        tp=_argument("tensor_parallel_size"),
+        pp=_argument("pipeline_parallel_size"),
+        ep=_argument("moe_expert_parallel_size"),
+        gpu_memory_utilization=(_argument("free_gpu_memory_fraction", "<N>"), "fraction is set <N>"),
+        max_num_seqs=_argument("max_batch_size"),
+        max_num_batched_tokens=_argument("max_num_tokens"),
+        quantization=rf"\bquant_algo['\"]?[=:] ?(?:<QuantAlgo\.)?{_QUOTED}",
+        dtype=_argument("dtype", r"['\"]?(?:torch\.)?(\w+)"),
+    ),
+)
+_DEVICE = r"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d*"
+_LLAMACPP = Words(
+    sizes=_patterns(
+        weights_gib=rf"{_DEVICE} model buffer size = +<N> MiB",
+        kv_cache_gib=rf"{_DEVICE} KV buffer size = +<N> MiB",
+        activation_gib=rf"{_DEVICE} compute buffer size = +<N> MiB",
+    ),
+    flags=_patterns(
+        model=r"general\.name {1,60}(?:str)? {0,60}= (.{1,100}?) {0,60}$",
+        file_type="file type {1,60}= (.{1,40}?) {0,60}$",
+        max_model_len=r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)",
+        max_num_seqs=r"n_seq_max += (\d+)",
+        max_num_batched_tokens=r"n_ubatch += (\d+)",
+        kv_cache_dtype=r"\bK \((\w+)\):",
+        device="Device 0: (.{1,80}?),",
+    ),
+    unit=GIB / MEBI,
+    adds_up=True,
+)
+WORDS: Mapping[str, Words] = {"vllm": _VLLM, "sglang": _SGLANG, "trtllm": _TRTLLM, "llamacpp": _LLAMACPP}
+"""Engine id -> its words."""

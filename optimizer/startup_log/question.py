@@ -13,8 +13,9 @@ from optimizer.startup_log.read import StartupLog
 _FORMAT_OF_METHOD = {
     "fp8": "fp8", "awq": "awq-int4", "awq_marlin": "awq-int4", "gptq": "gptq-int4", "gptq_marlin": "gptq-int4",
     "mxfp4": "mxfp4", "modelopt_fp4": "nvfp4", "modelopt": "fp8", "bitsandbytes": "bnb-nf4",
+    "fp8_block_scales": "fp8-block", "nvfp4": "nvfp4", "w4a16_awq": "awq-int4", "w4a16_gptq": "gptq-int4",
 }  # fmt: skip
-"""`--quantization` of vLLM and SGLang -> weight format."""
+"""`--quantization` of vLLM and SGLang, `quant_algo` of TensorRT-LLM -> weight format."""
 _FORMAT_IN_NAME = (
     (r"nvfp4|-fp4", "nvfp4"), (r"w4a16|gptq.?int4|gptq-4bit", "gptq-int4"), (r"awq", "awq-int4"),
     (r"w8a8|int8", "int8"), (r"fp8", "fp8"),
@@ -23,7 +24,7 @@ _FORMAT_IN_NAME = (
 _SUFFIX = r"[-_.](fp8(-dynamic)?|awq|gptq(-int[48])?|nvfp4|fp4|w4a16|quantized\.w\d+a\d+|bnb-4bit|gguf|q\d\w*)$"
 _KV_FORMATS = {"auto": "auto", "f16": "auto", "bf16": "auto", "bfloat16": "auto", "float16": "auto",
                "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8-e5m2", "q8_0": "q8_0", "q4_0": "q4_0"}  # fmt: skip
-_WHOLE = ("tp", "pp", "dp", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
+_WHOLE = ("tp", "pp", "dp", "ep", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 
 
 def question_of(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from itertools import islice
 
 from catalog.errors import InputError
-from optimizer.startup_log.patterns import FLAGS, SIZES, Size
+from optimizer.startup_log.patterns import LEAST, WORDS, Words
 
 MOST_CHARACTERS = 20_000_000
 """Of a log that is looked at: start-up comes first."""
 _MOST_LINE_CHARACTERS = 20_000
 _MOST_LINES = 100_000
 _HINT = re.compile(
-    r"G(?:i?B|PU)|MiB|version|args|Args|config|tokens|_size|model|dtype|memory|Device 0|n_ctx|n_ubatch|n_seq_max"
-    r"|file type|general\.name|blocks"
+    r"G(?:i?B|PU)|MiB|[Vv]ersion|args|Args|config|tokens|_size|model|dtype|memory|Device 0|n_ctx|n_ubatch|n_seq_max"
+    r"|file type|general\.name|max_seq_len|quant_algo"
 )
 """Words of which every line that a pattern knows has one; most lines of a long log have none."""
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?"
                    r"((?:_?(?:DP|PP|TP|EP)\d+)+|rank=\d+)?[^()]{0,40}\)"
-                   r"|\[[^\[\]]{0,40}?((?: ?(?:DP|PP|TP)\d+)+)[^\[\]]{0,20}\]")  # fmt: skip
+                   r"|\[[^\[\]]{0,40}?((?: ?(?:DP|PP|TP|RANK )\d+)+)[^\[\]]{0,20}\]")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,19 @@ def read_log(text: str) -> StartupLog:
     rank prints again the last counts.
     """
     lines = list(islice(_lines(text[:MOST_CHARACTERS]), _MOST_LINES))
-    found = {engine: _sizes_by_rank(engine, lines) for engine in SIZES}
+    found = {engine: _sizes_by_rank(words, lines) for engine, words in WORDS.items()}
     engine = max(found, key=lambda one: sum(map(len, found[one].values())))
     if not found[engine]:
         raise InputError(
-            "no start-up line of vLLM, SGLang or llama.cpp in this log; expected lines such as 'Model loading took "
-            "14.99 GiB' and 'GPU KV cache size: 476,016 tokens': paste the log from the start of the server on"
+            "no start-up line of vLLM, SGLang, TensorRT-LLM or llama.cpp in this log; expected lines such as 'Model "
+            "loading took 14.99 GiB' and 'GPU KV cache size: 476,016 tokens': paste the log from the server's start on"
         )
-    ranks = {rank for by_rank in found[engine].values() for rank in by_rank}
+    ranks = {rank for by_rank in found[engine].values() for rank in by_rank if rank}
     return StartupLog(
         engine=engine,
-        stated=_stated(engine, lines),
-        sizes=_joined(engine, found[engine]),
-        ranks=len(ranks),
+        stated=_stated(WORDS[engine], lines),
+        sizes=_joined(WORDS[engine], found[engine]),
+        ranks=max(len(ranks), 1),
         faults=tuple(dict.fromkeys(line.strip()[:300] for line in lines if _is_fault(line)))[:3],
     )
 
@@ -75,40 +75,38 @@ def _lines(text: str) -> Iterator[str]:
             yield _CONTROLS.sub("", _ESCAPES.sub("", line))
 
 
-def _sizes_by_rank(engine: str, lines: list[str]) -> dict[str, dict[str, list[float]]]:
-    """Figure -> rank -> values in the order printed; of one figure only the first pattern that matches counts."""
+def _sizes_by_rank(words: Words, lines: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Figure -> rank -> values in the order printed."""
     found: dict[str, dict[str, list[float]]] = {}
-    for size in SIZES[engine]:
-        values: dict[str, list[float]] = defaultdict(list)
-        for line in lines:
-            if (match := size.pattern.search(line)) and (value := _number(match[1])) is not None:
-                values[_rank(line)].append(value / size.unit)
-        if values:
-            found.setdefault(size.name, dict(values))
+    for name, patterns in words.sizes.items():
+        for pattern in patterns:
+            values: dict[str, list[float]] = defaultdict(list)
+            for line in lines:
+                if (match := pattern.search(line)) and (value := _number(match[1])) is not None:
+                    values[_rank(line)].append(value / words.unit)
+            if values:
+                found[name] = dict(values)
+                break
     return found
 
 
-def _joined(engine: str, found: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
-    rules: dict[str, Size] = {}
-    for size in SIZES[engine]:
-        rules.setdefault(size.name, size)
+def _joined(words: Words, found: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
     sizes = {}
     for name, by_rank in found.items():
-        last = [sum(values) if rules[name].ranks == "sum" else values[-1] for values in by_rank.values()]
-        sizes[name] = min(last) if rules[name].ranks == "least" else max(last)
-    if engine == "sglang" and "kv_cache_gib" not in sizes and {"k_size_gib", "v_size_gib"} <= sizes.keys():
+        last = [sum(values) if words.adds_up else values[-1] for values in by_rank.values()]
+        sizes[name] = min(last) if name in LEAST else max(last)
+    if "kv_cache_gib" not in sizes and {"k_size_gib", "v_size_gib"} <= sizes.keys():
         sizes["kv_cache_gib"] = sizes["k_size_gib"] + sizes["v_size_gib"]
     return sizes
 
 
-def _stated(engine: str, lines: list[str]) -> dict[str, str]:
+def _stated(words: Words, lines: list[str]) -> dict[str, str]:
     stated: dict[str, str] = {}
-    for flag in FLAGS[engine]:
-        if flag.name in stated:
-            continue
-        matches = (match for line in lines if (match := flag.pattern.search(line)))
-        if (first := next(matches, None)) and first[1] not in ("None", "null"):
-            stated[flag.name] = first[1]
+    for name, patterns in words.flags.items():
+        matches = (match for pattern in patterns for line in lines if (match := pattern.search(line)))
+        said = next((match[1] for match in matches if match[1] not in ("None", "null")), None)
+        if said is not None:
+            stated[name] = said
     return stated
 
 

@@ -31,6 +31,11 @@ class Llamacpp:
         """All but graphs, of which none are inside."""
         return ("weights", "activation", "non_torch")
 
+    @property
+    def takes_whole_contexts(self) -> bool:
+        """`--ctx-size` is shared by the slots: so many times max_model_len."""
+        return True
+
     def settings(self, request: Request) -> Settings:
         """`max_num_batched_tokens` is the micro-batch; there is no fraction, only a margin left free."""
         rules, n = self.rules, len(request.configurations)

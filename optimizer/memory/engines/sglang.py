@@ -34,6 +34,11 @@ class Sglang:
         """Activations and graphs live in what the fraction leaves."""
         return ("weights", "non_torch")
 
+    @property
+    def takes_whole_contexts(self) -> bool:
+        """Blocks are handed out as sequences grow."""
+        return False
+
     def settings(self, request: Request) -> Settings:
         """Chunk and graphs follow the card; the fraction follows from them unless given."""
         configurations, n = request.configurations, len(request.configurations)

@@ -29,6 +29,11 @@ class Trtllm:
         """All but graphs, of which none are inside."""
         return ("weights", "activation", "non_torch")
 
+    @property
+    def takes_whole_contexts(self) -> bool:
+        """Blocks are handed out as sequences grow."""
+        return False
+
     def settings(self, request: Request) -> Settings:
         """The same on every card."""
         rules, n = self.rules, len(request.configurations)

@@ -40,6 +40,11 @@ class Vllm:
         measured = ("weights", "activation", "non_torch")
         return (*measured, "cuda_graph") if self.rules.graphs.inside_budget else measured
 
+    @property
+    def takes_whole_contexts(self) -> bool:
+        """Blocks are handed out as sequences grow."""
+        return False
+
     def settings(self, request: Request) -> Settings:
         """Defaults follow the card; V0 takes prompts whole up to a context, so that its step is the context."""
         rules, configurations, n = self.rules, request.configurations, len(request.configurations)

@@ -23,6 +23,8 @@ class Stack:
     """What there is in all; default: the limit, or the longest bar."""
     note: str = ""
     """Said in place of the sum."""
+    plus_minus: tuple[float, ...] = ()
+    """By how much each amount may be off; drawn as a whisker at its end. Empty = not known."""
 
 
 def stack_chart(
@@ -36,13 +38,17 @@ def stack_chart(
         amount = one.note or written(_sum(one)) + (f" of {written(whole)}" if (whole := one.whole or one.limit) else "")
         drawn.append(text(0, y, one.label, "strong", width=WIDTH - LETTER * (len(amount) + 1)))
         drawn.append(text(WIDTH, y, amount, "soft", "end"))
-        y, x = y + 5, 0.0
+        y, x, whiskers = y + 5, 0.0, list[str]()
         drawn.append(bar(0, y, (one.whole or one.limit or largest) / largest * WIDTH, BAR, "idle"))
         for position, (part, value) in enumerate(zip(parts, one.amounts, strict=True)):
             if value > 0:
-                width = value / largest * WIDTH
-                drawn.append(bar(x, y, width, BAR, colour(position), f"{one.label}, {part}: {written(value)}"))
+                width, off = value / largest * WIDTH, one.plus_minus[position] if one.plus_minus else 0.0
+                said = f"{one.label}, {part}: {written(value)}" + (f" ± {written(off)}" if off else "")
+                drawn.append(bar(x, y, width, BAR, colour(position), said))
                 x += width
+                if off:
+                    whiskers.append(_whisker(x, off / largest * WIDTH, y + BAR / 2))
+        drawn += whiskers
         if one.limit is not None:
             at = min(one.limit / largest * WIDTH, WIDTH - 1)
             drawn.append(rule(at, y - 3, at, y + BAR + 3, "mark"))
@@ -73,6 +79,10 @@ def waterfall_chart(title: str, steps: Sequence[tuple[str, float]], total: str, 
             drawn.append(rule((end - low) * scale, y, (end - low) * scale, y + BAR + 14))
         y += BAR + 2
     return picture(title, y, drawn)
+
+
+def _whisker(x: float, reach: float, y: float) -> str:
+    return rule(max(x - reach, 0.0), y, min(x + reach, WIDTH), y)
 
 
 def _sum(stack: Stack) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
 from optimizer.candidates import build_candidates
+from optimizer.memory import estimate_memory
 
 
 def one_workload(**settings: Any) -> dict[str, Any]:
@@ -40,6 +42,23 @@ def test_the_engine_version_in_a_plan_is_one_that_gives_its_figures(engine: str,
     assert version is not None
     assert catalog.engines[engine].at(version) == catalog.engines[engine].at(None)
     assert catalog.calibration.era_of(engine, version) == catalog.calibration.era_of(engine, None)
+
+
+def test_llamacpp_never_gets_more_slots_than_it_can_take_whole_contexts_for(catalog: Catalog) -> None:
+    # llama-server takes parallel × max_context tokens at start, whatever the requests turn out to be
+    scenario = load_scenario(one_workload(engines=["llamacpp"], max_context="32k"), catalog)
+    layout = optimize(scenario, catalog)
+    assert layout.status == "optimal"
+    for group in layout.workloads[0].replica_groups:
+        asked = {"engine": "llamacpp", "gpu": group.gpu, "weight_dtype": group.weight_dtype, "tp": group.tp,
+                 "pp": group.pp, "kv_cache_dtype": group.kv_cache_dtype, "max_model_len": group.max_model_len,
+                 "max_num_batched_tokens": group.max_num_batched_tokens}  # fmt: skip
+        held = estimate_memory(catalog, model=group.model, max_num_seqs=group.max_batch_size, **asked)
+        assert held.fits
+        assert held.max_concurrency >= group.max_batch_size > 1
+        crowded = 2 * math.ceil(held.max_concurrency)
+        assert estimate_memory(catalog, model=group.model, max_num_seqs=crowded, **asked).reason_key == "slots"
+    assert verify(layout, scenario, catalog) == []
 
 
 def test_a_model_too_short_for_the_longest_request_is_not_chosen(catalog: Catalog) -> None:

@@ -58,6 +58,22 @@ def test_adapters_keep_their_slots_free(catalog: Catalog) -> None:
     assert split == pytest.approx(4 * 55_296 * 16 * 2 * 32 / GIB)
 
 
+def test_experts_have_adapters_of_their_own(catalog: Catalog) -> None:
+    # Qwen3-30B-A3B: 48 layers of 128 experts, three matrices of 2048 × 768 each: 128 · 3 · (2048 + 768) values a rank,
+    # beside qkv 3 · 2048 + 5120 and output 4096 + 2048; over two ranks the experts' 768 are halved
+    asked: dict[str, Any] = {"model": "Qwen/Qwen3-30B-A3B", "engine_version": "0.19"}
+
+    def slot_gib(**more: Any) -> float:
+        plain, adapted = (estimate(catalog, **(asked | more | extra)) for extra in ({}, {"max_loras": 1}))
+        return adapted.weights_gib - plain.weights_gib
+
+    attention = 3 * 2048 + 5120 + 4096 + 2048
+    assert slot_gib() == pytest.approx(48 * 16 * 2 * (128 * 3 * (2048 + 768) + attention) / GIB)
+    divided = 3 * 2048 + 2560 + 2048 + 2048
+    assert slot_gib(tp=2) == pytest.approx(48 * 16 * 2 * (128 * 3 * (2048 + 384) + divided) / GIB)
+    assert slot_gib(engine_version="0.11") == pytest.approx(48 * 16 * 2 * attention / GIB)  # experts took none
+
+
 def test_a_vision_tower_keeps_a_cache_of_what_it_encoded(catalog: Catalog) -> None:
     # https://github.com/llm-d-incubation/llm-d-planner/pull/205: Kimi-VL-A3B peaks at 2.92 GiB, 41.32 GiB are left
     logged = estimate(catalog, model="moonshotai/Kimi-VL-A3B-Instruct", gpu_memory_utilization=0.95)

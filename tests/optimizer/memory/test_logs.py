@@ -132,8 +132,8 @@ def test_a_configuration_that_vllm_refused_does_not_fit_for_the_same_reason(
 
 
 def test_data_parallel_experts_work_on_every_rank_s_tokens(catalog: Catalog) -> None:
-    # https://github.com/vllm-project/recipes/pull/12: 48.66 GiB are left at 0.9 of an H20 of 139.8 GiB. Hidden states of
-    # 8 · 8192 tokens are gathered (6144 · 2 B each); of them 32,768 at a time pass 8 experts each in two buffers of 6144
+    # https://github.com/vllm-project/recipes/pull/12: 48.66 GiB are left at 0.9 of an H20 of 139.8 GiB. Hidden states
+    # of 8 · 8192 tokens are gathered (6144 · 2 B each); 32,768 at a time pass 8 experts in two buffers of 6144
     coder = {"model": "Qwen/Qwen3-Coder-480B-A35B-Instruct", "gpu": "h200-sxm", "weight_dtype": "fp8-block", "dp": 8,
              "ep": 8, "engine_version": "0.10.1", "gpu_memory_utilization": 0.9, "gpu_memory_gib": 139.8}  # fmt: skip
     estimate = estimate_memory(catalog, **coder)
@@ -273,3 +273,15 @@ def test_llamacpp_caches_whole_contexts_of_models_whose_windows_it_ignores(catal
         engine="llamacpp", max_model_len=4096,
     )  # fmt: skip
     assert estimate.kv_bytes_per_token * 4096 / 2**20 == pytest.approx(1536)
+
+
+def test_llamacpp_takes_the_cache_of_every_slot_at_start(catalog: Catalog) -> None:
+    # a card of 23.5 GiB holds six caches of 32,768 tokens at 112 KiB a token (3.5 GiB) beside 1.8 GiB of weights
+    asked = {"model": "meta-llama/Llama-3.2-3B-Instruct", "gpu": "rtx-4090", "weight_dtype": "gguf-q4_0",
+             "engine": "llamacpp", "max_model_len": 32768}  # fmt: skip
+    six, seven = (estimate_memory(catalog, **asked, max_num_seqs=n) for n in (6, 7))
+    assert (six.fits, seven.fits, seven.reason_key) == (True, False, "slots")
+    assert six.max_concurrency == seven.max_concurrency == pytest.approx(6.08, abs=0.05)
+    assert not six.fits_with_margin
+    # engines that hand blocks out as sequences grow start all the same
+    assert estimate_memory(catalog, **(asked | {"engine": "vllm", "weight_dtype": "bf16"}), max_num_seqs=64).fits

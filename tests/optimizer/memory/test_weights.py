@@ -56,8 +56,8 @@ def test_a_published_checkpoint_keeps_the_tensors_it_says_it_keeps(catalog: Cata
 
 
 def test_experts_repacked_for_marlin_are_padded(catalog: Catalog) -> None:
-    # https://github.com/vllm-project/vllm/issues/23278 (Marlin) and .../33155 (Triton): 65.97 and 64.38 GiB. Marlin pads
-    # 2880 × 2880 to 2944 × 3072, values and scales; Triton the values alone, to 2880 × 3072
+    # https://github.com/vllm-project/vllm/issues/23278 (Marlin) and .../33155 (Triton): 65.97 and 64.38 GiB. Marlin
+    # pads 2880 × 2880 to 2944 × 3072, values and scales; Triton the values alone, to 2880 × 3072
     by_version = {"0.10.1": 65.97, "0.14.1": 64.38}
     for version, gib in by_version.items():
         ours = estimate(catalog, "openai/gpt-oss-120b", "mxfp4", gpu="h100-sxm", engine_version=version).weights_gib
@@ -69,8 +69,8 @@ def test_experts_repacked_for_marlin_are_padded(catalog: Catalog) -> None:
 
 
 def test_biases_of_experts_and_their_rope_table_are_never_quantized(catalog: Catalog) -> None:
-    # gpt-oss-20b by llama.cpp, which pads nothing: 24 layers · 32 experts · (3·2880² · 4.25 bits + 3·2880 · 16 bits), and
-    # 131,072 positions · 64 · 4 B of sines and cosines
+    # gpt-oss-20b by llama.cpp, which pads nothing: 24 layers · 32 experts · (3·2880² · 4.25 bits + 3·2880 · 16 bits),
+    # and 131,072 positions · 64 · 4 B of sines and cosines
     whole = estimate(catalog, "openai/gpt-oss-20b", "mxfp4", gpu="h100-sxm", engine="llamacpp").weights_gib
     architecture = architecture_of(catalog.models["openai/gpt-oss-20b"])
     experts = 24 * 32 * (3 * 2880**2 * 4.25 + 3 * 2880 * 16) / 8
@@ -88,8 +88,8 @@ def test_vllm_expands_doubly_quantized_scales(catalog: Catalog) -> None:
 
 
 def test_the_first_llama_3_1_405b_in_fp8_kept_attention_in_sixteen_bit(catalog: Catalog) -> None:
-    # https://github.com/vllm-project/vllm/issues/6746: 57.752 GiB a rank; the first and the last layer, which stay whole
-    # in 16 bit, would add 0.6
+    # https://github.com/vllm-project/vllm/issues/6746: 57.752 GiB a rank; the first and the last layer, which stay
+    # whole in 16 bit, would add 0.6
     model = "meta-llama/Meta-Llama-3.1-405B-Instruct-FP8"
     ours = estimate(catalog, model, "fp8", gpu="h100-sxm", tp=8, engine_version="0.5.3").weights_gib
     assert 57.752 - 0.7 < ours < 57.752

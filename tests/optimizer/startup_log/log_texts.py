@@ -48,3 +48,16 @@ llama_kv_cache:      CUDA0 KV buffer size =  1536.00 MiB
 llama_kv_cache: size = 1536.00 MiB (  4096 cells,  32 layers,  1/1 seqs), K (f16):  768.00 MiB, V (f16):  768.00 MiB
 llama_context:      CUDA0 compute buffer size =   150.00 MiB
 """
+# lines of tensorrt_llm/_torch/pyexecutor/_util.py and of the runtime, with the pool of a public log on an H100
+TRTLLM = """\
+[TensorRT-LLM] TensorRT-LLM version: 1.0.0
+[08/01/2025-10:00:00] [TRT-LLM] [I] LLM Args: model='Qwen/Qwen3-0.6B' tensor_parallel_size=1 dtype='auto' \
+kv_cache_config=KvCacheConfig(free_gpu_memory_fraction=0.9)
+[08/01/2025-10:01:00] [TRT-LLM] [RANK 0] [I] Memory used after loading model weights (inside torch) in memory usage \
+profiling: 1.14 GiB
+[08/01/2025-10:01:00] [TRT-LLM] [RANK 0] [I] Peak memory during memory usage profiling (torch + non-torch): 2.87 GiB, \
+available KV cache memory when calculating max tokens: 68.69 GiB, fraction is set 0.9, kv size is 114688. device total \
+memory 79.19 GiB, , tmp kv_mem 0.88 GiB
+[TensorRT-LLM][INFO] [MemUsageChange] Allocated 68.69 GiB for max tokens in paged KV cache (643136).
+[08/01/2025-10:01:00] [TRT-LLM] [I] max_seq_len=40960, max_num_requests=2048, max_num_tokens=8192, max_batch_size=2048
+"""

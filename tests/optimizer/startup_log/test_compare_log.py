@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from log_texts import LLAMACPP, SGLANG, V0, VLLM
+from log_texts import LLAMACPP, SGLANG, TRTLLM, V0, VLLM
 
 from catalog import Catalog
 from catalog.errors import InputError
@@ -50,6 +50,14 @@ def test_the_card_and_its_size_may_come_from_the_log(catalog: Catalog) -> None:
     llamacpp = compare(read_log(LLAMACPP), catalog, {})
     assert (llamacpp.question["gpu"], llamacpp.question["weight_dtype"]) == ("rtx-3090", "gguf-q4_k_m")
     assert {line.name: line.predicted for line in llamacpp.lines}["kv_cache_gib"] == pytest.approx(1.5, rel=0.001)
+
+
+def test_tensorrt_llm_is_compared_too(catalog: Catalog) -> None:
+    compared = compare(read_log(TRTLLM), catalog, {"gpu": "h100-sxm"})
+    assert (compared.question["engine"], compared.question["weight_dtype"]) == ("trtllm", "bf16")
+    assert all(line.agrees for line in compared.lines)
+    quantized = TRTLLM.replace("dtype='auto'", "quant_algo='FP8_BLOCK_SCALES'")
+    assert compare(read_log(quantized), catalog, {"gpu": "h100-sxm"}).question["weight_dtype"] == "fp8-block"
 
 
 def test_sglang_is_compared_too(catalog: Catalog) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from log_texts import LLAMACPP, SGLANG, V0, VLLM
+from log_texts import LLAMACPP, SGLANG, TRTLLM, V0, VLLM
 
 from catalog.errors import InputError
 from optimizer.startup_log import read_log
@@ -58,6 +58,22 @@ def test_llamacpp_counts_what_lies_on_the_card() -> None:
     assert log.stated["file_type"] == "Q4_K - Medium"
 
 
+def test_tensorrt_llm_says_fraction_and_pool() -> None:
+    log = read_log(TRTLLM)
+    assert log.engine == "trtllm"
+    assert log.sizes == {
+        "weights_gib": 1.14, "kv_cache_gib": 68.69, "kv_cache_tokens": 643_136, "gpu_memory_gib": 79.19,
+    }  # fmt: skip
+    assert log.stated == {
+        "engine_version": "1.0.0", "model": "Qwen/Qwen3-0.6B", "tp": "1", "dtype": "auto", "max_model_len": "40960",
+        "gpu_memory_utilization": "0.9", "max_num_seqs": "2048", "max_num_batched_tokens": "8192",
+    }  # fmt: skip
+    # a built engine prints only the pool, beside the memory that it measured
+    built = "Memory usage when calculating max tokens in paged kv cache: total: 31.84 GiB, available: 17.83 GiB\n"
+    built += "[TensorRT-LLM][INFO] [MemUsageChange] Allocated 16.05 GiB for max tokens in paged KV cache (263008)\n"
+    assert read_log(built).sizes == {"kv_cache_gib": 16.05, "kv_cache_tokens": 263_008, "gpu_memory_gib": 31.84}
+
+
 def test_why_it_did_not_start_is_kept() -> None:
     why = (
         "ValueError: To serve at least one request with the models's max seq len (131072), (16.0 GiB KV cache is needed"
@@ -67,7 +83,7 @@ def test_why_it_did_not_start_is_kept() -> None:
 
 @pytest.mark.parametrize("text", ["", "\x00\x01\x02" * 1000, "hello\n" * 10, "{" * 5000, "Model loading took GiB"])
 def test_what_is_no_log_is_refused_with_what_was_expected(text: str) -> None:
-    with pytest.raises(InputError, match="no start-up line of vLLM, SGLang or"):
+    with pytest.raises(InputError, match="no start-up line of vLLM, SGLang, TensorRT-LLM or"):
         read_log(text)
 
 
