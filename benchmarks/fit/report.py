@@ -166,22 +166,18 @@ def _ranking(judged: Judged) -> list[str]:
         "than once, ordered by its other runs, and held out by the model:",
         "",
         *_table(
-            ["measured again", "repeats", "copies", "the others apart", "pairs", "right by a repeat", "by the model"],
+            ["measured again", "repeats", "pairs", "copies", "the others apart", "right by a repeat", "by the model"],
             [
                 [
                     label,
-                    str(of.runs),
-                    _percent(of.copies_fraction),
-                    _percent(of.apart_fraction),
-                    str(of.pairs),
-                    _percent(of.by_repeat),
-                    _percent(of.by_model),
-                ]  # fmt: skip
+                    *map(str, (of.runs, of.pairs)),
+                    *map(_percent, (of.copies, of.apart, of.by_repeat, of.by_model)),
+                ]
                 for label, of in again.items()
             ],
         ),
         "",
-        "A copy differs by less than 1 %, which is mostly one run published twice; of the others, the median difference.",
+        "A copy differs by less than 1 %: mostly one run published twice. The others are that far apart in the median.",
         "",
     ]
 
