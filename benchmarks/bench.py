@@ -165,6 +165,30 @@ def evaluate_candidates() -> float:
     return time.perf_counter() - started
 
 
+def rate_candidates() -> float:
+    """CPU seconds for a million candidates (configuration on an offer × batch size), from enumeration to pruning.
+
+    Of a hundred workloads on forty offers, with percentile targets; the batch size of a configuration is decided on
+    by bisection, and its capacity is the largest rate at which the targets hold. Those that serve nobody do not count.
+    """
+    from catalog import load_catalog
+    from optimizer.candidates import build_candidates
+    from optimizer.candidates.enumerate import batch_sizes
+    from optimizer.scenario import load_scenario
+
+    catalog = load_catalog()
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(scenario_text(workloads=100, offers=40))
+        file.flush()
+        scenario = load_scenario(file.name, catalog)
+    started = time.process_time()
+    candidates = build_candidates(scenario, catalog)
+    seconds = time.process_time() - started
+    workloads = scenario.workloads.values()
+    serving = [one.n_evaluated - sum(one.rejected.values()) for one in candidates]
+    return 1e6 * seconds / sum(n * len(batch_sizes(w)) for n, w in zip(serving, workloads, strict=True))
+
+
 def simulate_a_minute() -> float:
     """CPU seconds of a simulated minute of one replica with 64 requests always in flight."""
     import numpy as np
@@ -196,6 +220,7 @@ MEASUREMENTS = {
     "quickstart": Measurement("gpuplan solve scenarios/quickstart.yaml", 2.0, lambda: wall("solve", str(QUICKSTART))),
     "one": Measurement("load and optimize one workload, after import", 0.1, one_workload),
     "evaluate": Measurement("memory and performance of 100,000 candidates", 0.5, evaluate_candidates),
+    "rate": Measurement("a million candidates with percentile capacity", 0.5, rate_candidates),
     "simulate": Measurement("a simulated minute of a replica, 64 in flight", 0.05, simulate_a_minute),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
     "hundred": Measurement("100 workloads on 40 limited offers, proven to 0.5 %", 15.0, hundred),

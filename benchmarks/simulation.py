@@ -3,7 +3,8 @@
 usage: python benchmarks/simulation.py [SECONDS]      simulated time of each run; default 1200
 
 For replicas × request sizes × batches, at loads given in parts of a full batch: closed-form percentiles over simulated
-ones. Then for latency targets: the closed form's capacity over the largest rate at which the simulation holds them.
+ones, and those of other requests at the same rate, which is how far simulations differ among themselves. Then for
+latency targets: the closed form's capacity over the largest rate at which the simulation holds them.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ class Case:
         sizes = [TokenSizes(inputs * shrink, sigma, outputs * shrink, sigma)]
         return Requests.drawn(arrival_times_ms(rate_rps, duration_s, rng), np.ones(1), sizes, MAX_MODEL_LEN, rng)
 
-    def simulate(self, rate_rps: float, duration_s: float) -> Outcome:
-        outcome = open_loop(self.simulated, self.requests(rate_rps, duration_s))
+    def simulate(self, rate_rps: float, duration_s: float, seed: int = 0) -> Outcome:
+        outcome = open_loop(self.simulated, self.requests(rate_rps, duration_s, seed))
         return outcome.take(np.flatnonzero(outcome.arrived_ms > WARM_UP_FRACTION * duration_s * MS_PER_S))
 
 
@@ -120,25 +121,29 @@ def main(duration_s: float) -> None:
 
 
 def print_latencies(cases: list[Case], duration_s: float) -> None:
-    """Closed form over simulation, by statistic and load."""
-    print(f"{'closed form ÷ simulation':26}" + "".join(f"load {load:<22}" for load in LOADS))
-    ratios: dict[tuple[str, str], list[list[float]]] = {}
+    """Closed form over simulation, by statistic and load; and the simulation over itself with other requests."""
+    ratios: dict[tuple[str, str, str], list[list[float]]] = {}
     for case in cases:
         for column, load in enumerate(LOADS):
             at = case.closed_form.at(np.array([load * case.batch]))
-            seen = case.simulate(float(at.rate_rps[0]), duration_s).statistics()
+            seen, again = (case.simulate(float(at.rate_rps[0]), duration_s, seed).statistics() for seed in (0, 1))
             for metric in ("ttft", "tpot", "e2e"):
                 for statistic in ("mean", "p50", "p95", "p99"):
                     predicted = float(at.statistic(metric, statistic)[0, 0])
-                    kept = ratios.setdefault((metric, statistic), [[] for _ in LOADS])
-                    kept[column].append(predicted / seen[metric][statistic])
-    for (metric, statistic), by_load in ratios.items():
-        print(f"{f'{metric} {statistic}':26}" + "".join(f"{spread(np.array(one)):27}" for one in by_load))
+                    for label, of in (("closed form", predicted), ("simulation", again[metric][statistic])):
+                        kept = ratios.setdefault((label, metric, statistic), [[] for _ in LOADS])
+                        kept[column].append(of / seen[metric][statistic])
+    for label in ("closed form", "simulation"):
+        print(f"{label + ' ÷ simulation':28}" + "".join(f"load {load:<22}" for load in LOADS))
+        for (one, metric, statistic), by_load in ratios.items():
+            if one == label:
+                print(f"{f'{metric} {statistic}':28}" + "".join(f"{spread(np.array(of)):27}" for of in by_load))
+        print()
 
 
 def print_capacities(cases: list[Case], duration_s: float) -> None:
     """Closed form's largest rate over the simulation's, by targets."""
-    print("\ncapacity, closed form ÷ simulation")
+    print("capacity, closed form ÷ simulation")
     everybody = np.ones((1, 1), bool)
     for targets in TARGETS:
         ratios = []

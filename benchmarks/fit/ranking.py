@@ -44,10 +44,10 @@ class Repeats:
 
     runs: int
     """Pairs of runs of one configuration at the same sizes and requests in flight."""
-    copies_fraction: float
-    """Of them, whose throughput differs by less than 1 %: mostly one run, published twice."""
-    apart_fraction: float
-    """Median difference of the others."""
+    copies: float
+    """Part of them whose throughput differs by less than 1 %: mostly one run, published twice."""
+    apart: float
+    """Median difference of the others, over one of both."""
     pairs: int
     """Pairs of configurations of which at least one was measured again."""
     by_repeat: float
@@ -76,8 +76,8 @@ def repeats(observed: Observations, ratios: Ratios, run_of: Callable[[Measuremen
     truth, told, model = (np.sign(of[pairs[0]] - of[pairs[1]]) for of in (measured, again, predicted))
     return Repeats(
         runs=len(differences),
-        copies_fraction=float(np.mean(differences < log(COPY))),
-        apart_fraction=float(np.expm1(np.median(differences[differences >= log(COPY)]))),
+        copies=float(np.mean(differences < log(COPY))),
+        apart=float(np.expm1(np.median(differences[differences >= log(COPY)]))),
         pairs=pairs.shape[1],
         by_repeat=float(np.mean(told == truth)),
         by_model=float(np.mean(model == truth)),

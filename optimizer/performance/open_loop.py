@@ -102,7 +102,8 @@ class OpenLoop:
     def statistic(self, metric: Latency, statistic: Statistic) -> FloatArray:
         """[n, R] ms; a mean, or a percentile over the requests of a class.
 
-        What varies independently adds up: distances of percentiles from means as the root of the sum of their squares.
+        What varies independently adds up: distances of percentiles from means as the root of the sum of their squares,
+        the wait for a place among them (from none, which is what most requests wait).
         """
         tpot = np.broadcast_to(self.tpot_ms[:, None], self.met_spread_ms.shape)
         steps = _further_tokens(self.mix)
@@ -121,9 +122,9 @@ class OpenLoop:
                 steps * self._tpot_away(z),
                 decoding * _lognormal_away(self.mix.output_sigma, z),
             ]
+        away.append(column(self.place_wait_ms * np.log(np.maximum(self.no_place_fraction / BEYOND[statistic], 1.0))))
         squares: FloatArray = sum((one * np.abs(one) for one in away), np.zeros_like(mean))
-        late = self.place_wait_ms * np.log(np.maximum(self.no_place_fraction / BEYOND[statistic], 1.0))
-        percentile: FloatArray = mean + np.sign(squares) * np.sqrt(np.abs(squares)) + late[:, None]
+        percentile: FloatArray = mean + np.sign(squares) * np.sqrt(np.abs(squares))
         return percentile
 
     def _tpot_away(self, z: float) -> FloatArray:

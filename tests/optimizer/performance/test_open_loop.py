@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,17 @@ def test_every_latency_and_the_rate_grow_with_the_load(catalog: Catalog) -> None
             assert values == sorted(values), (metric, statistic)
     rates = [float(at.rate_rps[0]) for at in points]
     assert rates == sorted(rates)
+
+
+def test_a_wait_for_a_place_adds_up_with_the_other_distances_like_variances(catalog: Catalog) -> None:
+    at = closed_form(catalog, mix_of(1000.0, 200.0, 0.5)).at(np.array([20.0]))
+    at = replace(at, no_place_fraction=np.array([0.05]), place_wait_ms=np.array([1000.0]))
+    mean = float(at.certain_ms[0] + at.queued_ms[0] + at.own.mean_ms[0, 0])
+    at_once = replace(at, no_place_fraction=np.zeros(1))
+    # One in twenty waits, 1 s on average: one in a hundred longer than 1 s · ln(0.05 / 0.01) = 1609 ms.
+    others = float(at_once.statistic("ttft", "p99")[0, 0]) - mean
+    assert float(at.statistic("ttft", "p99")[0, 0]) == pytest.approx(mean + np.hypot(others, 1609.4), rel=1e-4)
+    assert float(at.statistic("ttft", "p90")[0, 0]) == float(at_once.statistic("ttft", "p90")[0, 0])  # ln(0.5) < 0
 
 
 def test_classes_share_the_rate_by_the_time_they_take(catalog: Catalog) -> None:
