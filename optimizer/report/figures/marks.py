@@ -61,9 +61,9 @@ def picture(title: str, height: float, body: Sequence[str]) -> str:
     )
 
 
-def standalone(*pictures: str) -> str:
-    """Pictures as one file, under each other, with the style and the titles that a page would give them."""
-    drawn, y = [], 0.0
+def standalone(*pictures: str, heading: str = "") -> str:
+    """Pictures as one file, under each other and a heading, with the style and the titles that a page would give."""
+    drawn, y = ([text(0, -10, heading, "strong")], 2 * LINE) if heading else ([], 0.0)
     for svg in pictures:
         head, _, body = svg.partition("<title>")
         title, _, marks = body.partition("</title>")
@@ -71,7 +71,7 @@ def standalone(*pictures: str) -> str:
         shown = f'<text x="0" y="-10" class="strong">{title}</text>{marks.removesuffix("</svg>")}'
         drawn.append(shown if y == 0 else f'<g transform="translate(0,{y:g})">{shown}</g>')
         y += height + 3 * MARGIN
-    first = pictures[0].partition("<title>")[2].partition("</title>")[0]
+    first = safe(heading) if heading else pictures[0].partition("<title>")[2].partition("</title>")[0]
     room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {y:g}"
     return (
         f'<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="{room}" role="img"><style>{STYLE}{PAPER}</style>'

@@ -127,15 +127,14 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def moments(layout: Layout) -> tuple[tuple[str, Layout], ...]:
-    """(name, the plan as it then stands) of the start and, with periods, of that with the most GPUs."""
+def moments(layout: Layout) -> tuple[tuple[str, int], ...]:
+    """(name, period) of the start and, with periods, of that with the most GPUs."""
     if not layout.periods:
-        return (("", layout),)
+        return (("", 1),)
     fullest = max(layout.periods, key=lambda plan: (_gpus(plan.servers), -plan.period))
-    found = [("now", layout.of_period(1))]
+    found = [("now", 1)]
     if fullest.period > 1:
-        when = f"month {figure(fullest.starts_month + 1)}, with the most servers"
-        found.append((when, layout.of_period(fullest.period)))
+        found.append((f"month {figure(fullest.starts_month + 1)}, with the most servers", fullest.period))
     return tuple(found)
 
 
