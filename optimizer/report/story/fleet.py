@@ -172,7 +172,7 @@ def _alike(group: ReplicaGroup) -> str:
 
 
 def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
-    """The workload; its offer, then its batch, then a number where that is not unique."""
+    """The workload; with its offer, then its batch, at last a number where that is not unique."""
     tries: tuple[Callable[[str, ReplicaGroup], str], ...] = (
         lambda workload, _group: workload,
         lambda workload, group: f"{workload} on {group.offer}",
@@ -185,4 +185,10 @@ def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
         for at, name in enumerate(said):
             if not names[at] and said.count(name) == 1 and name not in taken:
                 names[at] = name
-    return [name or f"{groups[at][0]}, kind {at + 1}" for at, name in enumerate(names)]
+    numbers: Counter[str] = Counter()
+    for at, (workload, group) in enumerate(groups):
+        if not names[at]:
+            on = f"{workload} on {group.offer}"
+            numbers[on] += 1
+            names[at] = f"{on} ({numbers[on]})"
+    return names

@@ -237,9 +237,12 @@ def _runners_up(others: list[Layout], scenario: Scenario, catalog: Catalog) -> t
 
 
 def _within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
-    ledger, budget = Ledger.of(layout, scenario, catalog), scenario.budget
-    return (budget.monthly_usd is None or ledger.most_usd_per_month <= budget.monthly_usd) and (
-        budget.capex_usd is None or ledger.usd("price") <= budget.capex_usd
+    """However demand turns out."""
+    budget = scenario.budget
+    plans = [layout.of_future(one.name).model_copy(update={"futures": ()}) for one in layout.futures] or [layout]
+    ledgers = [Ledger.of(plan, scenario, catalog) for plan in plans]
+    return (budget.monthly_usd is None or all(one.most_usd_per_month <= budget.monthly_usd for one in ledgers)) and (
+        budget.capex_usd is None or all(one.usd("price") <= budget.capex_usd for one in ledgers)
     )
 
 

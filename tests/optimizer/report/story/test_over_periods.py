@@ -83,7 +83,7 @@ def test_payments_fall_into_their_periods(layout: Layout, scenario: Scenario, ca
     assert ledger.cost_usd == pytest.approx(1200 - 600 + 2190 + 600) == pytest.approx(layout.cost.usd_over_horizon)
 
 
-@pytest.mark.parametrize("name", ["multi-region", "purchase"])
+@pytest.mark.parametrize("name", ["multi-region", "purchase", "uncertain-demand"])
 def test_the_ledger_comes_to_the_cost_of_the_plan(name: str, catalog: Catalog, request: pytest.FixtureRequest) -> None:
     scenario = load_scenario(ROOT / "scenarios" / f"{name}.yaml", catalog)
     layout = request.getfixturevalue("shipped") if name == "multi-region" else optimize(scenario, catalog)
