@@ -12,6 +12,8 @@ LINE = 16.0
 """Height of a line of text."""
 LETTER = 6.9
 """Mean width of a letter of 12 units; an estimate, so texts are cut a little early rather than late."""
+BOLD = 1.09
+"""Times as wide as other letters."""
 MARGIN = 16.0
 """Around a picture that stands alone."""
 MOST_POWERS = 3
@@ -93,7 +95,7 @@ def fitted(words: str, width: float) -> str:
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "", width: float | None = None) -> str:
     """A text whose baseline is at y; with a width it is cut to it, and shown whole on hovering."""
-    shown = words if width is None else fitted(words, width)
+    shown = words if width is None else fitted(words, width / (BOLD if kind == "strong" else 1))
     hint = f"<title>{safe(words)}</title>" if shown != words else ""
     about = (f' class="{kind}"' if kind else "") + (f' text-anchor="{anchor}"' if anchor else "")
     return f'<text x="{x:.1f}" y="{y:.1f}"{about}>{safe(shown)}{hint}</text>'

@@ -18,9 +18,9 @@ from optimizer.report.figures import (
     stack_chart,
     target_chart,
 )
+from optimizer.report.fleet import Kind, kinds, moments, months_between
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import degrees
-from optimizer.report.story.fleet import Kind, kinds, moments, months_between
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario

@@ -9,10 +9,10 @@ from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
+from optimizer.report.fleet import Use, actions, months_between, uses
 from optimizer.report.periods import TERMS, likeliest
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
-from optimizer.report.story.fleet import Use, actions, months_between, uses
 from optimizer.report.story.ledger import Ledger
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
 from optimizer.report.story.money import break_even_blocks, cost_blocks, months_text

@@ -13,7 +13,7 @@ from catalog.units import HOURS_PER_MONTH
 from optimizer.api import optimize
 from optimizer.candidates import Ratings
 from optimizer.layout import Layout
-from optimizer.report.story.fleet import decision
+from optimizer.report.fleet import decision
 from optimizer.report.story.ledger import Ledger
 from optimizer.scenario import Scenario, load_scenario, scenario_catalog
 from optimizer.scenario.quantities import (

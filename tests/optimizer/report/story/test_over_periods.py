@@ -12,8 +12,8 @@ from measured import workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize
 from optimizer.layout import Layout
+from optimizer.report.fleet import decision, kinds, moments, uses
 from optimizer.report.story import comparison_page, page_html, page_markdown, purchase_page
-from optimizer.report.story.fleet import decision, kinds, moments, uses
 from optimizer.report.story.ledger import Ledger, steps
 from optimizer.report.story.parts import Figure, Page
 from optimizer.scenario import Scenario, scenario_catalog
