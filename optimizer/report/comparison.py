@@ -8,8 +8,9 @@ from typing import Any, Literal
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optimizer.layout import Layout, WorkloadPlan
-from optimizer.report.periods import counted, term_words
+from optimizer.layout import Layout
+from optimizer.report.fleet import kinds, uses
+from optimizer.report.periods import TERMS, counted, term_words
 from optimizer.report.plan import degrees
 from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
 
@@ -74,31 +75,39 @@ def _costs(layout: Layout) -> dict[str, str]:
         "up front": usd(money.get("capex_usd")),
         "proven bound": usd(money.get("bound_usd_per_hour")),
         "gap": percent(layout.gap, 2),
-        "GPUs": count(sum(row.count * row.gpus_per_server for row in layout.servers)),
+        "GPUs": count(
+            max(sum(row.count * row.gpus_per_server for row in one.servers) for one in layout.periods or (layout,))
+        ),
     }
 
 
 def _servers(layout: Layout) -> dict[str, str]:
-    """Offer and term -> what is taken of it."""
-    return {
-        f"{row.offer}, {term_words(row)}": f"{counted(row)} × {row.gpus_per_server} {row.gpu}, "
-        f"{usd(row.usd_per_hour)}/h each"
-        for row in layout.servers
-    }
+    """Offer and term -> what is taken of it; with periods how many when."""
+    if not layout.periods:
+        return {
+            f"{row.offer}, {term_words(row)}": f"{counted(row)} × {row.gpus_per_server} {row.gpu}, "
+            f"{usd(row.usd_per_hour)}/h each"
+            for row in layout.servers
+        }
+    last = layout.periods[-1]
+    found: dict[str, list[str]] = {}
+    for use in uses(layout, last.starts_month + last.months):
+        found.setdefault(f"{use.offer}, {TERMS[use.term]}", []).append(f"{use.count} in {use.months}")
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 def _workloads(layout: Layout) -> dict[str, str]:
-    return {workload.name: _served(workload) for workload in layout.workloads}
-
-
-def _served(workload: WorkloadPlan) -> str:
-    """A line a replica group."""
-    return "\n".join(
-        f"{group.replicas} × {group.model or 'measured'}"
-        + (f" {group.weight_dtype}" if group.weight_dtype else "")
-        + f" on {group.offer} (GPUs {degrees(group)}), {figure(group.load_rps)}/s, {percent(group.utilization)} used"
-        for group in workload.replica_groups
-    )
+    """Workload -> a line for each kind of replica; with periods the fewest and the most of it, and the most load."""
+    found: dict[str, list[str]] = {}
+    for kind in kinds(layout):
+        group, (low, high) = kind.group, (min(kind.replicas), max(kind.replicas))
+        found.setdefault(kind.workload, []).append(
+            f"{high if low == high else f'{low}–{high}'} × {group.model or 'measured'}"
+            + (f" {group.weight_dtype}" if group.weight_dtype else "")
+            + f" on {group.offer} (GPUs {degrees(group)}), {figure(group.load_rps)}/s, "
+            + f"{percent(group.utilization)} used"
+        )
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 def _by_key(columns: list[dict[str, str]], absent: str) -> dict[str, list[str]]:

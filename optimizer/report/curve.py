@@ -61,10 +61,11 @@ def svg_curve(title: str, curve: Mapping[int, PerformanceEstimate]) -> str:
     points = list(curve.values())
     ttft, tpot = [one.ttft_ms for one in points], [one.tpot_ms for one in points]
     return standalone(
-        _latencies(f"{title}: time per output token", tpot, [one.tpot_interval_ms for one in points], curve),
+        _latencies("Time per output token", tpot, [one.tpot_interval_ms for one in points], curve),
         _latencies("Time to the first token", ttft, [one.ttft_interval_ms for one in points], curve),
         _goes_into("What the time per output token goes into", tpot, [one.parts for one in points], curve),
         _goes_into("What the time to the first token goes into", ttft, [one.ttft_parts for one in points], curve),
+        heading=title,
     )
 
 

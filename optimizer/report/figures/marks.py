@@ -12,6 +12,8 @@ LINE = 16.0
 """Height of a line of text."""
 LETTER = 6.9
 """Mean width of a letter of 12 units; an estimate, so texts are cut a little early rather than late."""
+BOLD = 1.09
+"""Times as wide as other letters."""
 MARGIN = 16.0
 """Around a picture that stands alone."""
 MOST_POWERS = 3
@@ -61,9 +63,9 @@ def picture(title: str, height: float, body: Sequence[str]) -> str:
     )
 
 
-def standalone(*pictures: str) -> str:
-    """Pictures as one file, under each other, with the style and the titles that a page would give them."""
-    drawn, y = [], 0.0
+def standalone(*pictures: str, heading: str = "") -> str:
+    """Pictures as one file, under each other and a heading, with the style and the titles that a page would give."""
+    drawn, y = ([text(0, -10, heading, "strong")], 2 * LINE) if heading else ([], 0.0)
     for svg in pictures:
         head, _, body = svg.partition("<title>")
         title, _, marks = body.partition("</title>")
@@ -71,7 +73,7 @@ def standalone(*pictures: str) -> str:
         shown = f'<text x="0" y="-10" class="strong">{title}</text>{marks.removesuffix("</svg>")}'
         drawn.append(shown if y == 0 else f'<g transform="translate(0,{y:g})">{shown}</g>')
         y += height + 3 * MARGIN
-    first = pictures[0].partition("<title>")[2].partition("</title>")[0]
+    first = safe(heading) if heading else pictures[0].partition("<title>")[2].partition("</title>")[0]
     room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {y:g}"
     return (
         f'<svg class="fig" xmlns="http://www.w3.org/2000/svg" viewBox="{room}" role="img"><style>{STYLE}{PAPER}</style>'
@@ -93,7 +95,7 @@ def fitted(words: str, width: float) -> str:
 
 def text(x: float, y: float, words: str, kind: str = "", anchor: str = "", width: float | None = None) -> str:
     """A text whose baseline is at y; with a width it is cut to it, and shown whole on hovering."""
-    shown = words if width is None else fitted(words, width)
+    shown = words if width is None else fitted(words, width / (BOLD if kind == "strong" else 1))
     hint = f"<title>{safe(words)}</title>" if shown != words else ""
     about = (f' class="{kind}"' if kind else "") + (f' text-anchor="{anchor}"' if anchor else "")
     return f'<text x="{x:.1f}" y="{y:.1f}"{about}>{safe(shown)}{hint}</text>'

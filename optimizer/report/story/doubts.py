@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from optimizer.layout import Layout
 from optimizer.report.figures import Point, point_chart, range_chart
-from optimizer.report.story.fleet import decision, in_words
+from optimizer.report.fleet import decision, in_words
 from optimizer.report.story.parts import Block, Bullets, Figure, Words, table
 from optimizer.report.story.whatif import Swing, Threshold, WhatIf
 from optimizer.report.words import figure, percent, usd

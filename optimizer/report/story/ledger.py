@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from catalog import Catalog
@@ -42,7 +42,15 @@ class Ledger:
 
     @classmethod
     def of(cls, layout: Layout, scenario: Scenario, catalog: Catalog) -> Ledger:
-        return cls(tuple(_Books(scenario, catalog).flows(layout)), scenario.horizon_months)
+        """Where demand may turn out in several ways, each flow counts as much as its future is likely."""
+        books = _Books(scenario, catalog)
+        likely = [(future.probability, layout.of_future(future.name)) for future in layout.futures] or [(1.0, layout)]
+        flows = [
+            replace(flow, usd=flow.usd * probability, present_usd=flow.present_usd * probability)
+            for probability, plan in likely
+            for flow in books.flows(plan)
+        ]
+        return cls(tuple(flows), scenario.horizon_months)
 
     @property
     def cost_usd(self) -> float:
@@ -106,7 +114,7 @@ class _Books:
         """Rent, or electricity and upkeep, of a period; a bought server that stands idle costs nothing to run."""
         offer, facility, months = self.scenario.inventory[row.offer], self.scenario.facility, self.horizon.period_months
         usd_per_month: dict[Cause, float] = {}
-        count = row.in_use if row.term == "buy" else row.count
+        count = row.in_use + row.stand_by if row.term == "buy" else row.count
         if row.term in ("own", "buy"):
             kw = server_power_kw(offer, self.catalog.gpus[offer.gpu])
             usd_per_month["electricity"] = kw * facility.pue * facility.power_price_usd_per_kwh * HOURS_PER_MONTH

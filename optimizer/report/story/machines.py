@@ -18,9 +18,9 @@ from optimizer.report.figures import (
     stack_chart,
     target_chart,
 )
+from optimizer.report.fleet import Kind, kinds, moments, months_between
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import degrees
-from optimizer.report.story.fleet import Kind, kinds, moments, months_between
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario
@@ -149,8 +149,8 @@ def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
 
 def topology_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> Iterator[Block]:
     """Every server by region, its GPUs and what they serve; with periods at the start and at the largest."""
-    for name, plan in moments(layout):
-        topology = build_topology(plan, catalog)
+    for name, period in moments(layout):
+        topology = build_topology(layout, catalog, period)
         yield from _topology_at(f", {name}" if name else "", topology, scenario)
     if layout.periods:
         yield Words("Other periods: gpuplan export PLAN --period K --to topology")

@@ -9,10 +9,10 @@ from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.periods import TERMS
+from optimizer.report.fleet import Use, actions, months_between, uses
+from optimizer.report.periods import TERMS, likeliest
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
-from optimizer.report.story.fleet import Use, actions, months_between, uses
 from optimizer.report.story.ledger import Ledger
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
 from optimizer.report.story.money import break_even_blocks, cost_blocks, months_text
@@ -118,7 +118,7 @@ def _key_figures(layout: Layout, scenario: Scenario, catalog: Catalog) -> KeyFig
     used = sum(group.replicas * group.gpus_per_replica for one in layout.workloads for group in one.replica_groups)
     kw = [
         sum(
-            row.in_use * server_power_kw(scenario.inventory[row.offer], catalog.gpus[row.gpu])
+            (row.in_use + row.stand_by) * server_power_kw(scenario.inventory[row.offer], catalog.gpus[row.gpu])
             for row in span.servers
             if row.term in ("own", "buy")
         )
@@ -168,7 +168,22 @@ def _purchase_list(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         "offer|term|>servers|GPUs of each|when|>price|>price of each|>lead time",
         rows,
     )
-    if layout.periods:
+    if layout.futures:
+        yield table(
+            "Demand scenarios; what is bought and reserved is the same in all, and $/h counts it",
+            "scenario|>probability|>requests/s at peak|>$/h",
+            [
+                (one.name, percent(one.probability),
+                 figure(max(sum(asked.demand_rps for asked in plan.workloads) for plan in one.periods)),
+                 usd(one.usd_per_hour))
+                for one in layout.futures
+            ],
+        )  # fmt: skip
+        yield Words(
+            f"Costs are what is expected over all of them. Servers, workloads and places that follow are those of "
+            f"{likeliest(layout)}, the likeliest; gpuplan export PLAN --future NAME exports another."
+        )
+    if len(layout.periods) > 1:
         yield _in_service(layout)
     yield Words("As a spreadsheet: gpuplan export PLAN --to bill-of-materials -O FOLDER")
 

@@ -127,15 +127,14 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
-def moments(layout: Layout) -> tuple[tuple[str, Layout], ...]:
-    """(name, the plan as it then stands) of the start and, with periods, of that with the most GPUs."""
+def moments(layout: Layout) -> tuple[tuple[str, int], ...]:
+    """(name, period) of the start and, with periods, of that with the most GPUs."""
     if not layout.periods:
-        return (("", layout),)
+        return (("", 1),)
     fullest = max(layout.periods, key=lambda plan: (_gpus(plan.servers), -plan.period))
-    found = [("now", layout.of_period(1))]
+    found = [("now", 1)]
     if fullest.period > 1:
-        when = f"month {figure(fullest.starts_month + 1)}, with the most servers"
-        found.append((when, layout.of_period(fullest.period)))
+        found.append((f"month {figure(fullest.starts_month + 1)}, with the most servers", fullest.period))
     return tuple(found)
 
 
@@ -173,7 +172,7 @@ def _alike(group: ReplicaGroup) -> str:
 
 
 def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
-    """The workload; its offer, then its batch, then a number where that is not unique."""
+    """The workload; with its offer, then its batch, at last a number where that is not unique."""
     tries: tuple[Callable[[str, ReplicaGroup], str], ...] = (
         lambda workload, _group: workload,
         lambda workload, group: f"{workload} on {group.offer}",
@@ -186,4 +185,10 @@ def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
         for at, name in enumerate(said):
             if not names[at] and said.count(name) == 1 and name not in taken:
                 names[at] = name
-    return [name or f"{groups[at][0]}, kind {at + 1}" for at, name in enumerate(names)]
+    numbers: Counter[str] = Counter()
+    for at, (workload, group) in enumerate(groups):
+        if not names[at]:
+            on = f"{workload} on {group.offer}"
+            numbers[on] += 1
+            names[at] = f"{on} ({numbers[on]})"
+    return names
