@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from command_line import SCENARIO, run
@@ -66,6 +67,13 @@ def test_compare_writes_a_page_where_a_page_is_asked_for(plan: Path, tmp_path: P
     assert run("compare", plan, other, "-O", tmp_path / "c.html").exit_code == 0
     assert "2 plans compared" in (tmp_path / "c.html").read_text()
     assert run("compare", plan, other, "--format", "md").stdout.startswith("# 2 plans compared\n")
+
+
+def test_compare_draws_what_plans_cost(plan: Path, tmp_path: Path) -> None:
+    done = run("compare", plan, plan, plan, "-O", tmp_path / "cost.svg")
+    assert done.exit_code == 0
+    drawn = ElementTree.parse(tmp_path / "cost.svg").getroot()
+    assert drawn.findtext("{http://www.w3.org/2000/svg}title") == "Cost of a month of each plan"
 
 
 def test_export_follows_no_link_out_of_its_folder(plan: Path, tmp_path: Path) -> None:

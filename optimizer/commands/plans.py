@@ -39,16 +39,16 @@ def verify(plan: str) -> None:
 def compare(plans: tuple[str, ...], page_form: PageForm | None) -> None:
     """Put plans side by side: cost, servers, workloads; as a page with -O compare.html."""
     from optimizer.report.comparison import comparison_data, comparison_report
+    from optimizer.report.story import comparison_page, comparison_picture
 
     if len(plans) < 2:
         raise click.UsageError("compare needs two plans or more")
     layouts = {plan: sound_plan(plan, the_catalog()) for plan in plans}
     if form := asked_form(page_form):
-        from optimizer.report.story import comparison_page
-
         write_page(comparison_page(layouts, the_catalog()), form)
     else:
-        answer(lambda: comparison_report(layouts), comparison_data(layouts))
+        picture = partial(comparison_picture, layouts, the_catalog())
+        answer(lambda: comparison_report(layouts), comparison_data(layouts), picture)
 
 
 @command("export", example="gpuplan export quickstart.plan.json --to vllm,k8s -O deploy")

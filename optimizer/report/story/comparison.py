@@ -8,7 +8,7 @@ from typing import Literal
 from catalog import Catalog
 from optimizer.layout import Layout
 from optimizer.report.comparison import compared_rows, verdict
-from optimizer.report.figures import Stack, stack_chart
+from optimizer.report.figures import Stack, stack_chart, standalone
 from optimizer.report.plan import proof
 from optimizer.report.story.ledger import Cause, Ledger
 from optimizer.report.story.machines import latency_blocks, memory_blocks, topology_blocks
@@ -28,18 +28,6 @@ def comparison_page(plans: Mapping[str, Layout], catalog: Catalog) -> Page:
     """Two or more plans side by side."""
     scenarios = {name: load_scenario(layout.inputs, catalog) for name, layout in plans.items()}
     header = "|".join(["", *(name.replace("|", "/") for name in plans)])
-    stacks = []
-    for name, layout in plans.items():
-        months = scenarios[name].horizon_months
-        ledger = Ledger.of(layout, scenarios[name], scenario_catalog(scenarios[name], catalog))
-        amounts = tuple(ledger.present(causes) / months for causes in COMPARED.values())
-        stacks.append(Stack(name, amounts))
-    money = Figure(
-        "Cost of a month, and why",
-        stack_chart("Cost of a month of each plan", tuple(COMPARED), stacks, usd),
-        table("Cost of a month", "plan|" + "|".join(f">{part}" for part in COMPARED) + "|>in all",
-              [(stack.label, *map(usd, stack.amounts), usd(sum(stack.amounts))) for stack in stacks]),
-    )  # fmt: skip
 
     def side_by_side(kind: Literal["cost", "servers", "workloads"], caption: str) -> Table:
         return table(caption, header, compared_rows(plans, kind))
@@ -50,7 +38,7 @@ def comparison_page(plans: Mapping[str, Layout], catalog: Catalog) -> Page:
         warnings=tuple(f"{name}: {warning}" for name, layout in plans.items() for warning in layout.warnings),
         sections=sections(
             ("advice", "What each one says", [_advice(plans, scenarios)]),
-            ("cost", "Cost", [side_by_side("cost", "≠ marks what differs"), money]),
+            ("cost", "Cost", [side_by_side("cost", "≠ marks what differs"), _money(plans, scenarios, catalog)]),
             ("servers", "Servers", [side_by_side("servers", "≠ marks what differs")]),
             ("workloads", "Workloads", [side_by_side("workloads", "≠ marks what differs")]),
             ("demand", "Latency", _latency(plans, scenarios)),
@@ -85,3 +73,24 @@ def _places(plans: Mapping[str, Layout], scenarios: Mapping[str, Scenario], cata
     for name, layout in plans.items():
         if layout.cost is not None:
             yield from (renamed(block, name) for block in topology_blocks(layout, scenarios[name], catalog))
+
+
+def comparison_picture(plans: Mapping[str, Layout], catalog: Catalog) -> str:
+    """What a month of each plan costs and why, as an SVG file."""
+    scenarios = {name: load_scenario(layout.inputs, catalog) for name, layout in plans.items()}
+    return standalone(_money(plans, scenarios, catalog).svg)
+
+
+def _money(plans: Mapping[str, Layout], scenarios: Mapping[str, Scenario], catalog: Catalog) -> Figure:
+    stacks = []
+    for name, layout in plans.items():
+        months = scenarios[name].horizon_months
+        ledger = Ledger.of(layout, scenarios[name], scenario_catalog(scenarios[name], catalog))
+        amounts = tuple(ledger.present(causes) / months for causes in COMPARED.values())
+        stacks.append(Stack(name, amounts))
+    return Figure(
+        "Cost of a month, and why",
+        stack_chart("Cost of a month of each plan", tuple(COMPARED), stacks, usd),
+        table("Cost of a month", "plan|" + "|".join(f">{part}" for part in COMPARED) + "|>in all",
+              [(stack.label, *map(usd, stack.amounts), usd(sum(stack.amounts))) for stack in stacks]),
+    )  # fmt: skip
