@@ -188,8 +188,8 @@ class HyperConnections(Entry):
 
     streams: PositiveInt
     low_rank: PositiveInt | None = None
-    """Two thin matrices of this rank mix the streams, behind a norm in place of the layer's (Qwen4-Exp); null = one full
-    matrix beside it."""
+    """Two thin matrices of this rank mix the streams, behind a norm in place of the layer's (Qwen4-Exp); null = one
+    full matrix beside it."""
     weighted_head: bool = True
     """After the last layer learned weights sum the streams (DeepSeek-V4); false = their plain sum (GLM-5.3-Flash)."""
 
