@@ -160,8 +160,9 @@ def _version(text: str) -> str | None:
 def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: bool) -> dict[str, float]:
     pool_gib, tokens = record.get("kv_cache_gib_per_gpu"), record.get("kv_cache_tokens")
     figures = {"weights_gib": record.get("weights_gib_per_gpu")}
-    # Recurrent hybrids print the tokens of one group, pipelines those of the poorest stage.
-    tells_bytes = record["pp"] == 1 and not re.search(NAMES["recurrent"], short)
+    # Recurrent hybrids print the tokens of one group, pipelines and uneven ranks those of the poorest.
+    uneven = re.search(NAMES["uneven_ranks"], str(record.get("notes")))
+    tells_bytes = record["pp"] == 1 and not re.search(NAMES["recurrent"], short) and not uneven
     if tells_bytes and pool_gib and tokens and pool_gib > _SMALL_POOL_GIB:
         figures["kv_bytes_per_token"] = pool_gib * GIB / tokens
     if card_known:

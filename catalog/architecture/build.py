@@ -10,6 +10,7 @@ from catalog.architecture.attention import Mixer
 from catalog.architecture.structure import Architecture, Cache, Layer, Split, Tensor
 from catalog.schema import Model, TensorRole
 from catalog.schema.layers import LayerKind
+from catalog.schema.model import HyperConnections, OtherTensor
 
 MIXERS: Mapping[str, Callable[[Model], Mixer]] = {
     "full": attention.full_attention,
@@ -56,14 +57,16 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
     feedforward_tensors = FEEDFORWARDS[kind.feedforward](model, kind.intermediate_size) if kind.feedforward else ()
     parts = bool(kind.mixer) + bool(kind.feedforward)
     norms = model.norms.per_layer if parts == 2 else parts  # a layer with one part has one norm
+    if model.hyper_connections and model.hyper_connections.low_rank:
+        norms = 0  # the connections bring theirs
     around = [Tensor(TensorRole.NORM, norms * _norm_width(model), Split.REPLICATED)] if norms else []
     around += [
-        Tensor(other.role, other.parameters_per_layer, Split.REPLICATED)
+        Tensor(other.role, other.parameters_per_layer, _split_of(other))
         for other in model.other_tensors
         if other.parameters_per_layer
     ]
     if model.hyper_connections:
-        around += [_hyper_connection(model.hidden_size, model.hyper_connections.streams)] * parts
+        around += [_hyper_connection(model.hidden_size, model.hyper_connections)] * parts
     return Layer(
         tensors=(*mixer.tensors, *feedforward_tensors, *around),
         cache=mixer.cache,
@@ -74,10 +77,15 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
 
 
 def _head(model: Model) -> tuple[Tensor, ...]:
-    tensors = [Tensor(TensorRole.NORM, _norm_width(model), Split.REPLICATED)]
-    if model.hyper_connections and model.hyper_connections.weighted_head:  # matrix, base, scale
-        streams = model.hyper_connections.streams
-        tensors.append(Tensor(TensorRole.NORM, streams * streams * model.hidden_size + streams + 1, Split.REPLICATED))
+    connections = model.hyper_connections
+    if connections and connections.low_rank:  # mixed once more, with a norm but nothing handed back
+        tensors = [Tensor(TensorRole.NORM, _low_rank_mixer(model.hidden_size, connections), Split.REPLICATED)]
+    else:
+        tensors = [Tensor(TensorRole.NORM, _norm_width(model), Split.REPLICATED)]
+        if connections and connections.weighted_head:  # matrix, base, scale
+            streams = connections.streams
+            weights = streams * streams * model.hidden_size + streams + 1
+            tensors.append(Tensor(TensorRole.NORM, weights, Split.REPLICATED))
     if not model.tied_embeddings:
         tensors.append(
             Tensor(TensorRole.LM_HEAD, model.vocab_size * (model.hidden_size + model.lm_head_bias), Split.TP)
@@ -85,18 +93,32 @@ def _head(model: Model) -> tuple[Tensor, ...]:
     return tuple(tensors)
 
 
-def _hyper_connection(hidden: int, streams: int) -> Tensor:
+def _hyper_connection(hidden: int, connections: HyperConnections) -> Tensor:
     """Weights that collapse the residual streams before a part, and expand and mix them after it."""
+    streams = connections.streams
+    if connections.low_rank:
+        handed_back = streams * streams * hidden
+        return Tensor(TensorRole.NORM, _low_rank_mixer(hidden, connections) + handed_back, Split.REPLICATED)
     width = (2 + streams) * streams
     return Tensor(TensorRole.NORM, width * streams * hidden + width + 3, Split.REPLICATED)
 
 
+def _low_rank_mixer(hidden: int, connections: HyperConnections) -> int:
+    """A norm over all streams, a matrix down to the rank and one up again."""
+    width = connections.streams * hidden
+    return width + 2 * width * (connections.low_rank or 0)
+
+
 def _other_once(model: Model) -> list[Tensor]:
     return [
-        Tensor(other.role, other.parameters_once, Split.REPLICATED)
+        Tensor(other.role, other.parameters_once, _split_of(other))
         for other in model.other_tensors
         if other.parameters_once
     ]
+
+
+def _split_of(other: OtherTensor) -> Split:
+    return Split.TP if other.divided else Split.REPLICATED
 
 
 def _norm_width(model: Model) -> int:

@@ -118,6 +118,8 @@ class EngineRules(Entry):
     counts_segments: Literal["no", "allocated", "reserved"] = "no"
     """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
     (ends that it does not split off), or as the card misses it (every end)."""
+    loads_vision_tower: bool = True
+    """With the language model; false = only where its file is given, too."""
     adapters_on_experts: bool = False
     """Experts have slots for low-rank adapters, where the engine is told to keep some."""
     keeps_latent_projections: bool = False

@@ -187,6 +187,9 @@ class HyperConnections(Entry):
     """Several residual streams, mixed before and after each part of a layer (manifold-constrained, DeepSeek-V4)."""
 
     streams: PositiveInt
+    low_rank: PositiveInt | None = None
+    """Two thin matrices of this rank mix the streams, behind a norm in place of the layer's (Qwen4-Exp); null = one
+    full matrix beside it."""
     weighted_head: bool = True
     """After the last layer learned weights sum the streams (DeepSeek-V4); false = their plain sum (GLM-5.3-Flash)."""
 
@@ -208,6 +211,8 @@ class OtherTensor(Entry):
     parameters_once: Count = 0
     """Outside the layers."""
     role: TensorRole = TensorRole.NORM
+    divided: bool = False
+    """Over the tensor-parallel ranks; false = whole on every one."""
 
 
 class Checkpoint(Entry):

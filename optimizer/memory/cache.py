@@ -35,7 +35,7 @@ def token_bytes_of(job: Job, cache: Cache, rules: CacheRules) -> FloatArray:
     heads = cache.kv_heads / np.minimum(job.tp, max(cache.kv_heads, 1))
     latent = cache.latent_values_per_token * value_bytes
     row = rules.sparse_latent_row
-    if row and cache.indexer_bytes_per_token and cache.latent_values_per_token == row.values_per_token:
+    if row and job.model.indexer is not None and cache.latent_values_per_token == row.values_per_token:
         packed = np.array([fmt.id in row.kv_formats for fmt in job.kv_formats])[job.kv_format]
         latent = np.where(packed, float(row.bytes_per_token), latent)
     total: FloatArray = heads * cache.values_per_token_per_head * value_bytes + latent + cache.indexer_bytes_per_token

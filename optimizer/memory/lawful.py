@@ -19,8 +19,9 @@ def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> 
         ("format", _format_unsupported(configurations)),
         ("kv_format", _kv_format_unsupported(configurations)),
         ("layers", job.pp > len(job.parts.architecture.layers)),
-        ("heads", _heads_do_not_divide(job)),
+        ("heads", _query_heads_do_not_divide(job)),
         ("vocabulary", padded_vocabulary(job.model, rules) % job.tp != 0),
+        ("heads", _cached_heads_do_not_divide(job)),  # found when layers are built, which is after the embedding
         ("width", (job.parts.dense_width % job.tp != 0) & (job.tp > 1)),
         ("experts", _experts_do_not_divide(job)),
         ("alignment", _breaks_alignment(job, rules)),
@@ -51,10 +52,13 @@ def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
     return table[configurations.kv_format, configurations.gpu]
 
 
-def _heads_do_not_divide(job: Job) -> BoolArray:
-    architecture, broken = job.parts.architecture, np.zeros(len(job.tp), np.bool_)
-    if architecture.n_heads:
-        broken |= architecture.n_heads % job.tp != 0
+def _query_heads_do_not_divide(job: Job) -> BoolArray:
+    broken: BoolArray = job.parts.architecture.n_heads % job.tp != 0
+    return broken
+
+
+def _cached_heads_do_not_divide(job: Job) -> BoolArray:
+    broken = np.zeros(len(job.tp), np.bool_)
     for kv_heads in _kv_head_counts(job):
         broken |= (kv_heads % job.tp != 0) & (job.tp % kv_heads != 0)
     for heads in _recurrent_heads(job):

@@ -51,7 +51,7 @@ def weight_bytes(
         is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
         bits = np.where(is_expert, _padded_expert_bits(job, padding)[:, None], bits)
     total: FloatArray = (per_rank * bits).sum(axis=1)
-    if stage.first:
+    if stage.first and rules.loads_vision_tower:
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
     if separate_lm_head and job.model.tied_embeddings and stage.last:
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp

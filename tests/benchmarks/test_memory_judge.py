@@ -81,3 +81,10 @@ def test_flags_that_a_named_launcher_sets_are_asked_for(tmp_path: Path, catalog:
 def test_a_drafting_head_that_the_log_names_is_loaded(tmp_path: Path, catalog: Catalog) -> None:
     drafting, plain = logs(tmp_path, catalog, {**RECORD, "notes": "with an EAGLE draft"}, RECORD)
     assert (drafting.arguments["speculative"], plain.arguments["speculative"]) == ("eagle", None)
+
+
+def test_tokens_of_the_poorest_rank_say_nothing_of_another_s_bytes(tmp_path: Path, catalog: Catalog) -> None:
+    told = {"kv_cache_tokens": 603_000}
+    even, uneven = logs(tmp_path, catalog, {**RECORD, **told}, {**RECORD, **told, "notes": "tokens = min over ranks"})
+    assert even.figures["kv_bytes_per_token"] == pytest.approx(64.45 * 2**30 / 603_000)
+    assert "kv_bytes_per_token" not in uneven.figures

@@ -148,3 +148,25 @@ def test_attention_arithmetic_is_four_operations_per_head_and_channel() -> None:
     layer: Layer = take_apart("Qwen/Qwen3-14B").layers[0]
     assert layer.flops_per_token_per_context_token == 4 * 40 * 128
     assert layer.attended_tokens is None
+
+
+def test_flash_next_keeps_a_table_of_n_grams_and_four_streams_of_low_rank() -> None:
+    architecture = take_apart("Qwen/Qwen3.8-Flash-Next")
+    # 16 heads of the first primes above 20 million rows, together padded to 128: 320,001,536 · 160
+    assert architecture.parameters_of(TensorRole.EMBEDDING) == 248_320 * 2560 + 320_001_536 * 160
+    # a connection: a norm of 4 · 2560, 320 down and up again, 4 handed back; one for each part of a layer, none else
+    width = 4 * 2560
+    norms = [t.parameters for t in architecture.layers[0].tensors if t.role is TensorRole.NORM]
+    assert norms == [128, *[width + 2 * width * 320 + 4 * width] * 2]
+    assert sum(t.parameters for t in architecture.head if t.role is TensorRole.NORM) == width + 2 * width * 320
+
+
+def test_glm_5_3_flash_pools_the_keys_of_its_indexers() -> None:
+    architecture = take_apart("zai-org/GLM-5.3-Flash")
+    sparse, recurrent = architecture.layers[3], architecture.layers[4]
+    # no positions: the latent alone is cached; keys of 128 · 2 B, four in one
+    assert sparse.cache == Cache("latent", 0, 0, 512, 128 * 2 // 4)
+    assert recurrent.cache == Cache("recurrent", state_values=64 * 128 * 128, conv_values=3 * 3 * 64 * 128)
+    # gates and places that pool them: 128 · (4096 + 4); no learned weights sum the streams at the end
+    assert 128 * (4096 + 4) in [t.parameters for t in sparse.tensors]
+    assert [t.parameters for t in architecture.head] == [4096, 154_880 * 4096]

@@ -104,7 +104,7 @@ def test_indexer_keys_are_cached_where_a_layer_has_its_own_indexer(
 ) -> None:
     model = shipped(model_id)
     for kind, layer in zip(model.layer_kinds, architecture_of(model).layers, strict=True):
-        expected = indexer_bytes_per_token_per_layer if kind.mixer == "dsa" else 0
+        expected = indexer_bytes_per_token_per_layer if kind.mixer in ("dsa", "sparse") else 0
         assert layer.cache.indexer_bytes_per_token == expected
 
 
