@@ -56,8 +56,8 @@ def _stress(layout: Layout) -> Iterator[Block]:
     if layout.stress:
         yield Words(
             "More demand than planned, and replicas slower than predicted; they may then be busy all the time that "
-            "their targets allow. Repair keeps what is bought now; a plan that holds is decided anew, and what it costs "
-            "more is the price of robustness."
+            "their targets allow. Repair keeps what is bought now; a plan that holds is decided anew, and what it "
+            "costs more is the price of robustness."
         )
         yield table(TITLE, "|".join(HEADERS), stress_rows(layout))
 
