@@ -100,6 +100,11 @@ def hundred() -> float:
     return solve_text(scenario_text(workloads=100, offers=40, stock=20), gap=0.005)
 
 
+def quarters() -> float:
+    """Fifty growing workloads on twenty offers to own, buy, rent and reserve over twelve quarters, proven to 1 %."""
+    return solve_text(scenario_over_periods(workloads=50, offers=20, periods=12), gap=0.01)
+
+
 def solve_text(text: str, gap: float = 0.001) -> float:
     """Seconds from a scenario file to a layout that is proven to a gap."""
     import yaml  # noqa: F401  # imported when the first scenario is read; the figure is for after import
@@ -135,6 +140,40 @@ def scenario_text(workloads: int, offers: int, stock: int = 1) -> str:
         for i in range(offers)
     ]
     return "\n".join(["name: bench", "workloads:", *needs, "inventory:", *servers, ""])
+
+
+def scenario_over_periods(workloads: int, offers: int, periods: int) -> str:
+    """The same four models and six cards with growth, some ninety cards at the end, and every term but spot."""
+    models = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B")
+    cards = ("h100-sxm", "h200-sxm", "a100-80gb-sxm", "l40s", "a10g", "h100-pcie")
+    usd = (2.4, 3.3, 1.5, 0.9, 0.6, 2.1)
+    price_usd = (33_000, 42_000, 16_000, 9_000, 4_000, 26_000)
+    needs = [
+        f"  w{i}: {{model: {models[i % 4]}, requests: {1.6 + 1.2 * (i * 7 % 10):.1f}/s, growth: {i * 3 % 11}%/period, "
+        f"input_tokens: {200 + 170 * (i % 20)}, "
+        f"output_tokens: {60 + 37 * (i % 20)}, slo: {{ttft_p95: {2 + i % 3}s, tpot_p95: {60 + 4 * (i % 20)}ms}}}}"
+        for i in range(workloads)
+    ]
+    servers = []
+    for i in range(offers):
+        card, size = i % 6, (1, 2, 4, 8)[i // 6 % 4]
+        terms = [f"rent: {{price: ${usd[card] * (1 + 0.013 * i):.3f}/gpu/h, max: {20 * (1 + i % 3)}}}"]
+        if i % 3 == 0:
+            bought = f"price: ${price_usd[card] * size}/server, max: 20, life: 48mo, residual: 20%"
+            terms.append(f"buy: {{{bought}, lead_time: {3 + 3 * (i % 2)}mo}}")
+        if i % 3 == 1:
+            terms.append(f"reserve: [{{term: 12mo, price: ${usd[card] * 0.7:.3f}/gpu/h, max: 20}}]")
+        if i % 5 == 0:
+            terms.append(f"own: {1 + i % 2}")
+        servers.append(f"  o{i}: {{gpu: {cards[card]}, gpus_per_server: {size}, {', '.join(terms)}}}")
+    head = [
+        "name: bench",
+        f"horizon: {3 * periods}mo",
+        f"periods: {periods}",
+        "discount_rate: 8%/yr",
+        "facility: {power_price: $0.11/kWh, pue: 1.3, opex: $100/server/mo}",
+    ]
+    return "\n".join([*head, "workloads:", *needs, "inventory:", *servers, ""])
 
 
 def evaluate_candidates() -> float:
@@ -223,6 +262,7 @@ MEASUREMENTS = {
     "rate": Measurement("a million candidates with percentile capacity", 0.5, rate_candidates),
     "simulate": Measurement("a simulated minute of a replica, 64 in flight", 0.05, simulate_a_minute),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
+    "quarters": Measurement("50 workloads, 20 offers, 12 periods, proven to 1 %", 60.0, quarters),
     "hundred": Measurement("100 workloads on 40 limited offers, proven to 0.5 %", 15.0, hundred),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from optimizer.assemble import assemble
 from optimizer.candidates import build_candidates
 from optimizer.explain import as_served, structure_of
 from optimizer.formulation import Program, build_instance, build_program, giving_up, lay_out
-from optimizer.layout import Alternative, Layout, WorkloadPlan
+from optimizer.layout import Alternative, Layout, PeriodPlan, WorkloadPlan
 from optimizer.scenario import Scenario
 from optimizer.solve import Backend, Limits, Solution, SolverName, check_solution, decide, try_solvers
 
@@ -30,7 +30,8 @@ def find_alternatives(
 ) -> tuple[Alternative, ...]:
     """Up to so many cheapest other plans, in order; fewer where there are none or the time is over.
 
-    The kind of a plan is its *structure*: the set of (workload, offer, model and weight format, degrees) that it uses.
+    The kind of a plan is its *structure*: the set of (workload, offer, model and weight format, degrees) that it uses,
+    in whatever period.
     Each alternative is the cheapest that does without at least one of them of the plan and of every alternative before.
     It serves what the plan serves. `limits` hold for all together.
 
@@ -45,8 +46,9 @@ def find_alternatives(
     program = build_program(inst, var)
     rows = [(c.workload, offers[s], spec) for c in candidates for s, spec in zip(c.offer, c.specs, strict=True)]
     kinds = np.array([_kind(workload, offer, spec.structure) for workload, offer, spec in rows])
-    columns_of = {name: var.n_replicas[kinds == name] for name in dict.fromkeys(kinds.tolist())}
-    structures = [structure(layout.workloads)]
+    every = np.tile(kinds, inst.horizon.n_states)
+    columns_of = {name: var.n_replicas[every == name] for name in dict.fromkeys(kinds.tolist())}
+    structures = [_structure_of_all(layout.periods or (layout,))]
     found: list[Alternative] = []
     while len(found) < how_many and structures[-1]:
         progress(f"alternative {len(found) + 1} of {how_many}")
@@ -69,16 +71,19 @@ def find_alternatives(
             break
         decision = decide(inst, var, solution.values)
         parts = assemble(asked, catalog, candidates, inst, decision, solution.bound)
-        workloads = tuple(_whole(layout, parts.periods[0].workloads))
-        structures.append(structure(workloads))
+        periods = tuple(_whole(layout, parts.periods))
+        structures.append(_structure_of_all(periods))
         found.append(
             Alternative(
                 status="optimal" if solution.outcome == "optimal" else "feasible",
                 gives_up=tuple(sorted(structures[0] - structures[-1])),
                 uses_instead=tuple(sorted(structures[-1] - structures[0])),
                 cost=parts.cost,
-                servers=parts.periods[0].servers,
-                workloads=workloads,
+                servers=periods[0].servers,
+                workloads=periods[0].workloads,
+                purchases=periods[0].purchases,
+                commitments=periods[0].commitments,
+                periods=periods if layout.periods else (),
             )
         )
     return tuple(found)
@@ -89,12 +94,18 @@ def structure(workloads: tuple[WorkloadPlan, ...]) -> frozenset[str]:
     return frozenset(_kind(plan.name, g.offer, structure_of(g)) for plan in workloads for g in plan.replica_groups)
 
 
+def _structure_of_all(periods: Sequence[Layout | PeriodPlan]) -> frozenset[str]:
+    return frozenset().union(*(structure(period.workloads) for period in periods))
+
+
 def _kind(workload: str, offer: str, of_replica: str) -> str:
     return f"{workload}: {of_replica} on {offer}"
 
 
-def _whole(layout: Layout, planned: tuple[WorkloadPlan, ...]) -> Iterator[WorkloadPlan]:
-    """Every workload of the plan, with what an alternative plans for those that are served."""
-    groups = {plan.name: plan.replica_groups for plan in planned}
-    for plan in layout.workloads:
-        yield plan.model_copy(update={"replica_groups": groups.get(plan.name, ())})
+def _whole(layout: Layout, periods: Sequence[PeriodPlan]) -> Iterator[PeriodPlan]:
+    """Every workload of the plan, with what an alternative plans in each period for those that are served."""
+    wanted: Sequence[Layout | PeriodPlan] = layout.periods or (layout,)
+    for asked, planned in zip(wanted, periods, strict=True):
+        groups = {plan.name: plan.replica_groups for plan in planned.workloads}
+        workloads = (plan.model_copy(update={"replica_groups": groups.get(plan.name, ())}) for plan in asked.workloads)
+        yield planned.model_copy(update={"workloads": tuple(workloads)})

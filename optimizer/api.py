@@ -17,7 +17,7 @@ from optimizer.assemble import Assembled, assemble
 from optimizer.assumptions import assumptions
 from optimizer.candidates import Candidates, Ratings, build_candidates, build_candidates_on
 from optimizer.errors import NotSupportedYet, SolverError
-from optimizer.explain import explain_infeasible
+from optimizer.explain import explain_infeasible, stress
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
 from optimizer.kept import Kept
@@ -70,6 +70,7 @@ def optimize(
     start: Layout | None = None,
     write_program: Path | None = None,
     alternatives: int = 0,
+    stressed: bool = False,
     ratings: Ratings | None = None,
     truths: Kept[Any] | None = None,
     engine: Engine | None = None,
@@ -83,7 +84,8 @@ def optimize(
     when time ran out, `infeasible` with an explanation, `no_plan` when nothing was found in time. Ctrl-C ends the solve
     early; the layout then carries a warning that starts with "interrupted". Where a solver fails, finds nothing or
     gives a plan that does not verify, the other one is asked and a warning says so. `backend` runs the solvers.
-    `alternatives` is how many next best plans of other structures to find in the time that is left.
+    `alternatives` is how many next best plans of other structures to find in the time that is left. With `stressed` the
+    plan says what it does at higher demand and lower speed; each solve for that has a quarter of the time limit.
 
     `method` None takes the whole program at once (`plain`) while that is fast, and plans of single workloads
     (`columns`) beyond. `start` is an earlier plan from which the solver begins; it need not fit the scenario any more.
@@ -93,17 +95,23 @@ def optimize(
     several request classes for columns, in workers; no plan changes by that either.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives are asked
-            for over several periods.
+        NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives or stress
+            are asked for where demand may turn out in several ways.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    if faults := (*scenario.unsupported(), *(scenario.unsupported_by("alternatives") if alternatives else ())):
+    more = {"alternatives": bool(alternatives), "stress": stressed}
+    if faults := (
+        *scenario.unsupported(),
+        *scenario.unsupported_by(*(one for one, is_asked in more.items() if is_asked)),
+    ):
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, ratings, truths, engine, progress)
+    asked = _Asked(
+        limits, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress
+    )
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -122,6 +130,7 @@ class _Asked:
     method: Method | None
     start: Layout | None
     alternatives: int
+    stressed: bool
     ratings: Ratings | None
     truths: Kept[Any] | None
     engine: Engine | None
@@ -159,7 +168,9 @@ class _Run:
         if tried.result.status == "infeasible":
             return self._infeasible(candidates, tried.result.solver, tried.warnings)
         layout = tried.result.model_copy(update={"warnings": (*tried.result.warnings, *tried.warnings)})
-        return self._with_alternatives(layout) if self.asked.alternatives else layout
+        if self.asked.alternatives:
+            layout = self._with_alternatives(layout)
+        return self._with_stress(layout) if self.asked.stressed else layout
 
     def _candidates(self) -> tuple[Candidates, ...]:
         if self.asked.engine is not None and self.asked.ratings is None:
@@ -185,6 +196,20 @@ class _Run:
         if problems := verify(layout, self.scenario, self.catalog):
             raise SolverError(f"an alternative does not verify: {'; '.join(problems[:3])}")
         return layout
+
+    def _with_stress(self, layout: Layout) -> Layout:
+        """The plan with what it does under stress."""
+        if layout.cost is None:
+            return layout
+        found = stress(
+            layout,
+            self.scenario,
+            self.catalog,
+            time_limit_s=max(1.0, EXPLANATION_SHARE * self.asked.limits.time_limit_s),
+            progress=self.asked.progress,
+            backend=self.asked.backend,
+        )
+        return layout.model_copy(update={"stress": found})
 
     def _attempt(self, candidates: Sequence[Candidates], inst: Instance, solver: SolverName) -> Layout | None:
         """The verified plan of one solver, `infeasible` without reasons, or None when it found nothing in its time."""

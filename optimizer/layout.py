@@ -170,13 +170,70 @@ class WorkloadPlan(Part):
 
 
 class ServedLevel(Part):
-    """With `objective: served`, what is served of the workloads of one priority; those before it come first."""
+    """With `objective: served`, what is served of the workloads of one priority; those before it come first.
+
+    Over several periods rates are means over all of them.
+    """
 
     priority: int
     demand_rps: float
     served_rps: float
     bound_rps: float
     """No plan that serves as much of the priorities before serves more of this one; proven."""
+
+
+class StressedWorkload(Part):
+    """One workload under stress, in the period in which the least of it would be served."""
+
+    name: str
+    served_fraction: float
+    """Part of the demand then that the plan's replicas carry within every latency target, alike for every class."""
+    period: int
+    """Counted from 1."""
+    bound_by: tuple[str, ...] = ()
+    """What its replicas are bound by, where it is not served whole: targets that are missed beyond that, `memory` …"""
+
+
+class Remedy(Part):
+    """Another plan that holds under stress and as planned."""
+
+    usd_per_hour_more: float
+    """Than the plan."""
+    is_proven: bool
+    """Whether nothing is cheaper, to 0.1 %; otherwise the time was over first, and it may cost less."""
+    servers: tuple[str, ...]
+    """`2 × h100-node (rent)`; over several periods the most at a time. Empty where the plan itself holds."""
+
+
+class Stress(Part):
+    """What the plan does when things turn out worse than planned; replicas may then be busy all the time."""
+
+    name: str
+    demand_factor: float
+    """Requests for each that was planned."""
+    speed_factor: float
+    """Speed of every replica relative to what was planned; queues and latencies follow."""
+    served_fraction: float
+    """Part of all demand, of the first period where there are several."""
+    workloads: tuple[StressedWorkload, ...]
+    repaired: Remedy | None
+    """With what is bought now as it is; null = that cannot be, or was not found in time."""
+    robust: Remedy | None
+    """Decided anew: the price of robustness is what this costs more."""
+
+
+class PeriodPlan(Part):
+    """What is in service, what runs where, and what is ordered at the start of a period."""
+
+    period: int
+    """Counted from 1."""
+    starts_month: float
+    """Months from the start of the horizon."""
+    months: float
+    servers: tuple[Servers, ...]
+    workloads: tuple[WorkloadPlan, ...]
+    purchases: tuple[Purchase, ...] = ()
+    commitments: tuple[Commitment, ...] = ()
 
 
 class Alternative(Part):
@@ -192,20 +249,11 @@ class Alternative(Part):
     """`bound_usd_per_hour` is of plans that do without something of each better one."""
     servers: tuple[Servers, ...]
     workloads: tuple[WorkloadPlan, ...]
-
-
-class PeriodPlan(Part):
-    """What is in service, what runs where, and what is ordered at the start of a period."""
-
-    period: int
-    """Counted from 1."""
-    starts_month: float
-    """Months from the start of the horizon."""
-    months: float
-    servers: tuple[Servers, ...]
-    workloads: tuple[WorkloadPlan, ...]
     purchases: tuple[Purchase, ...] = ()
+    """Where there are several periods; like servers and workloads those of the first one."""
     commitments: tuple[Commitment, ...] = ()
+    periods: tuple[PeriodPlan, ...] = ()
+    """Every period where there are several."""
 
 
 class FuturePlan(Part):
@@ -257,6 +305,8 @@ class Layout(Part):
     """Priorities in order; empty unless the objective is `served`."""
     alternatives: tuple[Alternative, ...] = ()
     """With `--alternatives`, the next best plans of other structures, the cheapest first."""
+    stress: tuple[Stress, ...] = ()
+    """With `--stress`, what the plan does at higher demand and lower speed, and what would help."""
     purchases: tuple[Purchase, ...] = ()
     """Where there are several periods; like servers and workloads those of the first one: what to do now."""
     commitments: tuple[Commitment, ...] = ()

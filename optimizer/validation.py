@@ -107,7 +107,8 @@ def _found(scenario: Scenario, outcome: PlanOutcome) -> list[str]:
     minutes = f"{outcome.traffic.duration_s / 60.0:g} minutes of {outcome.traffic.arrivals} arrivals"
     lines = [
         f"{one.name}: {'holds' if all(t.held for kind in one.classes for t in kind.targets) else 'misses'} its targets "
-        f"in a simulation of {minutes}" + _margin(scenario, one.name)
+        f"in a simulation of {minutes}{f' in {one.when}, where it is busiest' if one.when else ''}"
+        + _margin(scenario, one.name)
         for one in outcome.workloads
     ]
     return lines + [f"{name}: not simulated, its replicas were measured" for name in outcome.not_simulated]

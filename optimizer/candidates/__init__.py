@@ -2,7 +2,7 @@
 
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import build_candidates
-from optimizer.candidates.figures import ReplicaFigures, replica_figures
+from optimizer.candidates.figures import ReplicaFigures, replica_figures, replica_rates_rps
 from optimizer.candidates.prune import alone_rps, narrowed
 from optimizer.candidates.ratings import Ratings
 from optimizer.candidates.spec import Candidates, ReplicaSpec
@@ -18,5 +18,6 @@ __all__ = [
     "build_candidates_on",
     "narrowed",
     "replica_figures",
+    "replica_rates_rps",
     "token_mix",
 ]

@@ -16,9 +16,11 @@ from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, replica_memory
 from optimizer.performance import Latency, RatedReplicas, Statistic, bands_at, rated_replicas
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, FloatArray, one_configuration, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, one_configuration, sequences_per_rank
 
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
+ROUNDING = 1e-9
+"""Relative; of a latency that is just its target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,41 @@ class ReplicaFigures:
 
 def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> ReplicaFigures:
     """The figures of a predicted replica serving a workload."""
+    one, memory, performance, served = _rated(spec, workload, catalog)
+    model, engine = one.model, one.engine
+    weights, kv = one.weight_formats[0], one.kv_formats[0]
+    mix, batch = token_mix(workload), np.array([spec.max_batch_size], float)
+    bands = bands_at(one, batch, catalog.calibration)
+    mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))
+    return ReplicaFigures(
+        ttft_ms=_worst(performance, "ttft", served),
+        tpot_ms=_worst(performance, "tpot", served),
+        e2e_ms=_worst(performance, "e2e", served),
+        ttft_interval_ms=_interval(bands.ttft, performance.statistic("ttft", "mean"), served),
+        tpot_interval_ms=_interval(bands.tpot, performance.statistic("tpot", "mean"), served),
+        quality_fraction=quality_fraction(weights, kv, model),
+        memory=_group_memory(memory, mean_tokens),
+        max_num_batched_tokens=int(memory.max_num_batched_tokens[0]),
+        gpu_memory_utilization=float(memory.utilization_fraction[0]),
+        engine_version=_version(engine, catalog.calibration),
+        source=catalog.calibration.id,
+        extrapolated=bands.extrapolated(0),
+    )
+
+
+def replica_rates_rps(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> FloatArray:
+    """[R] what one predicted replica sustains of each class within the targets; 0 where one cannot be held at all."""
+    _, _, performance, served = _rated(spec, workload, catalog)
+    held = np.array(served)
+    for target in workload.planned_targets:
+        held &= performance.statistic(target.metric, target.statistic)[0] <= target.limit_ms * (1 + ROUNDING)
+    return np.where(held, performance.rate_rps[0], 0.0)
+
+
+def _rated(
+    spec: ReplicaSpec, workload: Workload, catalog: Catalog
+) -> tuple[Configurations, ReplicaMemory, RatedReplicas, BoolArray]:
+    """The replica with its memory, at the largest rate at which the classes that it serves [R] hold their targets."""
     model, engine = catalog.models[str(spec.model)], catalog.engines[str(spec.engine)]
     weights, kv = catalog.formats[str(spec.weight_dtype)], catalog.kv_formats[str(spec.kv_cache_dtype)]
     degrees = {name: int(getattr(spec, name)) for name in ("tp", "pp", "dp", "ep")}
@@ -59,22 +96,7 @@ def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> 
     performance = rated_replicas(
         one, memory, mix, batch, workload.planned_targets, served[None, :], catalog.calibration
     )
-    bands = bands_at(one, batch, catalog.calibration)
-    mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))
-    return ReplicaFigures(
-        ttft_ms=_worst(performance, "ttft", served),
-        tpot_ms=_worst(performance, "tpot", served),
-        e2e_ms=_worst(performance, "e2e", served),
-        ttft_interval_ms=_interval(bands.ttft, performance.statistic("ttft", "mean"), served),
-        tpot_interval_ms=_interval(bands.tpot, performance.statistic("tpot", "mean"), served),
-        quality_fraction=quality_fraction(weights, kv, model),
-        memory=_group_memory(memory, mean_tokens),
-        max_num_batched_tokens=int(memory.max_num_batched_tokens[0]),
-        gpu_memory_utilization=float(memory.utilization_fraction[0]),
-        engine_version=_version(engine, catalog.calibration),
-        source=catalog.calibration.id,
-        extrapolated=bands.extrapolated(0),
-    )
+    return one, memory, performance, served
 
 
 def _version(engine: Engine, calibration: Calibration) -> str:

@@ -38,6 +38,12 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     metavar="K",
     help="Find the K next best plans of other kinds too.",
 )
+@click.option(
+    "--stress",
+    "stressed",
+    is_flag=True,
+    help="Say what the plan does at 1.25 and 1.5 times the demand and at −20% speed, and what would help.",
+)
 @calibrated
 @click.option(
     "--method",

@@ -7,6 +7,7 @@ from optimizer.explain.infeasible import explain_infeasible
 from optimizer.explain.margins import Margin
 from optimizer.explain.pareto import AGAINST, Against, Front, Point, pareto
 from optimizer.explain.reasons import Reason, RunnerUp, structure_of
+from optimizer.explain.stress import stress
 
 __all__ = [
     "AGAINST",
@@ -23,5 +24,6 @@ __all__ = [
     "explain_infeasible",
     "explain_plan",
     "pareto",
+    "stress",
     "structure_of",
 ]

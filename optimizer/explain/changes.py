@@ -64,7 +64,7 @@ def limit_of(scenario: Scenario, member: Member) -> Limit:
     if member.family in COUNTED:
         offer, label = member.index
         return Limit(
-            float(_most_servers(scenario, offer, label) or 0),
+            float(most_servers(scenario, offer, label) or 0),
             f"{offer} ({label})",
             lambda count: f"{count:.0f} server{'' if count == 1 else 's'}",
             lambda count: float(math.ceil(count - ROUNDING * max(1.0, count))),
@@ -100,7 +100,7 @@ def with_most_servers(scenario: Scenario, offer: str, label: str, count: int) ->
     return with_offer(scenario, offer, **{term: changed(getattr(scenario.inventory[offer], term), max=count)})
 
 
-def _most_servers(scenario: Scenario, offer: str, label: str) -> int | None:
+def most_servers(scenario: Scenario, offer: str, label: str) -> int | None:
     """Servers to be had on a term; None = without a limit."""
     term, _, length = label.partition(" ")
     given = scenario.inventory[offer]
@@ -149,17 +149,20 @@ def deliver_at_once(resolver: Resolver, offer: str) -> Finding:
 def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
     """The largest part of one workload's demand, in whole per cent, that can be served beside all others.
 
-    None too where a part cannot be asked for: over several periods, or with spare.
+    Over several periods it is the same part in each.
     """
-    if not inst.may_drop:
-        return None
-    partly = inst.with_droppable(np.array([other == name for other in inst.workload_names]))
+    names = list(resolver.scenario.workloads)
+    partly = inst.with_droppable(np.arange(len(inst.workload_names)) % len(names) == names.index(name))
     var = lay_out(partly)
-    solution = resolver.solve(build_program(partly, var).minimising(var.unserved, np.ones(1)))
+    program = build_program(partly, var)
+    for later in var.unserved[1:]:
+        both = np.array([var.unserved[0], later])
+        program = program.with_row(both, np.array([-1.0, 1.0]), 0.0).with_row(both, np.array([1.0, -1.0]), 0.0)
+    solution = resolver.solve(program.minimising(var.unserved[:1], np.ones(1)))
     if solution.values is None:
         return None
     per_cent = math.floor((1 - solution.values[var.unserved[0]]) * 100 + ROUNDING)
-    if per_cent < 1 and len(inst.workload_names) == 1:
+    if per_cent < 1 and len(names) == 1:
         return None
     if per_cent < 1:
         change = Change(f"{name}: leave it out", lambda s: without_workloads(s, name))

@@ -13,7 +13,7 @@ from optimizer.explain.margins import Margin, binding_limits, changes_of_workloa
 from optimizer.explain.reasons import Reason, reason, used_choices
 from optimizer.explain.resolver import Resolver
 from optimizer.layout import Layout
-from optimizer.scenario import Scenario, changed, with_demand, without_workloads
+from optimizer.scenario import Scenario, changed, with_demand, with_workload, without_workloads
 from optimizer.solve import Backend, solve_program
 
 MOST_REASONS = 6
@@ -57,7 +57,7 @@ def explain_plan(
     `catalog` holds the scenario's own models. The number of solves is bounded, whatever the size of the plan.
 
     Raises:
-        NotSupportedYet: the plan is over several periods.
+        NotSupportedYet: the plan is for demand that may turn out in several ways.
         InputError: the plan has no cost to explain, or no such workload.
     """
     if faults := scenario.unsupported_by("explaining a plan"):
@@ -114,10 +114,19 @@ def explain_plan(
 
 
 def as_served(layout: Layout, scenario: Scenario) -> Scenario:
-    """The scenario that asks for what the plan serves, at least cost."""
-    dropped = [plan.name for plan in layout.workloads if plan.served_fraction == 0]
+    """The scenario that asks for what the plan serves in each period, at least cost."""
+    served = [{plan.name: plan.served_fraction for plan in one.workloads} for one in layout.periods or (layout,)]
+    dropped = [name for name in scenario.workloads if not any(fractions[name] for fractions in served)]
     asked = without_workloads(changed(scenario, objective="cost"), *dropped)
-    for plan in layout.workloads:
-        if 0 < plan.served_fraction < 1:
-            asked = with_demand(asked, plan.served_fraction, plan.name)
+    for name, workload in asked.workloads.items():
+        fractions = [period[name] for period in served]
+        if min(fractions) == 1:
+            continue
+        if len(fractions) == 1:
+            asked = with_demand(asked, fractions[0], name)
+        else:
+            rates = tuple(
+                workload.demand_in(t) * fraction / workload.peak_factor for t, fraction in enumerate(fractions)
+            )
+            asked = with_workload(asked, name, requests=None, requests_per_period_rps=rates)
     return asked

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from catalog.units import format_usd
+from optimizer.explain.break_even import hourly
 from optimizer.explain.resolver import Change, Choice, Resolver, Solved, unchanged
 from optimizer.formulation import ServerTerm
 from optimizer.scenario import Scenario, changed, with_demand, with_offer
@@ -63,9 +64,11 @@ def flip(
 
 def price_flips(resolver: Resolver, base: Solved) -> Iterator[Flip]:
     """The price of each term in use at which this very plan stops to be cheapest, and of others at which it does."""
-    priced = [term for term in base.inst.terms if term.usd_per_hour > 0 and term.term != "own"]
+    scenario = resolver.scenario
+    terms = [term for term in base.inst.terms if term.state == 0 and term.term != "own"]
+    priced = [term for term in terms if stated_price(scenario, term) > 0]
     in_use = [term for term in priced if base.servers.get((term.offer, term.label))]
-    others = sorted((term for term in priced if term not in in_use), key=lambda term: term.usd_per_hour)
+    others = sorted((term for term in priced if term not in in_use), key=lambda term: hourly(base.inst, term).usd)
     for term in (in_use + others)[:MOST_PRICES]:
 
         def beats(factor: float, term: ServerTerm = term) -> tuple[str, ...] | None:
@@ -74,7 +77,7 @@ def price_flips(resolver: Resolver, base: Solved) -> Iterator[Flip]:
         yield flip(
             f"price of {term.offer} ({term.label})",
             PRICE_RANGE if term in in_use else 1 / PRICE_RANGE,
-            partial(_shown_price, stated_price(resolver.scenario, term), PRICE_UNITS[term.term]),
+            partial(_shown_price, stated_price(scenario, term), PRICE_UNITS[term.term]),
             beats,
         )
 

@@ -178,9 +178,9 @@ def _applied(changes: Sequence[Change], scenario: Scenario) -> Scenario:
 
 def most_by_priority(resolver: Resolver) -> str:
     """What can be served of all demand as things are, by priority; empty when that is nothing or was not found."""
-    inst = resolver.whole_instance()
-    if not inst.may_drop:
+    if resolver.scenario.demand_scenarios:
         return ""
+    inst = resolver.whole_instance()
     inst = inst.with_droppable(np.ones(len(inst.workload_names), bool))
     limits = Limits(gap=ELASTIC_GAP, time_limit_s=resolver.time_limit_s)
     try:
@@ -193,11 +193,15 @@ def most_by_priority(resolver: Resolver) -> str:
         return ""
     asked = sum(level.demand_rps for level in served.levels)
     share = sum(level.served_rps for level in served.levels) / asked if asked else 1.0
-    order = sorted(range(len(inst.workload_names)), key=lambda w: (-inst.priority[w], served.share[w]))
+    # [T, W] requests/s of every period; a workload is named for what it lacks in all of them.
+    demand_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, len(inst.workload_names))
+    demand_rps = demand_rps.reshape(inst.horizon.n_periods, -1)
+    carried_rps = (demand_rps * served.share.reshape(demand_rps.shape)).sum(axis=0)
+    names, total_rps = list(resolver.scenario.workloads), demand_rps.sum(axis=0)
+    fraction = np.divide(carried_rps, total_rps, out=np.ones_like(total_rps), where=total_rps > 0)
+    order = sorted(range(len(names)), key=lambda w: (-inst.priority[w], fraction[w]))
     dropped = [
-        inst.workload_names[w] if served.share[w] == 0 else f"{1 - served.share[w]:.0%} of {inst.workload_names[w]}"
-        for w in order
-        if served.share[w] < 1
+        names[w] if fraction[w] == 0 else f"{1 - fraction[w]:.0%} of {names[w]}" for w in order if fraction[w] < 1
     ]
     return f"serve {math.floor(100 * share)}% of demand, by priority: drop {_listed(dropped)}"
 

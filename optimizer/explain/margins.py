@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.explain.changes import limit_of, with_most_servers
+from optimizer.explain.changes import limit_of, most_servers, with_most_servers
 from optimizer.explain.core import LIMITS, members
 from optimizer.explain.resolver import Change, Resolver, Solved
-from optimizer.formulation import ServerTerm
 from optimizer.scenario import Scenario, Target, Workload, changed, with_demand, with_workload
 
 STEPS_MS = {"ttft": 100.0, "tpot": 10.0, "e2e": 1000.0}
@@ -52,7 +51,7 @@ def difference(usd_per_hour: float, other_usd_per_hour: float) -> float:
 
 def changes_worth_knowing(scenario: Scenario, base: Solved, binding: frozenset[tuple[str, str]]) -> Iterator[Change]:
     """Little changes to the limits of a scenario; `binding` names (workload, target) that keep batches from growing."""
-    yield from _more_servers(base)
+    yield from _more_servers(scenario, base)
     yield from _looser_targets(scenario, binding)
     yield from _higher_limits(scenario)
     most = scenario.max_utilization_fraction
@@ -94,22 +93,17 @@ def binding_limits(scenario: Scenario, base: Solved) -> Iterator[str]:
             yield f"{limit.name}: {used:.0%} of {limit.shown(limit.amount)} used"
 
 
-def _more_servers(base: Solved) -> Iterator[Change]:
+def _more_servers(scenario: Scenario, base: Solved) -> Iterator[Change]:
     """One more server of each limited term, those that are used up first."""
-
-    def left(term: ServerTerm) -> float:
-        return term.max_servers - base.servers.get((term.offer, term.label), 0)
-
-    limited = [term for term in base.inst.terms if math.isfinite(term.max_servers)]
-    for term in sorted(limited, key=left)[:MOST_SERVERS_LIMITS]:
-        yield Change(
-            f"one more {term.offer} ({term.label})",
-            partial(_with_servers, term, int(term.max_servers) + 1),
-        )
+    terms = dict.fromkeys((term.offer, term.label) for term in base.inst.terms)
+    limited = {term: most for term in terms if (most := most_servers(scenario, *term)) is not None}
+    for term in sorted(limited, key=lambda term: limited[term] - base.servers.get(term, 0))[:MOST_SERVERS_LIMITS]:
+        offer, label = term
+        yield Change(f"one more {offer} ({label})", partial(_with_servers, offer, label, limited[term] + 1))
 
 
-def _with_servers(term: ServerTerm, count: int, scenario: Scenario) -> Scenario:
-    return with_most_servers(scenario, term.offer, term.label, count)
+def _with_servers(offer: str, label: str, count: int, scenario: Scenario) -> Scenario:
+    return with_most_servers(scenario, offer, label, count)
 
 
 def _scaled(factor: float, name: str, scenario: Scenario) -> Scenario:

@@ -15,7 +15,7 @@ import numpy as np
 from catalog import Catalog
 from optimizer.candidates import build_candidates, replica_figures
 from optimizer.errors import NotSupportedYet
-from optimizer.explain.resolver import Resolver, Solved
+from optimizer.explain.resolver import Resolver, Solved, listed, most_at_once
 from optimizer.formulation import Instance, Program, build_program, lay_out, server_power_kw
 from optimizer.scenario import Scenario, changed
 from optimizer.serving_config import FloatArray, IntArray
@@ -26,7 +26,7 @@ AGAINST: tuple[Against, ...] = get_args(Against)
 UNITS: dict[Against, str] = {
     "latency": "× the targets",
     "quality": "of bf16, the least of all replicas",
-    "power": "kW, all servers at full load",
+    "power": "kW, all servers at full load, the mean of all periods",
     "gpu-types": "GPU types",
 }
 MOST_POINTS = 10
@@ -46,7 +46,7 @@ class Point:
     value: float
     """What the front is against, see UNITS."""
     servers: tuple[str, ...]
-    """`2 × h100-node (rent)`"""
+    """`2 × h100-node (rent)`; over several periods the most at a time."""
     is_proven: bool
 
 
@@ -74,7 +74,7 @@ def pareto(
     targets are twice as tight. Quality is the floor under every workload that has none higher.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version does not solve, or several periods.
+        NotSupportedYet: the scenario uses a key that this version does not solve, or several demand scenarios.
     """
     if faults := (*scenario.unsupported(), *scenario.unsupported_by("cost against something else")):
         raise NotSupportedYet(faults)
@@ -150,7 +150,7 @@ def _by_power(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterato
     if inst is None:
         return
     of_offer = {name: server_power_kw(one, catalog.gpus[one.gpu]) for name, one in scenario.inventory.items()}
-    kilowatts = np.array([of_offer[term.offer] for term in inst.terms])
+    kilowatts = np.array([of_offer[term.offer] for term in inst.terms]) / inst.horizon.n_periods
     var = lay_out(inst)
     columns, amounts = np.append(var.n_servers, var.has_spare), np.append(kilowatts, kilowatts[inst.spot.term])
     yield from _front(resolver, inst, build_program(inst, var), columns, amounts, whole=False)
@@ -206,18 +206,17 @@ def _least_at_least_cost(
     values = cheapest.values if least.values is None else least.values
     var = lay_out(inst)
     n_servers = values[var.n_servers] + np.bincount(inst.spot.term, values[var.has_spare], len(inst.terms))
-    servers = zip(inst.terms, np.rint(n_servers).astype(int).tolist(), strict=True)
+    servers = most_at_once(inst, np.rint(n_servers).astype(np.int64))
     return Point(
         usd_per_hour=cheapest.objective,
         value=float(amounts @ values[columns]),
-        servers=tuple(f"{n} × {term.offer} ({term.label})" for term, n in servers if n),
+        servers=listed(servers),
         is_proven=cheapest.outcome == "optimal" and least.outcome == "optimal",
     )
 
 
 def _point(solved: Solved, value: float) -> Point:
-    servers = tuple(f"{n} × {offer} ({label})" for (offer, label), n in solved.servers.items())
-    return Point(solved.usd_per_hour, value, servers, solved.is_proven)
+    return Point(solved.usd_per_hour, value, listed(solved.servers), solved.is_proven)
 
 
 def _resolver(scenario: Scenario, catalog: Catalog, backend: Backend) -> Resolver:

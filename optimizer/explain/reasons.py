@@ -28,6 +28,7 @@ class Reason:
     offer: str
     structure: str
     replicas: int
+    """Over several periods the most at a time."""
     utilization: float
     limit: str | None
     """What keeps its batch from growing."""
@@ -45,11 +46,16 @@ def structure_of(group: ReplicaGroup) -> str:
 
 
 def used_choices(layout: Layout) -> dict[Choice, list[ReplicaGroup]]:
-    """Kinds of replicas of a plan, in its order."""
+    """Kinds of replicas of a plan, in its order; over several periods those of the one with most of its replicas."""
     found: dict[Choice, list[ReplicaGroup]] = {}
-    for plan in layout.workloads:
-        for group in plan.replica_groups:
-            found.setdefault(Choice(plan.name, group.offer, structure_of(group)), []).append(group)
+    for period in layout.periods or (layout,):
+        now: dict[Choice, list[ReplicaGroup]] = {}
+        for plan in period.workloads:
+            for group in plan.replica_groups:
+                now.setdefault(Choice(plan.name, group.offer, structure_of(group)), []).append(group)
+        for choice, groups in now.items():
+            if sum(g.replicas for g in groups) > sum(g.replicas for g in found.get(choice, ())):
+                found[choice] = groups
     return found
 
 

@@ -14,7 +14,7 @@ from optimizer.candidates import Candidates, ReplicaSpec, alone_rps, build_candi
 from optimizer.errors import SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Backend, Solution, SolverName, check_solution, decide, solve_program, try_solvers
 
 GAP = 0.001
@@ -60,11 +60,11 @@ class Solved:
     is_proven: bool
     """Nothing is cheaper; otherwise the time was over before that was known."""
     replicas: Mapping[Choice, int]
-    """Kinds of replicas in use, and how many."""
+    """Kinds of replicas in use, and how many; over several periods the most at a time."""
     specs: tuple[tuple[str, ReplicaSpec], ...]
     """(workload, specification) of every candidate in use."""
     servers: Mapping[tuple[str, str], int]
-    """(offer, label of the term) -> servers."""
+    """(offer, label of the term) -> servers; over several periods the most in use at a time."""
 
 
 class Resolver:
@@ -179,27 +179,38 @@ class Resolver:
         inst = self.instance(change)
         return inst is not None and self.solve(anything(build_program(inst, lay_out(inst)))).values is not None
 
-    def cheapest(self, change: Change | None = None) -> Solved | None:
-        """The cheapest plan with a change made, proven to the last cent; None when there is none, or none was found."""
+    def cheapest(
+        self,
+        change: Change | None = None,
+        *,
+        gap: float = 0.0,
+        holding: Callable[[Instance, Program], Program] = lambda _inst, program: program,
+    ) -> Solved | None:
+        """The cheapest plan with a change made, proven to a gap; None when there is none, or none was found.
+
+        `holding` adds rows to the program.
+        """
         scenario = (change or AS_IT_IS).apply(self.scenario)
         candidates = self._candidates_of(scenario, change or AS_IT_IS)
         inst = build_instance(scenario, self.catalog, candidates)
         if unservable(inst):
             return None
         var = lay_out(inst)
-        program = build_program(inst, var)
-        solution = self.solve(program, gap=0.0)
+        program = holding(inst, build_program(inst, var))
+        solution = self.solve(program, gap=gap)
         if solution.values is None:
             return None
         decision = decide(inst, var, solution.values)
         choices = [choice for c in candidates for choice in self.choices(c)]
         specs = [(c.workload, spec) for c in candidates for spec in c.specs]
-        used = np.flatnonzero(decision.n_replicas).tolist()
+        by_period = decision.n_replicas.reshape(inst.horizon.n_states, len(choices))  # sets hold a copy for each
         replicas: Counter[Choice] = Counter()
-        for k in used:
-            replicas[choices[k]] += int(decision.n_replicas[k])
+        for period in by_period:
+            at_once: Counter[Choice] = Counter()
+            for k in np.flatnonzero(period).tolist():
+                at_once[choices[k]] += int(period[k])
+            replicas |= at_once
         n_servers = decision.n_servers + inst.spot.all_needed(decision.n_servers)
-        servers = {(t.offer, t.label): int(n) for t, n in zip(inst.terms, n_servers, strict=True) if n}
         return Solved(
             inst=inst,
             program=program,
@@ -207,8 +218,8 @@ class Resolver:
             usd_per_hour=solution.objective,
             is_proven=solution.outcome == "optimal",
             replicas=replicas,
-            specs=tuple(specs[k] for k in used),
-            servers=servers,
+            specs=tuple(specs[k] for k in np.flatnonzero(by_period.any(axis=0)).tolist()),
+            servers=most_at_once(inst, n_servers),
         )
 
     def solve(self, program: Program, gap: float = GAP) -> Solution:
@@ -225,6 +236,20 @@ class Resolver:
         except SolverError:
             found = None
         return found or Solution("no_plan", None, np.inf, 0.0)
+
+
+def most_at_once(inst: Instance, n_servers: IntArray) -> dict[tuple[str, str], int]:
+    """(offer, label of the term) -> servers of counts [H], over several periods the most; without those not used."""
+    most: dict[tuple[str, str], int] = {}
+    for term, n in zip(inst.terms, n_servers.tolist(), strict=True):
+        if n > most.get((term.offer, term.label), 0):
+            most[term.offer, term.label] = n
+    return most
+
+
+def listed(servers: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+    """`2 × h100-node (rent)` of each."""
+    return tuple(f"{n} × {offer} ({label})" for (offer, label), n in servers.items())
 
 
 def unchanged(scenario: Scenario) -> Scenario:

@@ -93,11 +93,6 @@ class Instance:
         """Demands of workloads that may be served in part, or not at all."""
         return np.flatnonzero(self.is_droppable[self.workload_of_demand])
 
-    @property
-    def may_drop(self) -> bool:
-        """Whether the program can leave a part of a demand unserved: only in one state, and without spare."""
-        return self.horizon.n_states == 1 and not self.has_spare.any()
-
     def with_droppable(self, is_droppable: BoolArray) -> Instance:
         """The instance in which these workloads [W] may be served in part, and all others must be served whole."""
         return replace(self, is_droppable=is_droppable)

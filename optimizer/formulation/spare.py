@@ -107,6 +107,8 @@ def spare_server(inst: Instance, var: Variables) -> Rows:
     and n_replicas[k] when all of the offer is lost. With several classes, they are rerouted freely:
 
     Σ_k share_after[k,d,e]  =  1    ∀ loss e of w, class d
+
+    Where a part of the demand may be left out, unserved[w] stands on every left side too.
     """
     s = inst.survival
     rows = Rows("spare_server", s.test_names)
@@ -118,6 +120,8 @@ def spare_server(inst: Instance, var: Variables) -> Rows:
         (s.share, var.share_after),
     ):
         _add(rows, entries, columns)
+    dropped = np.flatnonzero(inst.is_droppable[s.test_workload])
+    rows.add(row=dropped, column=var.unserved_of(inst, s.test_workload[dropped]), coefficient=1.0)
     return rows.at_least(s.test_need)
 
 

@@ -24,6 +24,7 @@ class Survival:
 
     test_names: tuple[str, ...]
     test_need: FloatArray
+    test_workload: IntArray
     kept: Entries  # by candidate: the share of the demand that a replica carries
     lost: Entries  # by stand: …that it no longer carries
     broken: Entries  # by position in `spanning`
@@ -114,6 +115,7 @@ class _Writer:
         self.of_candidate: dict[int, list[int]] = {}
         self.test_names: list[str] = []
         self.test_need: list[float] = []
+        self.test_workload: list[int] = []
         self.kept, self.lost_of, self.broken = _Coordinates(), _Coordinates(), _Coordinates()
         self.chosen, self.share = _Coordinates(), _Coordinates()
         self.share_load: list[int] = []
@@ -151,6 +153,7 @@ class _Writer:
             workload = loads.candidate_labels[loads.candidate[of_choice[0]]].split(",")[0]
             self.test_names.append(f"{loads.choice_labels[q] if q >= 0 else workload},{name}")
             self.test_need.append(1.0 if q < 0 else 0.0)
+            self.test_workload.append(int(loads.workload_of_candidate[loads.candidate[of_choice[0]]]))
             if q >= 0:
                 self.chosen.add(test, q, -1.0)
             for row in of_choice:
@@ -174,6 +177,7 @@ class _Writer:
                 workload = loads.candidate_labels[k].split(",")[0]
                 self.test_names.append(f"{workload},{loads.demand_classes[d]},{name}")
                 self.test_need.append(1.0)
+                self.test_workload.append(int(loads.workload_of_candidate[k]))
             if k in lost.gone:
                 self.kept.add(tests[d], k, 0.0)
                 continue
@@ -199,6 +203,7 @@ class _Writer:
         return Survival(
             test_names=tuple(self.test_names),
             test_need=np.array(self.test_need, float),
+            test_workload=np.array(self.test_workload, np.int64),
             kept=self.kept.entries(),
             lost=self.lost_of.entries(),
             broken=self.broken.entries(),

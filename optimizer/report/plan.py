@@ -11,6 +11,7 @@ from rich.text import Text
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
 from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
+from optimizer.report.stress import stress_report
 from optimizer.report.words import (
     ENDLESS_MS,
     UNKNOWN,
@@ -52,6 +53,7 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         Text(""),
         *_predicted(layout, scenario),
         *_alternatives(layout),
+        *stress_report(layout),
         *bullets("Warnings", layout.warnings),
         *bullets("Assumptions", layout.assumptions),
     )

@@ -102,8 +102,9 @@ def _how(outcome: PlanOutcome) -> list[str]:
     lines = []
     for one in outcome.workloads:
         seen = sum(kind.requests for kind in one.classes if len(one.classes) == 1 or kind.name == "all")
+        when = f" in {one.when}, where they are busiest" if one.when else ""
         lines.append(
-            f"{one.name}: {figure(one.rate_rps)} requests/s over {_replicas(one)}; {count(seen, 'request')} seen"
+            f"{one.name}: {figure(one.rate_rps)} requests/s over {_replicas(one)}{when}; {count(seen, 'request')} seen"
         )
         lines.append(f"{one.name}: {_pooling(one)}")
         if one.preemptions:

@@ -43,7 +43,7 @@ from optimizer.scenario.quantities import (
     POWER_KW,
     RATIO,
 )
-from optimizer.scenario.support import in_one_period_only, not_solved_yet
+from optimizer.scenario.support import not_solved_yet, with_certain_demand_only
 from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
@@ -183,9 +183,9 @@ class Scenario(Part):
         """What this version understands but does not solve; `solve` refuses a scenario that asks for it."""
         return self._not_yet(not_solved_yet(self))
 
-    def unsupported_by(self, asked: str) -> tuple[Fault, ...]:
-        """What stands in the way of something that this version does in one period only."""
-        return self._not_yet(in_one_period_only(self, asked))
+    def unsupported_by(self, *asked: str) -> tuple[Fault, ...]:
+        """What stands in the way of things that this version does only where demand is certain."""
+        return self._not_yet(wish for one in asked for wish in with_certain_demand_only(self, one))
 
     def _not_yet(self, wishes: Iterator[tuple[tuple[str, ...], str]]) -> tuple[Fault, ...]:
         faults = []

@@ -16,17 +16,13 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
     if scenario.objective == "served":
-        yield from in_one_period_only(scenario, "objective served")
+        yield from with_certain_demand_only(scenario, "objective served")
     for name, workload in scenario.workloads.items():
         yield from ((("workloads", name, key), what) for key, what in _of_workload(workload))
-        if scenario.objective == "served" and workload.spare != "none":
-            yield ("workloads", name, "spare"), "objective served with spare capacity"
 
 
-def in_one_period_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The key of the periods, or of the demand scenarios, where there are several: what is asked then stands back."""
-    if scenario.periods > 1:
-        yield ("periods",), f"{asked} over several periods"
+def with_certain_demand_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The key of the demand scenarios, where there are any: what is asked then stands back."""
     if scenario.demand_scenarios:
         yield ("demand_scenarios",), f"{asked} where demand may turn out in several ways"
 

@@ -63,6 +63,8 @@ class WorkloadOutcome:
     """One workload under traffic."""
 
     name: str
+    when: str
+    """The period, and the future, where there are several: that in which its replicas are busiest."""
     rate_rps: float
     """Offered to all replicas together."""
     replicas: int
@@ -103,18 +105,41 @@ class PlanOutcome:
 def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic: Traffic) -> PlanOutcome:
     """Every workload of a plan whose replicas were predicted; the same seed gives the same outcome.
 
-    Groups get their share of every class by the plan's `class_rps`, and a replica of a group is chosen at random.
+    Groups get their share of every class by the plan's `class_rps`, and a replica of a group is chosen at random. Over
+    several periods each workload is seen in the one in which it is busiest.
     InputError when the traffic and the plan do not go together.
     """
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: there is no plan to simulate; its status is {layout.status}")
-    served = [plan for plan in layout.workloads if plan.replica_groups]
-    predicted = [plan for plan in served if all(group.model is not None for group in plan.replica_groups)]
-    outcomes = [
-        _Workload(plan, scenario, catalog).under(traffic, np.random.default_rng([traffic.seed, i]))
-        for i, plan in enumerate(predicted)
+    outcomes, not_simulated = [], []
+    for when, plan in busiest(layout):
+        if any(group.model is None for group in plan.replica_groups):
+            not_simulated.append(plan.name)
+            continue
+        rng = np.random.default_rng([traffic.seed, len(outcomes)])
+        outcomes.append(_Workload(plan, scenario, catalog).under(traffic, rng, when))
+    return PlanOutcome(traffic, tuple(outcomes), tuple(not_simulated))
+
+
+def busiest(layout: Layout) -> Iterator[tuple[str, WorkloadPlan]]:
+    """Every workload that is served, where its replicas are busiest: `period 3`, `high, period 3`, or "" of one state.
+
+    Rates hold latencies up to full use, so that where a workload is busiest it is slowest.
+    """
+    spans: list[tuple[str, tuple[WorkloadPlan, ...]]] = [
+        (f"{future.name}, period {one.period}", one.workloads) for future in layout.futures for one in future.periods
     ]
-    return PlanOutcome(traffic, tuple(outcomes), tuple(plan.name for plan in served if plan not in predicted))
+    spans = spans or [(f"period {one.period}", one.workloads) for one in layout.periods] or [("", layout.workloads)]
+    for name in dict.fromkeys(plan.name for _, plans in spans for plan in plans):
+        found = [
+            (max(group.utilization for group in plan.replica_groups), when, plan)
+            for when, plans in spans
+            for plan in plans
+            if plan.name == name and plan.replica_groups
+        ]
+        if found:
+            _, when, plan = max(found, key=lambda one: one[0])
+            yield when, plan
 
 
 def traffic_of(
@@ -132,7 +157,7 @@ def traffic_of(
     A rate and a trace are those of one workload, so that a plan with several cannot tell whose.
     """
     chosen: Arrivals = arrivals or ("trace" if trace is not None else "poisson")
-    names = [plan.name for plan in layout.workloads if plan.replica_groups]
+    names = [plan.name for _, plan in busiest(layout)]
     faults = []
     if chosen == "trace" and trace is None:
         faults.append("arrivals of a trace need --trace FILE")
@@ -166,7 +191,7 @@ class _Workload:
         ]
         self.planned_rps = np.array([[group.class_rps.get(one, 0.0) for one in self.classes] for group in self.groups])
 
-    def under(self, traffic: Traffic, rng: np.random.Generator) -> WorkloadOutcome:
+    def under(self, traffic: Traffic, rng: np.random.Generator, when: str) -> WorkloadOutcome:
         """What its requests see."""
         requests, refused = self._requests(traffic, rng)
         by_class = self.planned_rps / np.maximum(self.planned_rps.sum(axis=0), 1e-12)  # [groups, R]
@@ -183,6 +208,7 @@ class _Workload:
         seen, crowded = (_after(begin_ms, joined(parts)[1]) for parts in (spread, pooled))
         return WorkloadOutcome(
             name=self.plan.name,
+            when=when,
             rate_rps=len(requests) / traffic.duration_s,
             replicas=sum(group.replicas for group in self.groups),
             simulated=sum(min(group.replicas, MOST_REPLICAS) for group in self.groups),

@@ -39,7 +39,8 @@ def solve(
         SolverError: the solver failed or answered nonsense.
     """
     if method is None:
-        method = "plain" if len(inst.workload_names) <= MOST_PLAIN_WORKLOADS else "columns"
+        n_workloads = len(inst.workload_names) // inst.horizon.n_states
+        method = "plain" if n_workloads <= MOST_PLAIN_WORKLOADS else "columns"
         asked = False
     else:
         asked = True

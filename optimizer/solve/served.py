@@ -25,7 +25,10 @@ WHOLE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What is served of one priority, in requests/s, and what is proven about it given the levels before."""
+    """What is served of one priority, in requests/s, and what is proven about it given the levels before.
+
+    Over several periods these are means.
+    """
 
     priority: int
     demand_rps: float
@@ -52,7 +55,8 @@ def solve_served(
 ) -> ServedAnswer | None:
     """Serve as many requests/s as possible of the first priority, then of the next, then pay as little as possible.
 
-    A workload is served in one share for all its classes: its rates hold for their mix. The gap bounds every step; the
+    A workload is served in one share for all its classes: its rates hold for their mix. Over several periods the sum of
+    all periods counts, and each has shares of its own. The gap bounds every step; the
     time limit is for all of them. None when not even the first step came to an answer in time.
 
     Raises:
@@ -114,15 +118,18 @@ class _Search:
 
     def share(self) -> FloatArray:
         """[W] of each workload's demand that is served: all that the replicas carry, to the last digit."""
-        replicas = np.rint(self.values[self.var.n_replicas]).astype(np.int64)
-        most = np.where(self.inst.is_droppable, carried_share(self.inst, replicas), 1.0)
+        counts = (self.var.n_replicas, self.var.n_on_server)
+        replicas, on_server = (np.rint(self.values[columns]).astype(np.int64) for columns in counts)
+        most = np.where(self.inst.is_droppable, carried_share(self.inst, replicas, on_server), 1.0)
         return np.where(most > 1.0 - WHOLE, 1.0, most)
 
     def level(self, priority: int, share: FloatArray, bound_rps: float) -> Level:
         """What shares [W] serve of one priority."""
         workloads = self._of(priority)
-        served_rps = float(self.demand_rps[workloads] @ share[workloads])
-        return Level(priority, float(self.demand_rps[workloads].sum()), served_rps, max(bound_rps, served_rps))
+        n_periods = self.inst.horizon.n_periods
+        served_rps = float(self.demand_rps[workloads] @ share[workloads]) / n_periods
+        demand_rps = float(self.demand_rps[workloads].sum()) / n_periods
+        return Level(priority, demand_rps, served_rps, max(bound_rps / n_periods, served_rps))
 
     def _of(self, priority: int) -> IntArray:
         return np.flatnonzero(self.inst.is_droppable & (self.inst.priority == priority))

@@ -81,16 +81,27 @@ def fewest_orders(inst: Instance, n_ordered: IntArray, n_servers: IntArray) -> I
     return kept
 
 
-def carried_share(inst: Instance, n_replicas: IntArray) -> FloatArray:
-    """[W] the largest part of each workload's demand, alike for its classes, that replica counts carry."""
+def carried_share(inst: Instance, n_replicas: IntArray, n_on_server: IntArray) -> FloatArray:
+    """[W] the largest part of each workload's demand, alike for its classes, that replica counts carry.
+
+    With spare, what is left after any loss carries it too. What nobody asks for is carried whole.
+    """
     share = np.zeros(len(inst.workload_names))
+    occupants = Occupants(inst, n_replicas, n_on_server)
     for w, loads in enumerate(_loads_by_workload(inst)):
         candidates = np.unique(inst.candidate_of_load[loads])
         used = candidates[n_replicas[candidates] > 0]
         for alike in _by_choice(inst, loads, used) or [used]:
-            routing = route(n_replicas[alike], _busy(inst, loads, alike)) if len(alike) else None
-            if routing is not None:
-                share[w] = max(share[w], min(1.0, inst.max_utilization / routing.peak_utilization))
+            busy = _busy(inst, loads, alike)
+            routing = route(n_replicas[alike], busy) if len(alike) else None
+            if routing is None:
+                continue
+            most = inst.max_utilization / routing.peak_utilization
+            for lost in occupants.losses(w, alike, n_replicas) if inst.has_spare[w] else ():
+                rest = route(n_replicas[alike] - lost, busy)
+                most = 0.0 if rest is None else min(most, 1.0 / rest.peak_utilization)
+            share[w] = max(share[w], min(1.0, most))
+    share[np.setdiff1d(np.arange(len(share)), inst.workload_of_demand)] = 1.0
     return share
 
 

@@ -19,8 +19,8 @@ from optimizer.formulation import (
     row_names,
 )
 
-FORBIDDEN = re.compile(r"[^A-Za-z0-9_.(),/]")
-"""What names in LP and MPS files must not hold; it becomes an underscore."""
+FORBIDDEN = re.compile(r"[^A-Za-z0-9_.(),]")
+"""What names in LP and MPS files must not hold; it becomes an underscore. HiGHS reads no `/` in a name, CPLEX does."""
 PARENTHESES = str.maketrans("[]", "()")
 """In LP files a bracket opens a quadratic expression, so `family[index]` is written `family(index)`."""
 TERMS_PER_LINE = 6
@@ -42,7 +42,7 @@ def _lp(program: Program, columns: Sequence[str], rows: Sequence[str]) -> Iterat
     entries = zip(program.row.tolist(), program.column.tolist(), program.coefficient.tolist(), strict=True)
     by_row = {row: list(terms) for row, terms in itertools.groupby(entries, key=lambda entry: entry[0])}
     for row, (name, lower, upper) in enumerate(zip(rows, program.row_lower, program.row_upper, strict=True)):
-        terms = by_row.get(row, [])
+        terms = by_row.get(row) or [(row, 0, 0.0)]  # the format knows no row without terms
         *lines, last = _expression(name, [c for _, _, c in terms], [columns[n] for _, n, _ in terms])
         yield from lines
         yield f"{last} {_SIGN[_sense(lower, upper)]} {_number(_side(lower, upper))}"

@@ -21,11 +21,10 @@ from optimizer.verification.predicted import predicted
 from optimizer.verification.service import served, service
 from optimizer.verification.spare import spare
 
-OF_ALL: tuple[Callable[[Claims], Iterator[str]], ...] = (identity, money, fleet)
+OF_ALL: tuple[Callable[[Claims], Iterator[str]], ...] = (identity, money, fleet, served)
 OF_EACH_PERIOD: tuple[Callable[[Claims], Iterator[str]], ...] = (
     machines,
     service,
-    served,
     spare,
     lawful,
     measured,
@@ -66,7 +65,8 @@ def _broken(claims: Claims) -> Iterator[str]:
 def _as_plan(layout: Layout, other: Alternative) -> Layout:
     """An alternative as if it were the plan: it promises the same."""
     usd, bound = other.cost.usd_per_hour, other.cost.bound_usd_per_hour
-    parts = {key: getattr(other, key) for key in ("status", "cost", "servers", "workloads")}
+    keys = ("status", "cost", "servers", "workloads", "purchases", "commitments", "periods")
+    parts = {key: getattr(other, key) for key in keys}
     return layout.model_copy(update={**parts, "gap": (usd - bound) / usd if usd else 0.0, "alternatives": ()})
 
 
@@ -77,7 +77,8 @@ def _kinds(layout: Layout) -> Iterator[str]:
     for number, other in enumerate(plans):
         used = frozenset(
             (plan.name, g.offer, g.gpus_per_replica, g.model, g.weight_dtype, g.tp, g.pp, g.dp, g.ep)
-            for plan in other.workloads
+            for period in other.periods or (other,)
+            for plan in period.workloads
             for g in plan.replica_groups
         )
         if any(used >= earlier for earlier in before):

@@ -54,7 +54,7 @@ def _classes(planned: WorkloadPlan, workload: Workload, demand_rps: float) -> It
 
 
 def served(claims: Claims) -> Iterator[str]:
-    """With `objective: served`, what is served of each priority and what is proven about it."""
+    """With `objective: served`, what is served of each priority, in the mean of all periods, and what is proven."""
     levels = claims.layout.served
     if claims.scenario.objective != "served":
         if levels:
@@ -65,9 +65,15 @@ def served(claims: Claims) -> Iterator[str]:
         yield f"served is of priorities {[level.priority for level in levels]}, the scenario has {expected}"
         return
     for level in levels:
-        alike = [(plan, workload) for plan, workload in claims.workloads() if workload.priority == level.priority]
-        demand = sum(workload.demand_rps for _, workload in alike)
-        carried = sum(workload.demand_rps * plan.served_fraction for plan, workload in alike)
+        alike = [
+            (period.demand_rps(workload), plan.served_fraction)
+            for period in claims.periods()
+            for plan, workload in period.workloads()
+            if workload.priority == level.priority
+        ]
+        n_periods = max(1, len(claims.layout.periods))
+        demand = sum(rps for rps, _ in alike) / n_periods
+        carried = sum(rps * fraction for rps, fraction in alike) / n_periods
         for what, claimed, true in (("demand", level.demand_rps, demand), ("served", level.served_rps, carried)):
             if not agree(claimed, true):
                 name = f"priority {level.priority}: {what}_rps"

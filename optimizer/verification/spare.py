@@ -12,7 +12,7 @@ from optimizer.verification.rerouting import least_peak
 
 
 def spare(claims: Claims) -> Iterator[str]:
-    """Whatever is lost at once, the replicas left carry the whole demand at up to 100 %, classes rerouted freely."""
+    """Whatever is lost at once, the replicas left carry all that is served at up to 100 %, classes rerouted freely."""
     yield from _racks(claims)
     for planned, workload in claims.workloads():
         if workload.spare != "none":
@@ -31,7 +31,7 @@ def _losses(claims: Claims, planned: WorkloadPlan, workload: Workload) -> Iterat
                 lost.setdefault(domain, Counter())[g] += 1
     for domain, gone in sorted(lost.items()):
         left = [group.replicas - gone[g] for g, group in enumerate(planned.replica_groups)]
-        peak = least_peak(demand_rps, left, rate_rps)
+        peak = least_peak(demand_rps, left, rate_rps) * planned.served_fraction
         if exceeds(peak, 1.0):
             how = "cannot serve every class" if peak == float("inf") else f"are busy for {number(peak)} of their time"
             yield f"{planned.name}: spare is {workload.spare}, and without {domain} the replicas left {how}"

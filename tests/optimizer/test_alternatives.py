@@ -9,7 +9,6 @@ from measured import rented, scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
-from optimizer.errors import NotSupportedYet
 from optimizer.layout import Layout
 
 
@@ -107,8 +106,12 @@ def test_an_alternative_survives_a_loss_where_the_plan_does(catalog: Catalog) ->
     assert costs(layout) == pytest.approx([16.0])
 
 
-def test_several_periods_are_refused(catalog: Catalog) -> None:
-    given = load_scenario({**THREE, "horizon": "2mo", "periods": 2}, catalog)
-    with pytest.raises(NotSupportedYet, match="not supported yet: alternatives over several periods"):
-        optimize(given, catalog, alternatives=1)
-    assert optimize(given, catalog).status == "optimal"
+def test_over_several_periods_the_structure_is_that_of_all(catalog: Catalog) -> None:
+    # $8 in both months; doing without a altogether costs $9, and without a and b $12.
+    layout = solved({**THREE, "horizon": "2mo", "periods": 2}, catalog, 5)
+    assert costs(layout) == pytest.approx([9.0, 12.0])
+    first = layout.alternatives[0]
+    assert [[row.offer for row in period.servers] for period in first.periods] == [["b"], ["b"]]
+    broken = first.model_copy(update={"periods": (first.periods[0], layout.periods[1])})
+    others = (broken, *layout.alternatives[1:])
+    assert verify(layout.model_copy(update={"alternatives": others}), load_scenario(layout.inputs, catalog), catalog)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from catalog import Catalog
 from optimizer import load_scenario, verify
 from optimizer.scenario import Scenario
@@ -55,6 +57,18 @@ def test_a_plan_that_misses_is_tightened_until_it_holds(catalog: Catalog) -> Non
     assert layout.cost is not None
     assert layout.cost.usd_per_hour > plain.cost.usd_per_hour
     assert any("holds its targets" in line and "below them" in line for line in layout.assumptions)
+
+
+def test_over_several_periods_each_workload_is_simulated_where_it_is_busiest(catalog: Catalog) -> None:
+    # Ever more requests for the one replica that the first period rents: the last period is the busiest.
+    given = scenario_of(catalog, requests="4/s", growth="10%/period").canonical() | {"horizon": "3mo", "periods": 3}
+    loaded = load_scenario(given, catalog)
+    layout = optimize_validated(loaded, catalog, traffic=CALM)
+    assert [plan.workloads[0].replica_groups[0].replicas for plan in layout.periods] == [1, 1, 1]
+    (outcome,) = simulate_plan(layout, loaded, catalog, CALM).workloads
+    assert outcome.when == "period 3"
+    assert outcome.rate_rps == pytest.approx(4 * 1.1**2, rel=0.2)
+    assert any("in period 3, where it is busiest" in line for line in layout.assumptions)
 
 
 def test_when_no_margin_mends_it_the_last_plan_comes_with_a_warning(catalog: Catalog) -> None:

@@ -19,6 +19,7 @@ from optimizer.report.story.money import break_even_blocks, cost_blocks, months_
 from optimizer.report.story.parts import Block, Figure, KeyFigure, KeyFigures, Page, Words, sections, table
 from optimizer.report.story.provenance import provenance_blocks
 from optimizer.report.story.whatif import WhatIf
+from optimizer.report.stress import HEADERS, TITLE, stress_rows
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
 from optimizer.scenario import Scenario, scenario_catalog
 
@@ -42,11 +43,23 @@ def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: W
             ("demand", "Workloads: target and prediction", demand_blocks(layout, scenario)),
             ("memory", "Memory", memory_blocks(layout, known)),
             ("topology", "Where everything runs", topology_blocks(layout, scenario, catalog)),
+            ("stress", "Under stress", _stress(layout)),
             ("doubts", "What moves the cost", tornado),
             ("thresholds", "What would change the decision", thresholds),
             ("basis", "Assumptions and sources", provenance_blocks(layout, known)),
         ),
     )
+
+
+def _stress(layout: Layout) -> Iterator[Block]:
+    """What higher demand and lower speed do, if that was asked for when the plan was made."""
+    if layout.stress:
+        yield Words(
+            "More demand than planned, and replicas slower than predicted; they may then be busy all the time that "
+            "their targets allow. Repair keeps what is bought now; a plan that holds is decided anew, and what it "
+            "costs more is the price of robustness."
+        )
+        yield table(TITLE, "|".join(HEADERS), stress_rows(layout))
 
 
 def summary_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> tuple[Block, ...]:

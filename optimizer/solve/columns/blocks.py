@@ -14,6 +14,7 @@ from optimizer.formulation import FAMILIES, Family, Instance, Variables, build_p
 from optimizer.formulation.constraints import (
     capex_budget,
     choose_format,
+    failure_spares,
     gpu_slots,
     monthly_budget,
     offer_limits,
@@ -23,15 +24,30 @@ from optimizer.formulation.constraints import (
     serve_demand,
     server_patterns,
     single_format,
+    spare_order,
+    spot_spares,
+    stand_by_order,
 )
+from optimizer.formulation.fleet import FLEET_FAMILIES
 from optimizer.serving_config import FloatArray, IntArray
 
 OF_WORKLOADS: tuple[Family, ...] = (serve_demand, replica_capacity, single_format, choose_format)
 """Families whose rows hold variables of one workload each."""
 OF_SLOTS: tuple[Family, ...] = (gpu_slots, pattern_slots)
 """Families in which replicas take what servers give."""
-OF_SUPPLY: tuple[Family, ...] = (server_patterns, capex_budget, monthly_budget, power_cap)
-"""Families of servers alone, apart from `offer_limits`, which become bounds of the counts."""
+OF_SUPPLY: tuple[Family, ...] = (
+    server_patterns,
+    offer_limits,
+    spot_spares,
+    spare_order,
+    failure_spares,
+    stand_by_order,
+    capex_budget,
+    monthly_budget,
+    power_cap,
+    *FLEET_FAMILIES,
+)
+"""Families of servers and orders alone; all hold when there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +83,16 @@ class Blocks:
     slots_per_replica: FloatArray  # [K]
 
     @property
+    def servers(self) -> slice:
+        """Of the columns of the supply: `n_servers` [H]."""
+        return slice(0, len(self.inst.terms))
+
+    @property
+    def orders(self) -> slice:
+        """Of the columns of the supply: `n_ordered` [O], the last."""
+        return slice(len(self.supply.cost) - len(self.var.n_ordered), len(self.supply.cost))
+
+    @property
     def n_workloads(self) -> int:
         return len(self.inst.workload_names)
 
@@ -78,11 +104,9 @@ class Blocks:
 
 def unreached(inst: Instance) -> str:
     """Why columns cannot solve an instance: what they do not know, or a family of rows. Empty when they can."""
-    if inst.horizon.has_orders:
-        return "columns do not know several periods or futures"
     if inst.has_spare.any():
         return "columns do not know spare: n+1"
-    known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY, offer_limits}
+    known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY}
     var = lay_out(inst)
     strange = [family.__name__ for family in FAMILIES if family not in known and family(inst, var).index]
     return f"columns do not know {', '.join(strange)}" if strange else ""
@@ -93,7 +117,8 @@ def cut_into_blocks(inst: Instance) -> Blocks:
     var = lay_out(inst)
     program = build_program(inst, var, (*OF_SLOTS, *OF_SUPPLY))
     is_supply = np.zeros(var.n_columns, bool)
-    is_supply[var.n_servers] = is_supply[var.n_patterns] = True
+    for columns in (var.n_servers, var.n_patterns, var.has_spare, var.stand_by, var.n_ordered):
+        is_supply[columns] = True
     number = np.cumsum(is_supply) - 1
     of_supply = is_supply[program.column]
     slot, amount = np.full(len(var.n_replicas), -1), np.zeros(len(var.n_replicas))
@@ -101,14 +126,20 @@ def cut_into_blocks(inst: Instance) -> Blocks:
     slot[candidate], amount[candidate] = program.row[~of_supply], program.coefficient[~of_supply]
     assert (slot >= 0).all(), "every candidate takes slots of one row"
     assert np.isneginf(program.row_lower).all(), "supply rows are upper limits"
-    upper = program.upper.copy()
-    upper[var.n_servers] = np.minimum(upper[var.n_servers], inst.max_servers)
+    upper, bound = program.upper[is_supply], program.row_upper
+    row, column, coefficient = program.row[of_supply], number[program.column[of_supply]], program.coefficient[of_supply]
+    # A row of one count and nothing else bounds that count, such as the limit of an offer without spares.
+    is_bound = np.bincount(program.row, minlength=len(bound)) == 1
+    is_bound[slot] = False
+    alone = is_bound[row]
+    np.minimum.at(upper, column[alone], bound[row[alone]] / coefficient[alone])
+    new_row = np.cumsum(~is_bound) - 1
     supply = Supply(
         cost=program.objective[is_supply],
-        upper=upper[is_supply],
-        row=program.row[of_supply],
-        column=number[program.column[of_supply]],
-        coefficient=program.coefficient[of_supply],
-        bound=program.row_upper,
+        upper=upper,
+        row=new_row[row[~alone]],
+        column=column[~alone],
+        coefficient=coefficient[~alone],
+        bound=bound[~is_bound],
     )
-    return Blocks(inst, var, supply, slot, amount)
+    return Blocks(inst, var, supply, new_row[slot], amount)

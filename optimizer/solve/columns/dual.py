@@ -32,6 +32,8 @@ MOST_GROUPS = 250
 MOST_ROUNDS = 200
 MOST_IDLE = 8
 """Rounds without a better bound, after which it is taken to be as high as it gets."""
+DEEPEST = 3
+"""A slot needs a pattern, that a server, and that an order."""
 SHORTAGE = 1e-6
 """Slots."""
 
@@ -72,12 +74,22 @@ def maximise(blocks: Blocks, oracle: Oracle, goon: Callable[[float], bool]) -> D
 
 
 def _first_prices(blocks: Blocks) -> FloatArray:
-    """[rows] what the cheapest server that gives a slot costs, shared among the slots it gives."""
+    """[rows] what the cheapest server that gives a slot costs, shared among the slots it gives.
+
+    A server may need an order, and a pattern a server: what they need is paid for first.
+    """
     supply = blocks.supply
     gives = supply.coefficient < 0
-    price = np.full(len(supply.bound), np.inf)
-    np.minimum.at(price, supply.row[gives], (supply.cost[supply.column] / -supply.coefficient)[gives])
-    return np.where(np.isfinite(price), price, 0.0)
+    row, column, amount = supply.row[gives], supply.column[gives], -supply.coefficient[gives]
+    given = np.bincount(column, weights=amount, minlength=len(supply.cost))
+    takes = np.where(gives, 0.0, supply.coefficient)
+    price = np.zeros(len(supply.bound))
+    for _ in range(DEEPEST):
+        needed = np.bincount(supply.column, weights=takes * price[supply.row], minlength=len(supply.cost))
+        cheapest = np.full(len(price), np.inf)
+        np.minimum.at(cheapest, row, ((supply.cost + needed)[column]) / given[column])
+        price = np.where(np.isfinite(cheapest), cheapest, 0.0)
+    return price
 
 
 class _Master:
@@ -91,6 +103,7 @@ class _Master:
         self._taken: list[FloatArray] = []  # per round [groups, rows]
         # Short of slots, the master may buy them at more than any server costs.
         self._dear = 10.0 * float(blocks.supply.cost.max(initial=1.0)) + 1.0
+        self._may_lack = np.unique(blocks.slot_of_candidate)
 
     def add(self, plans: Plans) -> None:
         """One more answer of every workload."""
@@ -107,23 +120,23 @@ class _Master:
         n_rows, n_y = len(supply.bound), len(supply.cost)
         taken = np.concatenate(self._taken)
         answer, slot = np.nonzero(taken)
-        n_answers = len(taken)
+        n_answers, n_short = len(taken), len(self._may_lack)
         first_answer, first_short = n_y, n_y + n_answers
         every = np.arange(n_answers)
         program = Program.from_entries(
-            objective=np.concatenate([supply.cost, np.zeros(n_answers), np.full(n_rows, self._dear)]),
-            upper=np.concatenate([supply.upper, np.full(n_answers, np.inf), np.full(n_rows, np.inf)]),
-            is_integer=np.zeros(n_y + n_answers + n_rows, bool),
+            objective=np.concatenate([supply.cost, np.zeros(n_answers), np.full(n_short, self._dear)]),
+            upper=np.concatenate([supply.upper, np.full(n_answers, np.inf), np.full(n_short, np.inf)]),
+            is_integer=np.zeros(n_y + n_answers + n_short, bool),
             row_bounds=(
                 np.concatenate([np.full(n_rows, -np.inf), np.ones(n_groups)]),
                 np.concatenate([supply.bound, np.full(n_groups, np.inf)]),
             ),
             entries=(
-                np.concatenate([supply.row, slot, np.arange(n_rows), n_rows + every % n_groups]),
+                np.concatenate([supply.row, slot, self._may_lack, n_rows + every % n_groups]),
                 np.concatenate(
-                    [supply.column, first_answer + answer, first_short + np.arange(n_rows), first_answer + every]
+                    [supply.column, first_answer + answer, first_short + np.arange(n_short), first_answer + every]
                 ),
-                np.concatenate([supply.coefficient, taken[answer, slot], np.full(n_rows, -1.0), np.ones(n_answers)]),
+                np.concatenate([supply.coefficient, taken[answer, slot], np.full(n_short, -1.0), np.ones(n_answers)]),
             ),
         )
         solution = solve_program(program, solver="glop")

@@ -181,7 +181,7 @@ class _Run:
         inst, plans = self.blocks.inst, self.best.plans
         n_replicas = np.zeros(len(inst.workload_of_candidate), np.int64)
         n_replicas[plans.candidate] = plans.count
-        n_servers = self.best.supply[: len(inst.terms)]
-        decision = tidy(inst, n_replicas, n_servers)
+        n_servers, n_ordered = (self.best.supply[c] for c in (self.blocks.servers, self.blocks.orders))
+        decision = tidy(inst, n_replicas, n_servers, n_ordered=n_ordered)
         bound = min(self.bound, self.best.usd_per_hour)
         return Answer("optimal" if self._is_proven() else "feasible", decision, bound, NAME, interrupted)

@@ -10,7 +10,7 @@ from measured import rented, scenario, workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize
 from optimizer.candidates import build_candidates
-from optimizer.errors import InputError, NotSupportedYet
+from optimizer.errors import InputError
 from optimizer.explain import Explanation, Flip, explain_plan
 from optimizer.explain.resolver import Resolver
 from optimizer.scenario import scenario_catalog
@@ -167,10 +167,29 @@ def test_the_number_of_plans_solved_is_bounded(catalog: Catalog) -> None:
     assert all(one.is_proven for one in found.margins)
 
 
-def test_a_plan_over_several_periods_is_refused_at_its_line(catalog: Catalog) -> None:
-    given = load_scenario({**TWO_CARDS, "horizon": "2mo", "periods": 2}, catalog)
-    with pytest.raises(NotSupportedYet, match="not supported yet: explaining a plan over several periods"):
-        explain_plan(optimize(given, catalog), given, scenario_catalog(given, catalog))
+def test_over_several_periods_everything_is_said_of_all_of_them(catalog: Catalog) -> None:
+    # A month at 10/s on two a, $16 an hour, and one at 20/s on four, $32: $24 in the mean. On b $24 and $48, $36.
+    given = {**TWO_CARDS, "horizon": "2mo", "periods": 2}
+    given["workloads"] = {"w": {**given["workloads"]["w"], "requests": "10/s", "growth": "100%/period"}}
+    found = explained(given, catalog)
+    assert found.usd_per_hour == pytest.approx(24.0)
+    (why,) = found.reasons
+    assert (why.offer, why.replicas, why.runner_up.usd_per_hour_more) == ("a", 4, pytest.approx(12.0))
+    assert why.runner_up.instead == ("4 × measured x1 on b",)
+    price = flips(found)["price of a (rent)", True]
+    assert price.holds_at <= 1.5 <= (price.flips_at or 0) <= price.holds_at * 1.041
+
+
+def test_over_several_periods_a_server_bought_at_the_start_is_set_against_rent(catalog: Catalog) -> None:
+    # $8,760 over two years that cover both periods: 50 cents an hour of 17,520, a quarter of $2; paid back by 8,760 /
+    # (2 · 730) = 6 months of rent.
+    offers = {
+        "own": {"gpu": "l4", "gpus_per_server": 1, "buy": {"price": "$8760/server", "life": "24mo"}},
+        "cloud": rented("l4", 1, 2.0),
+    }
+    given = scenario({"w": workload(1, [("l4", 1, 1.0)])}, offers, horizon="24mo", periods=2)
+    (found,) = explained(given, catalog).break_evens
+    assert (found.utilization_fraction, found.payback_months) == (pytest.approx(0.25), pytest.approx(6.0))
 
 
 def test_the_runner_up_of_replicas_with_spare_has_spare_too(catalog: Catalog) -> None:

@@ -283,26 +283,29 @@ del GROWING["requests"]
 
 
 @pytest.mark.parametrize(
-    ("offer", "limits", "conflict", "change"),
+    ("offer", "limits", "conflict", "change", "served"),  # per cent of 1/s and 4/s
     [
-        ({"rent": {"price": "$1/gpu/h", "max": 2}}, {}, "offer_limits[node,rent]", "+2 servers of node (rent)"),
+        ({"rent": {"price": "$1/gpu/h", "max": 2}}, {}, "offer_limits[node,rent]", "+2 servers of node (rent)", 60),
         (
             {"buy": {"price": "$1k/server", "life": "48mo", "max": 1}},
             {},
             "order_limits[node,buy]",
             "+3 servers of node (buy)",
+            40,
         ),
         (
             {"reserve": [{"term": "12mo", "price": "$1/gpu/h", "max": 3}]},
             {},
             "order_limits[node,reserve 12mo]",
             "+1 server of node (reserve 12mo)",
+            80,
         ),
         (
             {"buy": {"price": "$1k/server", "life": "48mo"}},
             {"budget": {"capex": "$2k"}},
             "capex_budget",
             "budget.capex $2,000 → $4,000",
+            60,
         ),
         # 4 × 730 h
         (
@@ -310,23 +313,26 @@ del GROWING["requests"]
             {"budget": {"monthly": "$1k"}},
             "monthly_budget",
             "budget.monthly $1,000 → $2,920",
+            40,
         ),
         (
             {"buy": {"price": "$1k/server", "life": "48mo", "lead_time": "3mo"}},
             {},
             "fleet_balance[node]",
             "node: no lead_time",
+            80,
         ),
     ],
 )
 def test_over_several_periods_the_limit_that_the_largest_one_breaks_is_named(
-    offer: dict[str, Any], limits: dict[str, Any], conflict: str, change: str, catalog: Catalog
+    offer: dict[str, Any], limits: dict[str, Any], conflict: str, change: str, served: int, catalog: Catalog
 ) -> None:
     inventory = {"node": {"gpu": "l4", "gpus_per_server": 1, **offer}}
     found = explained(scenario({"a": GROWING}, inventory, horizon="24mo", periods=2, **limits), catalog)
     assert named(found) == {"serve_demand[a]", conflict}
     assert "needs up to 4 requests/s" in found.conflict[0].message
-    assert found.changes == (change,)
+    assert found.changes[0] == change
+    assert found.changes[-1] == f"serve {served}% of demand, by priority: drop {100 - served}% of a"
 
 
 def test_a_lead_time_that_delays_nothing_needed_is_not_named(catalog: Catalog) -> None:
@@ -340,7 +346,13 @@ def test_a_lead_time_that_delays_nothing_needed_is_not_named(catalog: Catalog) -
     given = scenario({"a": GROWING}, {"node": node}, horizon="24mo", periods=2, budget={"capex": "$2k"})
     found = explained(given, catalog)
     assert named(found) == {"serve_demand[a]", "offer_limits[node,rent]", "capex_budget"}
-    assert set(found.changes) == {"+1 server of node (rent)", "budget.capex $2,000 → $3,000"}
+    # Three of 4/s in the second year are 75 %; in the first all of 1/s is served.
+    assert set(found.changes) == {
+        "+1 server of node (rent)",
+        "budget.capex $2,000 → $3,000",
+        "a: serve 75% of its demand",
+        "serve 80% of demand, by priority: drop 20% of a",
+    }
 
 
 def test_spare_is_named_with_the_limit_that_leaves_no_place_for_it(catalog: Catalog) -> None:

@@ -11,7 +11,6 @@ from measured import rented, scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario
-from optimizer.errors import NotSupportedYet
 from optimizer.explain import Against, Front, pareto
 from optimizer.scenario import scenario_catalog
 
@@ -112,7 +111,21 @@ def test_spares_of_spot_servers_draw_power_and_are_listed(catalog: Catalog) -> N
     ]
 
 
-def test_several_periods_are_refused(catalog: Catalog) -> None:
-    given = scenario({"w": workload(1, [("l4", 1, 1.0)])}, {"a": rented("l4", 1, 1.0)}, horizon="2mo", periods=2)
-    with pytest.raises(NotSupportedYet, match="not supported yet"):
-        front(given, catalog, "power")
+def test_over_several_periods_power_is_that_of_the_mean_period_and_kinds_count_in_all(catalog: Catalog) -> None:
+    # One replica a month, then two: 1.5 servers in the mean. a is cheaper and takes 4 kW, b takes 1 kW.
+    given = scenario(
+        {"w": workload(1, [("h100-sxm", 1, 1.0), ("l4", 1, 1.0)], growth="100%/period")},
+        {
+            "a": rented("h100-sxm", 1, 2.0) | {"power": "4kW/server"},
+            "b": rented("l4", 1, 3.0, most=1) | {"power": "1kW/server"},
+        },
+        horizon="2mo",
+        periods=2,
+    )
+    # Of three server months all on a; one on b, in either month; or two, for b has one server in each.
+    assert points(front(given, catalog, "power")) == [
+        (pytest.approx(3.0), pytest.approx(6.0)),
+        (pytest.approx(3.5), pytest.approx(4.5)),
+        (pytest.approx(4.0), pytest.approx(3.0)),
+    ]
+    assert points(front(given, catalog, "gpu-types")) == [(pytest.approx(3.0), 1.0)]

@@ -14,8 +14,11 @@ from optimizer.layout import (
     Infeasibility,
     Layout,
     Placement,
+    Remedy,
     ReplicaGroup,
     Servers,
+    Stress,
+    StressedWorkload,
     WorkloadPlan,
 )
 from optimizer.report.comparison import comparison_data, comparison_report
@@ -122,6 +125,28 @@ def test_warnings_and_assumptions_are_shown(scenario: Scenario) -> None:
     text = text_of(plan_report(layout(), scenario))
     assert "the price is of 2026-07-20" in text
     assert "730 h a month" in text
+
+
+def stressed(**changes: Any) -> Layout:
+    short = StressedWorkload(name="chat", served_fraction=0.9, period=1, bound_by=("ttft_p95",))
+    repaired = Remedy(usd_per_hour_more=2.0, is_proven=False, servers=("5 × h100 (rent)",))
+    case = Stress(name="demand × 1.5", demand_factor=1.5, speed_factor=1.0, served_fraction=0.9,
+                  workloads=(short,), repaired=repaired, robust=None)  # fmt: skip
+    return layout(stress=(case.model_copy(update=changes),))
+
+
+def test_stress_is_said_by_workload_with_what_would_help(scenario: Scenario) -> None:
+    # $2 an hour are $1,460 a month.
+    words = words_of(plan_report(stressed(), scenario))
+    assert "demand × 1.5 90.0% chat 90% (ttft_p95) +$1,460 at most none found" in words
+    assert "5 × h100 (rent)" in words
+
+
+def test_what_holds_under_stress_needs_nothing(scenario: Scenario) -> None:
+    nothing = Remedy(usd_per_hour_more=0.0, is_proven=True, servers=())
+    holds = stressed(served_fraction=1.0, workloads=(), repaired=nothing, robust=nothing)
+    assert "demand × 1.5 100.0% – not needed not needed" in words_of(plan_report(holds, scenario))
+    assert "Under stress" not in words_of(plan_report(layout(), scenario))
 
 
 def test_only_a_proof_is_called_optimal() -> None:

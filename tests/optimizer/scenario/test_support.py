@@ -12,11 +12,10 @@ from optimizer.scenario import load_scenario, parse_scenario
 
 NOT_YET: list[tuple[str, dict[str, Any], str]] = [
     ("objective", {"objective": "carbon"}, "objective carbon"),
-    ("periods", {"objective": "served", "horizon": "12mo", "periods": 2}, "objective served over several periods"),
     (
-        "workloads.chat.spare",
-        {"objective": "served", "workload": {"spare": "n+1"}},
-        "objective served with spare capacity",
+        "demand_scenarios",
+        {"objective": "served", "demand_scenarios": {"same": {"probability": "100%"}}},
+        "objective served where demand may turn out in several ways",
     ),
 ]
 
@@ -34,6 +33,8 @@ def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any]
         {},
         {"periods": 1, "confidence": "50%", "objective": "cost", "discount_rate": "0%/yr"},
         {"objective": "served", "workload": {"priority": 2}},
+        {"objective": "served", "horizon": "12mo", "periods": 2},
+        {"objective": "served", "workload": {"spare": "n+1"}},
         {"workload": {"priority": 1, "spare": "none", "growth": "0%/period"}},
         {"offer": {"buy": {"price": "$265k/server", "life": "48mo", "lead_time": "3mo"}, "own": 2}},
     ],
@@ -45,16 +46,17 @@ def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog
 def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> None:
     text = (
         "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"
-        "objective: served\n"
-        "name: x\n"
-        "horizon: 12mo\n"
-        "periods: 2\n"
-        "defaults: {spare: n+1}\n"
         "workloads:\n"
-        "  chat: {model: Qwen/Qwen3-8B, requests: 2/s, input_tokens: 10, output_tokens: 10, slo: throughput}\n"
+        "  chat:\n"
+        "    model: Qwen/Qwen3-8B\n"
+        "    trace: {requests: 2, rate: 0.1/s, input_tokens: {mean: 20, p50: 20, p95: 29, p99: 30},\n"
+        "            output_tokens: {mean: 20, p50: 20, p95: 29, p99: 30}}\n"
+        "    slo: throughput\n"
+        "objective: carbon\n"
+        "name: x\n"
     )
     faults = parse_scenario(text, "x.yaml", catalog).unsupported()
-    assert [str(fault.location) for fault in faults] == ["x.yaml:5:1", "x.yaml:6:12"]
+    assert [str(fault.location) for fault in faults] == ["x.yaml:5:5", "x.yaml:8:1"]
 
 
 def test_a_trace_is_said_to_be_unsupported(catalog: Catalog) -> None:

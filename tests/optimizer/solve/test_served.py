@@ -80,6 +80,46 @@ def test_nothing_to_serve_with_is_a_plan_that_serves_nothing(catalog: Catalog) -
     assert layout.cost.usd_per_hour == 0.0
 
 
+def test_over_several_periods_the_sum_of_all_counts_and_budgets_bind_in_each(catalog: Catalog) -> None:
+    # Two servers of 1/s at $1: 2 of 2/s, then 2 of 4/s; a priority of 2 gets nothing. In the mean 2 of 3/s.
+    asked = {
+        "a": workload(2, [("l4", 1, 1.0)], growth="100%/period", priority=1),
+        "b": workload(1, [("l4", 1, 1.0)], priority=2),
+    }
+    layout = served(scenario(asked, {"node": rented("l4", 1, 1.0, most=2)}, horizon="2mo", periods=2), catalog)
+    assert [plan.workloads[0].served_fraction for plan in layout.periods] == [1.0, pytest.approx(0.5)]
+    assert [(one.demand_rps, one.served_rps) for one in layout.served] == [
+        (pytest.approx(3.0), pytest.approx(2.0)),
+        (pytest.approx(1.0), 0.0),
+    ]
+
+
+def test_what_is_bought_for_one_period_serves_the_next_too(catalog: Catalog) -> None:
+    # $5,000 buy two of three servers that are wanted; they arrive a month late, and nothing else is to be had.
+    buy = {"price": "$2500/server", "life": "24mo", "lead_time": "1mo"}
+    given = scenario(
+        {"a": workload(3, [("l4", 1, 1.0)])},
+        {"node": {"gpu": "l4", "gpus_per_server": 1, "buy": buy}},
+        horizon="3mo", periods=3, budget={"capex": "$5k"},
+    )  # fmt: skip
+    layout = served(given, catalog)
+    assert [plan.workloads[0].served_fraction for plan in layout.periods] == pytest.approx([0.0, 2 / 3, 2 / 3])
+    assert [(one.count, one.arrives) for one in layout.purchases] == [(2, 2)]
+
+
+@pytest.mark.parametrize("classes", [None, {"x": "50%", "y": "50%"}])
+def test_with_spare_what_is_served_survives_the_loss_of_any_server(
+    classes: dict[str, str] | None, catalog: Catalog
+) -> None:
+    # Three servers of one GPU and 1/s each: whichever is lost, two carry 2 of 4/s.
+    more = {"classes": classes} if classes else {}
+    rates: Any = dict.fromkeys(classes, 1.0) if classes else 1.0
+    asked = workload(4, [("l4", 1, rates)], spare="n+1", **more)
+    layout = served(scenario({"a": asked}, {"node": rented("l4", 1, 1.0, most=3)}), catalog)
+    assert shares(layout)["a"] == pytest.approx(0.5)
+    assert sum(row.count for row in layout.servers) == 3
+
+
 def draw(seed: int) -> tuple[dict[str, Any], int]:
     """Two or three single-class workloads of replicas of one GPU each, on a few GPUs."""
     rng = random.Random(seed)

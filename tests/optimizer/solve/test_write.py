@@ -44,3 +44,15 @@ def test_another_solver_reads_the_file_and_finds_the_same_optimum(form: str, cat
     assert highs.getLp().num_col_ == len(program.upper)
     assert highs.getLp().num_row_ == len(program.row_upper)
     assert highs.getInfo().objective_function_value == pytest.approx(solve_program(program).objective, rel=1e-7)
+
+
+def test_names_of_models_with_a_slash_can_be_read(catalog: Catalog, tmp_path: Path) -> None:
+    chat = {"model": "Qwen/Qwen3-8B", "requests": "4/s", "input_tokens": 500, "output_tokens": 100, "slo": "throughput"}
+    loaded = load_scenario(
+        {"name": "x", "workloads": {"chat": chat}, "inventory": {"node": rented("h100-sxm", 8, 2.0)}}, catalog
+    )
+    path = tmp_path / "program.lp"
+    path.write_text(program_text(build_instance(loaded, catalog, build_candidates(loaded, catalog)), "lp"))
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    assert highs.readModel(str(path)) == highspy.HighsStatus.kOk

@@ -20,7 +20,7 @@ from optimizer import load_scenario, optimize
 from optimizer.errors import InputError
 from optimizer.layout import Layout
 from optimizer.report.story import comparison_page, page_html, page_markdown, purchase_page
-from optimizer.report.story.parts import Page
+from optimizer.report.story.parts import Page, Table
 from optimizer.report.story.whatif import explore
 from optimizer.scenario import Scenario
 
@@ -85,6 +85,14 @@ def test_sections_stand_in_the_order_in_which_a_buyer_asks(page: Page) -> None:
     order = ["figures", "list", "money", "break-even", "alternatives", "demand", "memory", "topology", "doubts",
              "thresholds", "basis"]  # fmt: skip
     assert found == [one for one in order if one != "break-even"]  # quickstart buys nothing
+
+
+def test_stress_has_a_section_where_it_was_asked_for(scenario: Scenario, catalog: Catalog) -> None:
+    asked = optimize(scenario, catalog, stressed=True)
+    (section,) = [one for one in purchase_page(asked, scenario, catalog, None).sections if one.id == "stress"]
+    rows = section.blocks[1]
+    assert isinstance(rows, Table)
+    assert [row[0] for row in rows.rows] == ["demand × 1.25", "demand × 1.5", "speed −20%"]
 
 
 def test_the_lead_says_what_to_do_for_how_much_and_how_sure(page: Page, layout: Layout) -> None:

@@ -28,6 +28,25 @@ def draw(seed: int) -> dict[str, Any]:
     return scenario(workloads, inventory, **more)
 
 
+def draw_over_periods(seed: int) -> dict[str, Any]:
+    """The same over two or three periods of growth, with lead times, and servers that fail or are taken away."""
+    rng = random.Random(f"columns over periods/{seed}")
+    given = draw(seed) | {"periods": rng.choice((2, 3))}
+    for one in given["workloads"].values():
+        one["growth"] = rng.choice(("-20%/period", "0%/period", "60%/period"))
+    for one in given["inventory"].values():
+        if "buy" in one and rng.random() < 0.5:
+            one["buy"]["lead_time"] = "3mo"
+        if rng.random() < 0.2:
+            one["failures"] = {"mtbf": "400h", "mttr": "24h", "availability": "95%"}
+        if rng.random() < 0.3:
+            price = GPUS[one["gpu"]][1] * rng.uniform(0.4, 0.9)
+            one["spot"] = {"price": f"${price:.2f}/gpu/h", "interruption": "5%/h", "max": rng.randint(1, 6)}
+    if rng.random() < 0.3:
+        given["budget"] = given.get("budget", {}) | {"capex": f"${rng.randint(10, 200)}k"}
+    return given
+
+
 def offer(gpu: str, rng: random.Random) -> dict[str, Any]:
     """One kind of server on one to three terms; sizes of 1 to 8 GPUs, of which 6 needs patterns for groups of 4."""
     size = rng.choice((1, 2, 4, 6, 8))

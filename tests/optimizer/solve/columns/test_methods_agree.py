@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from random_instances import draw, instance, is_servable
+from random_instances import draw, draw_over_periods, instance, is_servable
 
 from catalog import Catalog
 from optimizer.formulation import Instance
 from optimizer.solve import Answer, Limits, solve
 from optimizer.solve.columns import solve_columns
 
-SEEDS = 220
+SEEDS, SEEDS_OVER_PERIODS = 220, 40
 GAP = 0.001
 ROUNDING = 1e-6
 
 
 def cost(inst: Instance, answer: Answer) -> float:
     assert answer.decision is not None
-    return float(inst.usd_per_hour @ answer.decision.n_servers)
+    n_servers = answer.decision.n_servers
+    orders = float(inst.orders.usd_per_hour @ answer.decision.n_ordered) if len(answer.decision.n_ordered) else 0.0
+    return float(inst.usd_per_hour @ (n_servers + inst.spot.all_needed(n_servers))) + orders
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_both_methods_find_plans_of_the_same_cost_and_no_plan_beats_a_bound(seed: int, catalog: Catalog) -> None:
-    inst = instance(draw(seed), catalog)
+    assert_methods_agree(draw(seed), catalog)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS_OVER_PERIODS))
+def test_both_methods_agree_over_several_periods_with_orders_and_spares_of_spot_servers(
+    seed: int, catalog: Catalog
+) -> None:
+    # Where classes share few servers, orders may leave a gap that takes long to close: what is proven must be true.
+    assert_methods_agree(draw_over_periods(seed), catalog, time_limit_s=5.0, always_proven=False)
+
+
+def assert_methods_agree(
+    given: dict[str, Any], catalog: Catalog, *, time_limit_s: float = 20.0, always_proven: bool = True
+) -> None:
+    inst = instance(given, catalog)
     if not is_servable(inst):
         pytest.skip("a class has no candidate; optimize refuses that before a method is chosen")
     plain = solve(inst, Limits(gap=0.0), method="plain")
-    columns = solve_columns(inst, Limits(gap=GAP, time_limit_s=20.0))
+    columns = solve_columns(inst, Limits(gap=GAP, time_limit_s=time_limit_s))
     if plain.outcome == "infeasible":
         assert columns is None or columns.decision is None
         return
@@ -34,5 +52,6 @@ def test_both_methods_find_plans_of_the_same_cost_and_no_plan_beats_a_bound(seed
     best = cost(inst, plain)
     assert columns.bound_usd_per_hour <= best * (1 + ROUNDING)
     assert cost(inst, columns) >= best * (1 - ROUNDING)
-    assert columns.outcome == "optimal"
-    assert cost(inst, columns) <= best * (1 + GAP + ROUNDING)
+    if always_proven or columns.outcome == "optimal":
+        assert columns.outcome == "optimal"
+        assert cost(inst, columns) <= best * (1 + GAP + ROUNDING)
