@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 
 import jsonschema
+import pytest
 import yaml
 
 from catalog import Catalog
-from optimizer.batch import find_items
+from optimizer.batch import Settings, find_items, read_results, run_batch
+from optimizer.workers import Processes
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -39,3 +41,18 @@ def test_the_job_has_a_shard_for_each_index_and_pods_that_kubernetes_takes() -> 
     (container,) = spec["template"]["spec"]["containers"]
     assert f"--shard $((JOB_COMPLETION_INDEX + 1))/{spec['completions']} " in container["args"][0]
     assert spec["completionMode"] == "Indexed"
+
+
+def test_the_queries_run_over_the_parts(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    items = find_items([str(ROOT / "scenarios" / "sweeps" / "prices.yaml")], catalog)
+    run_batch(items, catalog, tmp_path / "prices", Settings(), engine=Processes(2), keep_plans=False)
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```sql\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    by_card, up_to = (duckdb.sql(query).fetchall() for query in block.split(";") if query.strip())
+    rows = read_results(tmp_path / "prices")
+    assert sum(count for *_, count in by_card) == len(rows) == 64
+    assert [least for _, least, _, _ in by_card] == sorted(least for _, least, _, _ in by_card)
+    price, load = "inventory.a100-node.rent.price [$/gpu/h]", "workloads.chat.requests [/s]"
+    taken = [(row[load], row[price]) for row in rows if "a100-80gb-sxm" in row["gpus"]]
+    assert up_to == sorted((one, max(usd for of, usd in taken if of == one)) for one in {of for of, _ in taken})
