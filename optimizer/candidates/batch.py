@@ -339,6 +339,7 @@ def token_mix(workload: Workload) -> TokenMix:
         prefix_hit_fraction=workload.prefix_hit_fraction,
         input_sigma=np.array([c.input_sigma for c in classes]),
         output_sigma=np.array([c.output_sigma for c in classes]),
+        arrival_cv=workload.arrival_cv,
     )
 
 

@@ -72,7 +72,9 @@ def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
     batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
-            requests = (workload.request_classes, workload.prefix_hit_fraction, workload.planned_targets)
+            requests = (
+                workload.request_classes, workload.arrival_cv, workload.prefix_hit_fraction, workload.planned_targets,
+            )  # fmt: skip
             start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
             key = (*requests, group.model, group.engine, group.engine_version, *start)
             batches.setdefault(key, []).append(Named(name, workload, group))
@@ -162,6 +164,7 @@ def _mix(workload: Workload) -> TokenMix:
         prefix_hit_fraction=workload.prefix_hit_fraction,
         input_sigma=np.array([one.input_sigma for one in classes]),
         output_sigma=np.array([one.output_sigma for one in classes]),
+        arrival_cv=workload.arrival_cv,
     )
 
 
