@@ -185,6 +185,7 @@ def print_speed() -> None:
 
 def spread(ratios: FloatArray) -> str:
     """Median, and the median and ninth decile of the distance from one."""
+    ratios = ratios[~np.isnan(ratios)]  # of a rare burst that came before the warm-up ended
     off = np.abs(ratios - 1.0)
     return f"{np.median(ratios):.2f}, off {np.median(off):.0%} (p90 {np.quantile(off, 0.9):.0%})"
 

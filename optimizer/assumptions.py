@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
-from optimizer.layout import PeriodPlan, ReplicaGroup, Servers
+from optimizer.layout import Drafts, PeriodPlan, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.scenario import Failures, Offer, Scenario, Spot
 from optimizer.scenario.traffic import POISSON_CV
@@ -41,6 +41,9 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
     )
     for name, cv in bursty.items():
         yield f"{name}: requests come to each replica in bursts, with gaps of cv {cv:g} (1 = at random)"
+    for group in groups:
+        if group.speculative is not None:
+            yield _drafts(group, group.speculative)
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield (
             f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
@@ -52,6 +55,14 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
             f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average "
             "relative to bf16, not measured on your task"
         )
+
+
+def _drafts(group: ReplicaGroup, drafts: Drafts) -> str:
+    known = "as published, not seen on your requests" if drafts.estimated else "as stated"
+    return (
+        f"{group.model} drafts {drafts.tokens} tokens a step by {drafts.method}, each accepted with "
+        f"{drafts.acceptance_fraction:.0%} ({known}); no measurement of drafts went into the prediction or its band"
+    )
 
 
 def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from catalog.errors import Fault, InputError
 from optimizer.memory import replica_memory
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.replica import LIMITS, replica_performance
+from optimizer.scenario import Speculation
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, DraftMethod
 from optimizer.serving_config import one_configuration
 
 
@@ -65,16 +67,22 @@ def estimate_performance(
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
     gpu_memory_utilization: float | None = None,
+    speculative: DraftMethod | None = None,
+    draft_tokens: int = 1,
+    acceptance_fraction: float | None = None,
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
-    Of the engine's flags, per attention rank, None is its own default; see `replica_memory`.
+    Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
+    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
         tp=tp, pp=pp, dp=dp, ep=ep, input_tokens=input_tokens, output_tokens=output_tokens,
-        concurrency=1 if concurrency is None else concurrency, prefix_hit_fraction=prefix_hit_fraction,
+        concurrency=1 if concurrency is None else concurrency, draft_tokens=draft_tokens,
+        prefix_hit_fraction=prefix_hit_fraction,
     )  # fmt: skip
+    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, engine, pp)
     configuration = one_configuration(
         catalog.find("model", model),
         catalog.find("engine", engine),
@@ -86,6 +94,7 @@ def estimate_performance(
         pp=pp,
         dp=dp,
         ep=ep,
+        speculation=speculation,
     )
     memory = replica_memory(
         configuration,
@@ -116,6 +125,25 @@ def estimate_performance(
         fits=bool(memory.fits[0]),
         extrapolated=performance.bands.extrapolated(0),
         source=catalog.calibration.id,
+    )
+
+
+def _speculation(
+    method: DraftMethod | None, tokens: int, acceptance_fraction: float | None, engine: str, pp: int
+) -> Speculation | None:
+    if method is None:
+        return None
+    faults = []
+    if acceptance_fraction is None and method != "mtp":
+        faults.append(f"the part of drafted tokens that is accepted is missing; measure it with {method} on")
+    if acceptance_fraction is not None and not 0.0 <= acceptance_fraction <= 1.0:
+        faults.append(f"acceptance_fraction is {acceptance_fraction}; it must lie between 0 and 1")
+    if engine not in ENGINES_THAT_DRAFT or pp > 1:
+        faults.append(f"drafts are predicted on {' and '.join(ENGINES_THAT_DRAFT)} without pipeline stages only")
+    if faults:
+        raise InputError([Fault(fault) for fault in faults])
+    return Speculation.model_construct(
+        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=None
     )
 
 

@@ -198,10 +198,10 @@ class OpenReplicas:
             ),
             queued_ms=queued,
             queued_spread_ms=spread,
-            tpot_ms=step_ms,
+            tpot_ms=step_ms / work.tokens_per_step,
             crowd_spread_ms=crowd,
             met_spread_ms=met,
-            full_tpot_ms=self.full_ms,
+            full_tpot_ms=self.full_ms / work.tokens_per_step,
             no_place_fraction=no_place(admitted, self.places, stretch * (1.0 + bursts)),
             place_wait_ms=(mix.arrival_cv**2 + _variability(mix)) / 2.0 / left,
             mix=mix,
@@ -246,13 +246,14 @@ class OpenReplicas:
 
         The crowd counts as its mean over the request's life; short requests vary most (harmonic mean of the lengths).
         """
-        steps = np.maximum(_further_tokens(self.mix) * np.exp(-(self.mix.output_sigma**2)), 1.0)
+        per_step = self.work.tokens_per_step
+        steps = np.maximum(_further_tokens(self.mix) / per_step * np.exp(-(self.mix.output_sigma**2)), 1.0)
         slope = (step_ms - self.first_ms) / np.maximum(decoding, 1.0)
         lives = column(1.0 / (self.work.decode_steps * stretch)) * steps  # life over the time of forgetting
         averaged = 2.0 / lives * (1.0 + np.expm1(-lives) / lives)
         crowd: FloatArray = np.sqrt(column(slope**2 * decoding * stretch * (1.0 + bursts)) * averaged)
         met: FloatArray = np.sqrt(column(step_ms * rate * self.delay_square) / steps)
-        return crowd, met
+        return crowd / per_step, met / per_step
 
 
 def _further_tokens(mix: TokenMix) -> FloatArray:

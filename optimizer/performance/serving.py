@@ -24,9 +24,9 @@ class Served:
     running: FloatArray
     """Requests in flight, as far as the replica holds them."""
     step: StepParts
-    """A decode step without prefills."""
+    """A decode step without prefills, by the tokens that it gives a sequence."""
     interleaved_ms: FloatArray
-    """By which prefills of others lengthen a step on average."""
+    """By which prefills of others lengthen that on average."""
     preempted_ms: FloatArray
     """Of a token: waiting for KV blocks after admission."""
     tpot_ms: FloatArray
@@ -75,7 +75,7 @@ def closed_loop(
     mean_tokens = own_tokens @ work.share
     delay = mean_tokens * c.prefill_interference * share_of_ranks(work, c)
     waited = mean_tokens / work.pp * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
-    most = most_decoding(work, capacity.step_tokens)
+    per_step, most = work.tokens_per_step, most_decoding(work, capacity.step_tokens)
     sharing = np.minimum(others, most - 1.0)
     for _ in range(ROUNDS):
         step = decode_step(work, c, 1.0 + sharing)
@@ -89,18 +89,20 @@ def closed_loop(
         cycle = np.maximum(decoding + before + mean_tokens, running * decoding / most)
         sharing = np.minimum(others * decoding / cycle, most - 1.0)
     in_line = cycle - (decoding + before + mean_tokens)
-    residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (column(before) + own_tokens)
+    step, interleaved = StepParts(*(part / per_step for part in step)), interleaved / per_step
+    after_first = np.maximum(output_tokens - 1.0, 0.0)
+    residence = column(step.total + interleaved) * after_first + (column(before) + own_tokens)
     residence = residence * column(1.0 + in_line / (residence @ work.share))
     outside = (concurrency - running) * (residence @ work.share) / running
     admission = np.where(capacity.by_kv_cache, work.admission_fraction, 1.0) * outside
-    preempted = (outside - admission) / work.decode_steps
+    preempted = (outside - admission) / (work.decode_steps * per_step)
     waiting = waited + in_line + admission
     return Served(
         running=running,
         step=step,
         interleaved_ms=interleaved,
         preempted_ms=preempted,
-        tpot_ms=step_ms + interleaved + preempted,
+        tpot_ms=step.total + interleaved + preempted,
         request_ms=c.request_ms + 0.0 * running,
         steps_ms=c.ttft_steps * step_ms + further,
         prefill_ms=column(launch) + own_tokens,

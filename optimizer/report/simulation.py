@@ -12,7 +12,7 @@ from rich.text import Text
 from optimizer.layout import Layout
 from optimizer.report.words import bullets, count, figure, milliseconds, percent, table
 from optimizer.scenario.traffic import POISSON_CV
-from optimizer.simulation import Attainment, PlanOutcome, Pooling, Traffic, WorkloadOutcome
+from optimizer.simulation import Attainment, PlanOutcome, Pooling, WorkloadOutcome
 
 
 def simulation_data(
@@ -39,7 +39,7 @@ def simulation_report(
     """Verdict, targets, latencies, then what was and was not simulated."""
     return Group(
         Text(f"{layout.scenario}: {_verdict(outcome)}", style="bold"),
-        Text(_traffic(outcome.traffic)),
+        Text(_traffic(outcome)),
         Text(""),
         *_targets(outcome),
         _latencies(outcome),
@@ -61,10 +61,10 @@ def _verdict(outcome: PlanOutcome) -> str:
     return f"{missed} of {count(judged, 'target')} missed"
 
 
-def _traffic(traffic: Traffic) -> str:
-    how = {"poisson": "Poisson arrivals", "bursty": "bursty arrivals", "trace": "arrivals of the trace"}
-    named = how[traffic.arrivals] if traffic.arrivals else "arrivals as in the scenario"
-    return f"{named}, {figure(traffic.duration_s)} s, seed {traffic.seed}"
+def _traffic(outcome: PlanOutcome) -> str:
+    traffic, kinds = outcome.traffic, {_evenness(one) for one in outcome.workloads}
+    how = kinds.pop() if len(kinds) == 1 else "arrivals as the scenario says of each workload"
+    return f"{how}, {figure(traffic.duration_s)} s, seed {traffic.seed}"
 
 
 def _targets(outcome: PlanOutcome) -> list[RenderableType]:
@@ -130,8 +130,8 @@ def _how(outcome: PlanOutcome) -> list[str]:
 
 def _evenness(one: WorkloadOutcome) -> str:
     if one.arrival_cv is None:
-        return "as recorded"
-    return "at random" if one.arrival_cv == POISSON_CV else f"in bursts (cv of gaps {figure(one.arrival_cv)})"
+        return "arrivals of the trace"
+    return "Poisson arrivals" if one.arrival_cv == POISSON_CV else f"bursty arrivals (cv {figure(one.arrival_cv)})"
 
 
 def _carried(pooling: Mapping[str, Pooling]) -> list[str]:

@@ -26,6 +26,7 @@ from optimizer.scenario.fields import (
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import FACTOR, NUMBER, PER_PERIOD, RATE, RATIO
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, Speculation
 from optimizer.scenario.targets import Target, Targets
 from optimizer.scenario.traffic import (
     BURSTY_CV,
@@ -119,6 +120,8 @@ class WorkloadFields(Part):
     """Least benchmark average relative to bf16, such as `98%`; default `97%`."""
     engines: Annotated[tuple[EngineId, ...], OneOrMore()] = ("vllm",)
     """Serving engines to choose from; default `[vllm]`."""
+    speculative: Speculation | None = None
+    """Drafting of tokens that replicas may use, such as `{method: mtp, tokens: 2, acceptance: 80%}`; default: none."""
     tp: Degrees | None = None
     """Tensor-parallel degrees to choose from; default: all that fit."""
     pp: Degrees | None = None
@@ -178,6 +181,7 @@ class Workload(WorkloadFields):
         yield from self._measured_classes_exist(surroundings)
         yield from self._only_for_predictions()
         yield from self._trace_is_there()
+        yield from self._drafts_are_possible(surroundings)
         yield from self._periods_match(surroundings)
 
     @cached_property
@@ -306,6 +310,20 @@ class Workload(WorkloadFields):
         if self.measured is not None and self.arrivals is not None:
             what = "arrivals change what is predicted; these replicas were measured, under arrivals of their own"
             yield problem(what, "arrivals", at_key=True)
+
+        if self.measured is not None and self.speculative is not None:
+            yield problem("these replicas were measured, with or without drafts", "speculative", at_key=True)
+
+    def _drafts_are_possible(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        if self.speculative is None:
+            return
+        if not set(self.engines) & set(ENGINES_THAT_DRAFT):
+            what = f"drafts are planned on {', '.join(ENGINES_THAT_DRAFT)} only; name one of them in engines"
+            yield problem(what, "speculative", at_key=True)
+        known = [surroundings.models.get(model) or surroundings.catalog.models.get(model) for model in self.models]
+        if self.speculative.method == "mtp" and not any(model is None or model.mtp_layers for model in known):
+            what = f"{', '.join(self.models)}: no layers for multi-token prediction; use eagle or ngram, or none"
+            yield problem(what, "speculative", at_key=True)
 
     def _trace_is_there(self) -> Iterator[InitErrorDetails]:
         if self.arrival_process == "trace" and self.trace is None:

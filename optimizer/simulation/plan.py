@@ -314,6 +314,7 @@ def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog
         catalog.kv_formats[str(group.kv_cache_dtype)],
         **degrees,
         links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
+        speculation=workload.speculative if group.speculative else None,
     )
     places, longest = int(group.max_batch_size or 1), int(group.max_model_len or 1)
     memory = replica_memory(

@@ -57,4 +57,4 @@ def test_it_is_said_at_its_line(catalog: Catalog) -> None:
         "name: x\n"
     )
     faults = parse_scenario(text, "x.yaml", catalog).unsupported()
-    assert [str(fault.location) for fault in faults] == ["x.yaml:8:1"]
+    assert [str(fault.location) for fault in faults] == ["x.yaml:9:1"]
