@@ -109,6 +109,8 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @click.option("--draft-tokens", type=click.IntRange(1, 16), default=1, show_default=True, help="Drafted in a step.")
 @click.option("--acceptance", "acceptance_fraction", type=Amount("ratio", "RATIO"),
               help="Of drafted tokens, such as 70%.  [default: 85% for mtp]")  # fmt: skip
+@click.option("--performance", type=click.Choice(("calibrated", "silicon")), default="calibrated", show_default=True,
+              help="Time steps by our model, or by kernels as aiconfigurator-core measured them.")  # fmt: skip
 @calibrated
 def perf(**question: Any) -> None:
     """Predict latency and throughput of one replica.
