@@ -55,7 +55,8 @@ WEIGHTS = {
     "nvfp4": "nvfp4",
 }
 """Our weight formats -> its modes for matrix products and experts."""
-CACHES = {"auto": "bfloat16", "fp8": "fp8"}
+CACHES = {"auto": None, "fp8": "fp8"}
+"""Our KV cache formats -> its modes; none stated = what it takes for that checkpoint and backend."""
 INSTALL = "silicon tables are an extra: pip install 'gpuplan[silicon]', or leave --performance out"
 BATCHES = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024])
 TOKENS = np.array([64, 256, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072])
@@ -126,12 +127,14 @@ def _tables_of_row(configurations: Configurations, row: int) -> Tables:
     if c.speculation is not None:
         raise InputError("silicon tables are not used with drafted tokens yet; leave one of them out")
     degrees = tuple(int(degree[row]) for degree in (c.tp, c.pp, c.dp, c.ep))
-    return _tables(c.model.id, SYSTEMS[gpu], c.engine.id, WEIGHTS[weights], CACHES[cache], degrees)
+    published = c.model.checkpoint.weight_format
+    mode = WEIGHTS["fp8-block" if (weights, published) == ("fp8", "fp8-block") else weights]
+    return _tables(c.model.id, SYSTEMS[gpu], c.engine.id, mode, CACHES[cache], degrees)
 
 
 @lru_cache(maxsize=256)
 def _tables(
-    model: str, system: str, backend: str, weights: str, cache: str, degrees: tuple[int, int, int, int]
+    model: str, system: str, backend: str, weights: str, cache: str | None, degrees: tuple[int, int, int, int]
 ) -> Tables:
     """Compiled and tabulated once; its handle is used for nothing else."""
     tp, pp, dp, ep = degrees
@@ -146,7 +149,7 @@ def _tables(
             prefill_ms = [handle.predict_prefill_latency(1, int(t)) for t in TOKENS]
         except Exception as error:  # the facade raises errors of many kinds, its own and built-in ones
             what = f"{model} in {weights} on {system} ({backend}, tp {tp}, pp {pp}, dp {dp}, ep {ep})"
-            reason = str(error).partition("\n")[0][:200]
+            reason = str(error).partition("\n")[0].partition(" at /")[0]
             raise InputError(f"silicon tables have no figures for {what}: {reason}") from None
     return Tables(np.array(decode_ms), np.array(prefill_ms))
 
