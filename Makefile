@@ -24,6 +24,7 @@ lint: .venv/.tools
 
 bench: .venv/.installed
 	@$(BIN)/python benchmarks/bench.py
+	@$(BIN)/python benchmarks/silicon.py
 
 index: .venv/.installed
 	@$(BIN)/python -m catalog.index

@@ -16,6 +16,7 @@ from optimizer.formulation import Instance, Orders
 from optimizer.layout import (
     Commitment,
     Cost,
+    Drafts,
     FuturePlan,
     PeriodPlan,
     Placement,
@@ -25,7 +26,7 @@ from optimizer.layout import (
     WorkloadPlan,
 )
 from optimizer.placement import place
-from optimizer.scenario import Scenario, Workload, futures_of
+from optimizer.scenario import Scenario, Speculation, Workload, futures_of
 from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Decision, fewest_orders, fewest_terms, standing_by
 
@@ -322,6 +323,7 @@ def _group(
         max_model_len=spec.max_model_len,
         max_num_batched_tokens=figures.max_num_batched_tokens if figures else None,
         gpu_memory_utilization=figures.gpu_memory_utilization if figures else None,
+        speculative=None if spec.speculation is None else _drafts(spec.speculation),
         load_rps=total_rps,
         capacity_rps=total_rps / busy * len(placements),
         utilization=busy / len(placements),
@@ -338,6 +340,16 @@ def _group(
         memory=figures.memory if figures else None,
         limit=spec.limit,
         source=figures.source if figures else "measured",
+    )
+
+
+def _drafts(speculation: Speculation) -> Drafts:
+    return Drafts(
+        method=speculation.method,
+        tokens=speculation.tokens,
+        acceptance_fraction=speculation.likely_fraction,
+        estimated=speculation.acceptance_fraction is None,
+        draft=speculation.draft,
     )
 
 

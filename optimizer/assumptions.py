@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
-from optimizer.layout import PeriodPlan, ReplicaGroup, Servers
+from optimizer.layout import Drafts, PeriodPlan, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.scenario import Failures, Offer, Scenario, Spot
+from optimizer.scenario.traffic import POISSON_CV
 
 
 def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPlan]) -> tuple[str, ...]:
@@ -31,10 +32,18 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         return
     sources = ", ".join(sorted({group.source for group in groups}))
     share = f"{scenario.max_utilization_fraction:.0%}"
+    bursty = {name: w.arrival_cv for name, w in scenario.workloads.items() if w.arrival_cv != POISSON_CV}
+    predicted = sum(workload.measured is None for workload in scenario.workloads.values())
+    evenly = "as stated" if len(bursty) == predicted else "at random (Poisson)"
     yield (
         f"rates and latencies are predicted ({sources}): the largest rate at which one replica holds its targets when "
-        f"requests arrive at random (Poisson), of which {share} is planned on; latencies are those at that rate"
+        f"requests arrive {evenly}, of which {share} is planned on; latencies are those at that rate"
     )
+    for name, cv in bursty.items():
+        yield f"{name}: requests come to each replica in bursts, with gaps of cv {cv:g} (1 = at random)"
+    for group in groups:
+        if group.speculative is not None:
+            yield _drafts(group, group.speculative)
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield (
             f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
@@ -46,6 +55,14 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
             f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average "
             "relative to bf16, not measured on your task"
         )
+
+
+def _drafts(group: ReplicaGroup, drafts: Drafts) -> str:
+    known = "as published, not seen on your requests" if drafts.estimated else "as stated"
+    return (
+        f"{group.model} drafts {drafts.tokens} tokens a step by {drafts.method}, each accepted with "
+        f"{drafts.acceptance_fraction:.0%} ({known}); no measurement of drafts went into the prediction or its band"
+    )
 
 
 def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]) -> Iterator[str]:

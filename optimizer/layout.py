@@ -106,6 +106,20 @@ class GroupMemory(Part):
     """Requests of the scenario's mean sizes that fit at once: what engines admit by."""
 
 
+class Drafts(Part):
+    """How replicas draft tokens."""
+
+    method: Literal["mtp", "eagle", "ngram"]
+    tokens: int
+    """In a step."""
+    acceptance_fraction: float
+    """Chance that a drafted token is accepted where those before it were."""
+    estimated: bool
+    """The chance is a published one, not stated for these requests."""
+    draft: str | None
+    """Repository of the head, where it has its own."""
+
+
 class ReplicaGroup(Part):
     """Equal replicas of one workload on one offer. Null = unknown because the replica was measured, not predicted."""
 
@@ -128,6 +142,8 @@ class ReplicaGroup(Part):
     """Tokens of one step."""
     gpu_memory_utilization: float | None = None
     """The engine's own fraction, whatever it calls it (mem_fraction_static, free_gpu_memory_fraction)."""
+    speculative: Drafts | None = None
+    """Null = no tokens are drafted."""
     load_rps: float
     """Of the group."""
     capacity_rps: float

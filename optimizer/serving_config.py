@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from catalog.schema import Engine, Gpu, KvFormat, Model, WeightFormat
 from catalog.units import BITS_PER_BYTE
-from optimizer.scenario import Offer
+from optimizer.scenario import Offer, Speculation
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
@@ -63,6 +63,8 @@ class Configurations:
     ep: IntArray  # [n] 1 = experts are tensor-sharded
     links: tuple[Links | None, ...] = field(default=(), kw_only=True)
     """Of each of `gpus` on its offer; None, or no links at all = judged by the card alone."""
+    speculation: Speculation | None = field(default=None, kw_only=True)
+    """How tokens are drafted; None = they are not."""
 
     def __len__(self) -> int:
         return len(self.gpu)
@@ -100,7 +102,7 @@ class Configurations:
         columns = (self.gpu, self.weight_format, self.kv_format, self.tp, self.pp, self.dp, self.ep)
         return Configurations(
             self.model, self.engine, self.engine_version, self.gpus, self.weight_formats, self.kv_formats,
-            *(column[rows] for column in columns), links=self.links,
+            *(column[rows] for column in columns), links=self.links, speculation=self.speculation,
         )  # fmt: skip
 
 
@@ -117,6 +119,7 @@ def one_configuration(
     dp: int = 1,
     ep: int = 1,
     links: Links | None = None,
+    speculation: Speculation | None = None,
 ) -> Configurations:
     """A single configuration, for the questions that are asked one at a time."""
     zero = np.zeros(1, np.int64)
@@ -133,4 +136,5 @@ def one_configuration(
         zero,
         *degrees,
         links=(links,),
+        speculation=speculation,
     )

@@ -11,7 +11,8 @@ from catalog import Catalog, load_catalog
 from optimizer.api import optimize
 from optimizer.layout import Layout
 from optimizer.scenario import Scenario, load_scenario, scenario_catalog
-from optimizer.simulation import Attainment, PlanOutcome, Traffic, simulate_plan
+from optimizer.scenario.traffic import POISSON_CV
+from optimizer.simulation import Attainment, PlanOutcome, Traffic, WorkloadOutcome, simulate_plan
 
 ROUNDS = 6
 """After which a plan that still misses a target is handed out with a warning."""
@@ -104,14 +105,20 @@ def _tightened(scenario: Scenario, missed: Mapping[str, Late], catalog: Catalog)
 
 def _found(scenario: Scenario, outcome: PlanOutcome) -> list[str]:
     """What the simulation says of the plan, and what was given up for it."""
-    minutes = f"{outcome.traffic.duration_s / 60.0:g} minutes of {outcome.traffic.arrivals} arrivals"
+    minutes = f"{outcome.traffic.duration_s / 60.0:g} minutes"
     lines = [
         f"{one.name}: {'holds' if all(t.held for kind in one.classes for t in kind.targets) else 'misses'} its targets "
-        f"in a simulation of {minutes}{f' in {one.when}, where it is busiest' if one.when else ''}"
-        + _margin(scenario, one.name)
+        f"in a simulation of {minutes} of {_arrivals(one)}"
+        f"{f' in {one.when}, where it is busiest' if one.when else ''}" + _margin(scenario, one.name)
         for one in outcome.workloads
     ]
     return lines + [f"{name}: not simulated, its replicas were measured" for name in outcome.not_simulated]
+
+
+def _arrivals(outcome: WorkloadOutcome) -> str:
+    if outcome.arrival_cv is None:
+        return "recorded arrivals"
+    return "Poisson arrivals" if outcome.arrival_cv == POISSON_CV else f"bursty arrivals (cv {outcome.arrival_cv:g})"
 
 
 def _margin(scenario: Scenario, name: str) -> str:

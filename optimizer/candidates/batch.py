@@ -67,7 +67,8 @@ class Rated:
         """[n] model, weight format and degrees: what makes one plan different in kind from another."""
         c = self.configurations
         degrees = [f" {tp} {pp} {dp} {ep}" for tp, pp, dp, ep in np.stack([c.tp, c.pp, c.dp, c.ep], axis=1).tolist()]
-        return np.char.add(self.choice, np.array(degrees, str))
+        drafts = f" {c.speculation.method}" if c.speculation else ""
+        return np.char.add(self.choice, np.array([f"{one}{drafts}" for one in degrees], str))
 
     def spec(self, row: int) -> ReplicaSpec:
         """One row by itself."""
@@ -88,6 +89,7 @@ class Rated:
             max_num_batched_tokens=int(self.flags.tokens[row]) or None,
             gpu_memory_utilization=float(self.flags.fraction[row]) or None,
             links=c.links_of_cards[c.gpu[row]],
+            speculation=c.speculation,
             limit=self.limit[row],
             serves=() if served.all() else tuple(name for name, s in zip(self.classes, served, strict=True) if s),
         )
@@ -339,6 +341,7 @@ def token_mix(workload: Workload) -> TokenMix:
         prefix_hit_fraction=workload.prefix_hit_fraction,
         input_sigma=np.array([c.input_sigma for c in classes]),
         output_sigma=np.array([c.output_sigma for c in classes]),
+        arrival_cv=workload.arrival_cv,
     )
 
 

@@ -12,14 +12,14 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 
 from catalog import Catalog
 from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
-from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds
+from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds, ways_to_draft
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated
 from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.memory import holds_at_every_length
-from optimizer.scenario import MeasuredReplica, Offer, Scenario, Workload
+from optimizer.scenario import MeasuredReplica, Offer, Scenario, Speculation, Workload
 from optimizer.serving_config import BoolArray, IntArray, links_on
 
 Kept = Literal["undominated", "every_structure", "all"]
@@ -117,7 +117,7 @@ _Kind = tuple[object, ...]
 def _kind(workload: Workload) -> _Kind:
     """What decides which configurations are looked at: all but the requests and their targets."""
     w = workload
-    degrees = (w.tp, w.pp, w.dp, w.max_batch_size, w.max_gpus_per_replica)
+    degrees = (w.tp, w.pp, w.dp, w.max_batch_size, w.max_gpus_per_replica, w.speculative)
     return (w.models, w.engines, w.weight_dtypes, w.kv_cache_dtypes, w.min_quality_fraction, w.single_format, *degrees)
 
 
@@ -134,21 +134,23 @@ class _Ground:
             for here in nearness[name].values():
                 asked.setdefault((_kind(workload), here), []).append(workload.max_context_tokens)
         self._longest = {key: max(tokens) for key, tokens in asked.items() if share and len(tokens) >= MANY}
-        self._known: dict[tuple[_Kind, _Here, str, str], tuple[Physics, Counter[str], int]] = {}
+        self._known: dict[tuple[_Kind, _Here, str, str, Speculation | None], tuple[Physics, Counter[str], int]] = {}
 
     def near(self, here: _Here) -> list[Offer]:
         """Those offers."""
         return [self._offers[s] for s in here]
 
-    def physics(self, workload: Workload, here: _Here, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+    def physics(
+        self, workload: Workload, here: _Here, model: str, engine: str, drafts: Speculation | None
+    ) -> tuple[Physics, Counter[str], int]:
         """With what was rejected on the way, and how many configurations there were."""
         kind = _kind(workload)
         longest = self._longest.get((kind, here))
         if longest is None:
-            return self._prepared(workload, here, model, engine)
-        key = (kind, here, model, engine)
+            return self._prepared(workload, here, model, engine, drafts)
+        key = (kind, here, model, engine, drafts)
         if key not in self._known:
-            physics, rejected, n = self._prepared(workload, here, model, engine)
+            physics, rejected, n = self._prepared(workload, here, model, engine, drafts)
             length = min(longest, self.catalog.models[model].max_context_tokens)
             if n and holds_at_every_length(physics.configurations):
                 kept = worth_rating(physics, length, mix=not workload.single_format)
@@ -156,9 +158,13 @@ class _Ground:
             self._known[key] = physics, rejected, n
         return self._known[key]
 
-    def _prepared(self, workload: Workload, here: _Here, model: str, engine: str) -> tuple[Physics, Counter[str], int]:
+    def _prepared(
+        self, workload: Workload, here: _Here, model: str, engine: str, drafts: Speculation | None
+    ) -> tuple[Physics, Counter[str], int]:
         rejected: Counter[str] = Counter()
-        configurations = enumerate_configurations(workload, self.near(here), self.catalog, model, engine, rejected)
+        configurations = enumerate_configurations(
+            workload, self.near(here), self.catalog, model, engine, rejected, drafts
+        )
         length = served_context_tokens(workload, self.catalog.models[model].max_context_tokens)
         physics = Physics.of(configurations, batch_sizes(workload), length, self.catalog.calibration)
         return physics, rejected, len(configurations)
@@ -194,8 +200,13 @@ def _rating(workload: Workload, here: _Here, ground: _Ground) -> Rating:
     n_evaluated = 0
     for model in workload.models:
         max_model_len = served_context_tokens(workload, ground.catalog.models[model].max_context_tokens)
-        for engine in workload.engines:
-            physics, rejected_before, n = ground.physics(workload, here, model, engine)
+        ways = [
+            (engine, drafts)
+            for engine in workload.engines
+            for drafts in ways_to_draft(workload, ground.catalog.models[model], engine)
+        ]
+        for engine, drafts in ways:
+            physics, rejected_before, n = ground.physics(workload, here, model, engine, drafts)
             n_evaluated += n
             search = BatchSearch(workload, max_model_len)
             found.append(search.run(physics))

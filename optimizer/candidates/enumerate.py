@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike
 from catalog import Catalog
 from catalog.architecture import Architecture, architecture_of
 from catalog.schema import KvFormat, Model, WeightFormat
+from optimizer.memory import may_draft
 from optimizer.memory.weights import effective_format
-from optimizer.scenario import Offer, Workload
+from optimizer.scenario import Offer, Speculation, Workload
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
 from optimizer.serving_config import BoolArray, Configurations, IntArray, Links, links_on
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
@@ -22,7 +24,13 @@ BILLION = 1e9
 
 
 def enumerate_configurations(
-    workload: Workload, offers: Sequence[Offer], catalog: Catalog, model_id: str, engine_id: str, rejected: Counter[str]
+    workload: Workload,
+    offers: Sequence[Offer],
+    catalog: Catalog,
+    model_id: str,
+    engine_id: str,
+    rejected: Counter[str],
+    speculation: Speculation | None = None,
 ) -> Configurations:
     """Configurations of one model on one engine over the cards on offer, in the order ties are broken by.
 
@@ -47,11 +55,22 @@ def enumerate_configurations(
     rejected["quality"] += int((supported & ~accepted).sum())
     rejected["format"] += int((~supported).sum())
     keep = accepted & supported
+    if speculation is not None:
+        keep &= degrees[d, 1] == 1  # engines draft without pipeline stages only
     g, w, k, d = g[keep], w[keep], k[keep], d[keep]
     tp, pp, dp, ep = degrees[d].T
     return Configurations(
-        model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep, links=tuple(links for _, links in places)
-    )
+        model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep,
+        links=tuple(links for _, links in places), speculation=speculation,
+    )  # fmt: skip
+
+
+def ways_to_draft(workload: Workload, model: Model, engine_id: str) -> tuple[Speculation | None, ...]:
+    """Without drafts first, then as the workload allows, where model and engine can."""
+    drafts = workload.speculative
+    if drafts is None or engine_id not in ENGINES_THAT_DRAFT or not may_draft(model, drafts.method):
+        return (None,)
+    return (None, drafts)
 
 
 def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus: ArrayLike) -> BoolArray:

@@ -81,7 +81,10 @@ def _rated(
     model, engine = catalog.models[str(spec.model)], catalog.engines[str(spec.engine)]
     weights, kv = catalog.formats[str(spec.weight_dtype)], catalog.kv_formats[str(spec.kv_cache_dtype)]
     degrees = {name: int(getattr(spec, name)) for name in ("tp", "pp", "dp", "ep")}
-    one = one_configuration(model, engine, None, catalog.gpus[spec.gpu], weights, kv, **degrees, links=spec.links)
+    one = one_configuration(
+        model, engine, None, catalog.gpus[spec.gpu], weights, kv,
+        **degrees, links=spec.links, speculation=spec.speculation,
+    )  # fmt: skip
     mix = token_mix(workload)
     memory = replica_memory(
         one,

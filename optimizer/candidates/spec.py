@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from optimizer.scenario import Speculation
 from optimizer.serving_config import FloatArray, IntArray, Links
 
 
@@ -29,6 +30,7 @@ class ReplicaSpec:
     gpu_memory_utilization: float | None = None
     """None = the engine's default."""
     links: Links | None = None
+    speculation: Speculation | None = None
     limit: str | None = None
     """What keeps batch and load from growing: a latency target, `memory` or `max_batch_size`."""
     serves: tuple[str, ...] = ()
@@ -42,7 +44,9 @@ class ReplicaSpec:
     @property
     def structure(self) -> str:
         """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`."""
-        return f"measured x{self.gpus}" if self.model is None else " ".join([self.choice, *self._degrees])
+        return (
+            f"measured x{self.gpus}" if self.model is None else " ".join([self.choice, *self._degrees, *self._drafts])
+        )
 
     @property
     def _degrees(self) -> list[str]:
@@ -51,13 +55,18 @@ class ReplicaSpec:
         return [f"{name}{n}" for name, n in named if n != 1]
 
     @property
+    def _drafts(self) -> list[str]:
+        """How tokens are drafted, where they are."""
+        return [] if self.speculation is None else [f"{self.speculation.method}{self.speculation.tokens}"]
+
+    @property
     def label(self) -> str:
         """A short unique name on its offer, such as `Qwen/Qwen3-14B fp8 auto vllm tp2 b64`."""
         if self.model is None:
             return f"measured x{self.gpus}"
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
         batch = f"b{self.max_batch_size}"
-        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, batch]
+        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
         return " ".join([*name, *self._flags, *served])
 
     @property

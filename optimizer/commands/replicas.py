@@ -105,6 +105,12 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @replica
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
+@click.option("--speculative", type=click.Choice(("mtp", "eagle", "ngram")), help="Draft tokens ahead.")
+@click.option("--draft-tokens", type=click.IntRange(1, 16), default=1, show_default=True, help="Drafted in a step.")
+@click.option("--acceptance", "acceptance_fraction", type=Amount("ratio", "RATIO"),
+              help="Of drafted tokens, such as 70%.  [default: 85% for mtp]")  # fmt: skip
+@click.option("--performance", type=click.Choice(("calibrated", "silicon")), default="calibrated", show_default=True,
+              help="Time steps by our model, or by kernels as aiconfigurator-core measured them.")  # fmt: skip
 @calibrated
 def perf(**question: Any) -> None:
     """Predict latency and throughput of one replica.

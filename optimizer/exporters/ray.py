@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -70,7 +71,11 @@ def _applications(started: tuple[NamedGroup, ...]) -> dict[str, Any]:
 
 def _config(named: NamedGroup) -> dict[str, Any]:
     start = named.start
-    settings = {key.replace("-", "_"): value for key, value in start.settings.items() if key not in SAID_BY_RAY}
+    settings: dict[str, Any] = {
+        key.replace("-", "_"): value for key, value in start.settings.items() if key not in SAID_BY_RAY
+    }
+    if "speculative_config" in settings:  # text on a command line only
+        settings["speculative_config"] = json.loads(str(settings["speculative_config"]))
     config: dict[str, Any] = {
         "model_loading_config": {"model_id": named.name, "model_source": start.checkpoint},
         "engine_kwargs": settings,

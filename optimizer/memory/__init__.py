@@ -1,6 +1,7 @@
 """Memory of a replica as its engine would count it: weights, activations, buffers, and what the KV cache gets."""
 
 from optimizer.memory.estimate import replica_memory
+from optimizer.memory.extras import may_draft, with_draft
 from optimizer.memory.one import estimate_memory
 from optimizer.memory.reasons import REASONS, SENTENCES
 from optimizer.memory.result import MemoryEstimate, ReplicaMemory
@@ -15,5 +16,7 @@ __all__ = [
     "ReplicaMemory",
     "estimate_memory",
     "holds_at_every_length",
+    "may_draft",
     "replica_memory",
+    "with_draft",
 ]

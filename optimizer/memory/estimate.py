@@ -12,6 +12,7 @@ from catalog.errors import InputError
 from catalog.schema.engine import Rules
 from catalog.units import GIB
 from optimizer.memory.engines import engine_memory
+from optimizer.memory.extras import loaded
 from optimizer.memory.job import EngineMemory, Job, Request, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
@@ -45,6 +46,7 @@ def replica_memory(
     only that fit which fits even where the prediction is off by its margin, as a plan must (the reason: "margin"), and
     asks for no more memory than the engine's default or what leaves a reserve free ("reserve").
     """
+    configurations = loaded(configurations)
     n = len(configurations)
     rules = _rules(configurations)
     engine = engine_memory(rules)

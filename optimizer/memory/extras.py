@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
@@ -13,7 +14,8 @@ from catalog.schema.layers import expand_layers, parse_word
 from catalog.schema.model import LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
-from optimizer.serving_config import FloatArray
+from optimizer.scenario.speculation import DraftMethod
+from optimizer.serving_config import Configurations, FloatArray
 
 Speculative = Literal["mtp", "eagle"]
 SPECULATIVE: tuple[Speculative, ...] = ("mtp", "eagle")
@@ -45,6 +47,25 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
     )
     layers = " ".join([model.layers, *[layer] * count])
     return Model.model_validate({**model.model_dump(), "layers": layers, "other_tensors": (*model.other_tensors, fuse)})
+
+
+def loaded(configurations: Configurations) -> Configurations:
+    """The same with the model as the engine loads it: a head that drafts tokens belongs to it."""
+    drafts = configurations.speculation
+    if drafts is None or drafts.method == "ngram":
+        return configurations
+    return replace(configurations, model=with_draft(configurations.model, drafts.method))
+
+
+def may_draft(model: Model, method: DraftMethod) -> bool:
+    """Whether the model has, or could be given, what drafts tokens."""
+    if method == "ngram":
+        return True
+    try:
+        with_draft(model, method)
+    except InputError:
+        return False
+    return True
 
 
 def adapter_bytes(job: Job, stage: Stage, *, on_experts: bool) -> FloatArray:

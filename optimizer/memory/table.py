@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from catalog.units import GIB
 from optimizer.memory.estimate import replica_memory, takes_whole_contexts
+from optimizer.memory.extras import loaded
 from optimizer.memory.job import CacheLayout
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.stages import parts_of
@@ -88,7 +89,7 @@ def holds_at_every_length(configurations: Configurations) -> bool:
     It is where all layers cache alike. Of layers with a window and layers without, the latter count more the longer
     the requests are; so which stage limits depends on these, unless there is only one.
     """
-    return len(parts_of(configurations.model).classes) <= 1 or bool((configurations.pp == 1).all())
+    return len(parts_of(loaded(configurations).model).classes) <= 1 or bool((configurations.pp == 1).all())
 
 
 def _take(layout: CacheLayout, rows: IntArray) -> CacheLayout:

@@ -63,15 +63,16 @@ def step_tokens(configurations: Configurations, budget: IntArray) -> FloatArray:
 
 def chunks_of(work: Work, step_tokens: FloatArray, decoding: FloatArray) -> Chunks:
     """The prompts of a mix beside `decoding` [n] sequences, in steps of at most `step_tokens` [n]."""
-    room = np.maximum(step_tokens - decoding, 1.0)
+    room = np.maximum(step_tokens - decoding * work.checked_tokens, 1.0)
     return Chunks(work.prompt_tokens / room[:, None], work.share)
 
 
 def most_decoding(work: Work, step_tokens: FloatArray) -> FloatArray:
     """[n] sequences that can decode while steps have room for the prompts that take the place of those that end.
 
-    D sequences of S steps bring D / S prompts of P tokens a step: D + D / S · P ≤ budget.
+    D sequences of S steps bring D / S prompts of P tokens a step: D + D / S · P ≤ budget. Of
+    a sequence whose tokens are drafted, all that a step checks count.
     """
     tokens = work.prompt_tokens @ work.share
-    most: FloatArray = FULLEST * step_tokens * work.decode_steps / (work.decode_steps + tokens)
+    most: FloatArray = FULLEST * step_tokens * work.decode_steps / (work.decode_steps * work.checked_tokens + tokens)
     return np.maximum(most, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,8 +12,17 @@ from catalog import Catalog
 from catalog.errors import Fault, InputError
 from optimizer.memory import replica_memory
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.replica import LIMITS, replica_performance
+from optimizer.performance.replica import LIMITS, PerformanceModel, replica_performance
+from optimizer.performance.silicon import silicon_performance
+from optimizer.scenario import Speculation
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, DraftMethod
 from optimizer.serving_config import one_configuration
+
+PerformanceSource = Literal["calibrated", "silicon"]
+PERFORMANCE_MODELS: Mapping[PerformanceSource, PerformanceModel] = {
+    "calibrated": replica_performance,
+    "silicon": silicon_performance,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +75,24 @@ def estimate_performance(
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
     gpu_memory_utilization: float | None = None,
+    speculative: DraftMethod | None = None,
+    draft_tokens: int = 1,
+    acceptance_fraction: float | None = None,
+    performance: PerformanceSource = "calibrated",
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
-    Of the engine's flags, per attention rank, None is its own default; see `replica_memory`.
+    Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
+    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `performance` silicon takes
+    steps and prefills from the tables of aiconfigurator-core; intervals are those of the calibrated model.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
         tp=tp, pp=pp, dp=dp, ep=ep, input_tokens=input_tokens, output_tokens=output_tokens,
-        concurrency=1 if concurrency is None else concurrency, prefix_hit_fraction=prefix_hit_fraction,
+        concurrency=1 if concurrency is None else concurrency, draft_tokens=draft_tokens,
+        prefix_hit_fraction=prefix_hit_fraction,
     )  # fmt: skip
+    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, engine, pp)
     configuration = one_configuration(
         catalog.find("model", model),
         catalog.find("engine", engine),
@@ -86,6 +104,7 @@ def estimate_performance(
         pp=pp,
         dp=dp,
         ep=ep,
+        speculation=speculation,
     )
     memory = replica_memory(
         configuration,
@@ -98,24 +117,44 @@ def estimate_performance(
         ("all",), np.ones(1), np.array([float(input_tokens)]), np.array([float(output_tokens)]), prefix_hit_fraction
     )
     in_flight = None if concurrency is None else np.array([float(concurrency)])
-    performance = replica_performance(configuration, memory, mix, in_flight, catalog.calibration)
-    requests_per_s = float(performance.rate_rps[0, 0])
-    ttft_low, ttft_high = performance.ttft_interval_ms[:, 0, 0].tolist()
-    tpot_low, tpot_high = performance.tpot_interval_ms[:, 0, 0].tolist()
+    model_of = PERFORMANCE_MODELS[performance]
+    predicted = model_of(configuration, memory, mix, in_flight, catalog.calibration)
+    requests_per_s = float(predicted.rate_rps[0, 0])
+    ttft_low, ttft_high = predicted.ttft_interval_ms[:, 0, 0].tolist()
+    tpot_low, tpot_high = predicted.tpot_interval_ms[:, 0, 0].tolist()
     return PerformanceEstimate(
-        ttft_ms=float(performance.ttft_ms[0, 0]),
-        tpot_ms=float(performance.tpot_ms[0, 0]),
+        ttft_ms=float(predicted.ttft_ms[0, 0]),
+        tpot_ms=float(predicted.tpot_ms[0, 0]),
         output_tokens_per_s=requests_per_s * output_tokens,
         requests_per_s=requests_per_s,
         ttft_interval_ms=(ttft_low, ttft_high),
         tpot_interval_ms=(tpot_low, tpot_high),
-        parts={name: float(part[0]) for name, part in performance.parts.items()},
-        ttft_parts={name: float(part[0]) for name, part in performance.ttft_parts.items()},
-        batch=float(performance.batch[0]),
-        limit=LIMITS[int(performance.limit[0])],
+        parts={name: float(part[0]) for name, part in predicted.parts.items()},
+        ttft_parts={name: float(part[0]) for name, part in predicted.ttft_parts.items()},
+        batch=float(predicted.batch[0]),
+        limit=LIMITS[int(predicted.limit[0])],
         fits=bool(memory.fits[0]),
-        extrapolated=performance.bands.extrapolated(0),
-        source=catalog.calibration.id,
+        extrapolated=predicted.bands.extrapolated(0),
+        source=catalog.calibration.id if performance == "calibrated" else "aiconfigurator-core",
+    )
+
+
+def _speculation(
+    method: DraftMethod | None, tokens: int, acceptance_fraction: float | None, engine: str, pp: int
+) -> Speculation | None:
+    if method is None:
+        return None
+    faults = []
+    if acceptance_fraction is None and method != "mtp":
+        faults.append(f"the part of drafted tokens that is accepted is missing; measure it with {method} on")
+    if acceptance_fraction is not None and not 0.0 <= acceptance_fraction <= 1.0:
+        faults.append(f"acceptance_fraction is {acceptance_fraction}; it must lie between 0 and 1")
+    if engine not in ENGINES_THAT_DRAFT or pp > 1:
+        faults.append(f"drafts are predicted on {' and '.join(ENGINES_THAT_DRAFT)} without pipeline stages only")
+    if faults:
+        raise InputError([Fault(fault) for fault in faults])
+    return Speculation.model_construct(
+        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=None
     )
 
 

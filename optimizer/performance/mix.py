@@ -1,4 +1,4 @@
-"""The token sizes a replica serves: request classes with their shares."""
+"""The requests a replica serves: classes with their shares and token sizes, and how evenly they arrive."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ class TokenMix:
     """[R] or [1] standard deviation of the logarithm of the input within a class; 0 = all alike."""
     output_sigma: FloatArray = field(default_factory=lambda: np.zeros(1))
     """[R] or [1] of the output."""
+    arrival_cv: float = 1.0
+    """Coefficient of variation of the gaps between arrivals, gamma distributed; 1 = Poisson."""
 
     @property
     def resident_share(self) -> FloatArray:

@@ -9,10 +9,11 @@ import numpy as np
 from catalog.units import MS_PER_S
 from optimizer.performance.chunks import chunks_of, most_decoding
 from optimizer.performance.constants import RowConstants
-from optimizer.performance.step import StepParts, column, decode_step, prefill
+from optimizer.performance.step import Calibrated, StepParts, StepTimes, column
 from optimizer.performance.work import Work
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
+CALIBRATED = Calibrated()
 ROUNDS = 3
 """Of the fixed point between batch and step time; a further one moves the step by less than one in a thousand."""
 
@@ -24,9 +25,9 @@ class Served:
     running: FloatArray
     """Requests in flight, as far as the replica holds them."""
     step: StepParts
-    """A decode step without prefills."""
+    """A decode step without prefills, by the tokens that it gives a sequence."""
     interleaved_ms: FloatArray
-    """By which prefills of others lengthen a step on average."""
+    """By which prefills of others lengthen that on average."""
     preempted_ms: FloatArray
     """Of a token: waiting for KV blocks after admission."""
     tpot_ms: FloatArray
@@ -56,7 +57,12 @@ class Capacity:
 
 
 def closed_loop(
-    work: Work, constants: RowConstants, concurrency: FloatArray, capacity: Capacity, output_tokens: FloatArray
+    work: Work,
+    constants: RowConstants,
+    concurrency: FloatArray,
+    capacity: Capacity,
+    output_tokens: FloatArray,
+    times: StepTimes = CALIBRATED,
 ) -> Served:
     """`concurrency` [n] requests always in flight, `output_tokens` [R] or [n, R] of each class.
 
@@ -71,14 +77,14 @@ def closed_loop(
     c = constants
     running = np.minimum(concurrency, capacity.requests)
     others = running - 1.0
-    launch, own_tokens = prefill(work, c)
+    launch, own_tokens = times.prefill(work, c)
     mean_tokens = own_tokens @ work.share
     delay = mean_tokens * c.prefill_interference * share_of_ranks(work, c)
     waited = mean_tokens / work.pp * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
-    most = most_decoding(work, capacity.step_tokens)
+    per_step, most = work.tokens_per_step, most_decoding(work, capacity.step_tokens)
     sharing = np.minimum(others, most - 1.0)
     for _ in range(ROUNDS):
-        step = decode_step(work, c, 1.0 + sharing)
+        step = times.decode(work, c, 1.0 + sharing)
         step_ms = step.total
         prefills = sharing / work.decode_steps
         chunks = chunks_of(work, capacity.step_tokens, sharing)
@@ -89,18 +95,20 @@ def closed_loop(
         cycle = np.maximum(decoding + before + mean_tokens, running * decoding / most)
         sharing = np.minimum(others * decoding / cycle, most - 1.0)
     in_line = cycle - (decoding + before + mean_tokens)
-    residence = column(step_ms + interleaved) * np.maximum(output_tokens - 1.0, 0.0) + (column(before) + own_tokens)
+    step, interleaved = StepParts(*(part / per_step for part in step)), interleaved / per_step
+    after_first = np.maximum(output_tokens - 1.0, 0.0)
+    residence = column(step.total + interleaved) * after_first + (column(before) + own_tokens)
     residence = residence * column(1.0 + in_line / (residence @ work.share))
     outside = (concurrency - running) * (residence @ work.share) / running
     admission = np.where(capacity.by_kv_cache, work.admission_fraction, 1.0) * outside
-    preempted = (outside - admission) / work.decode_steps
+    preempted = (outside - admission) / (work.decode_steps * per_step)
     waiting = waited + in_line + admission
     return Served(
         running=running,
         step=step,
         interleaved_ms=interleaved,
         preempted_ms=preempted,
-        tpot_ms=step_ms + interleaved + preempted,
+        tpot_ms=step.total + interleaved + preempted,
         request_ms=c.request_ms + 0.0 * running,
         steps_ms=c.ttft_steps * step_ms + further,
         prefill_ms=column(launch) + own_tokens,

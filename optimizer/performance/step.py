@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,6 +32,16 @@ class StepParts(NamedTuple):
         """[n]"""
         total: FloatArray = sum(self[1:], start=self[0])
         return total
+
+
+class StepTimes(Protocol):
+    """How long steps take, whoever knows it."""
+
+    def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
+        """One step of `batch` [n] sequences."""
+
+    def prefill(self, work: Work, constants: RowConstants) -> Prefill:
+        """The prefill of one prompt of each class."""
 
 
 def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
@@ -114,3 +124,13 @@ def _expert_read_ms(work: Work, constants: RowConstants, microbatch: FloatArray)
 def _either(first: FloatArray, second: FloatArray) -> FloatArray:
     """Two things that overlap: a smooth maximum."""
     return np.hypot(first, second)
+
+
+class Calibrated:
+    """Step times of the calibrated model."""
+
+    def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
+        return decode_step(work, constants, batch)
+
+    def prefill(self, work: Work, constants: RowConstants) -> Prefill:
+        return prefill(work, constants)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -69,13 +69,8 @@ def tables_of(model: Model, formats: tuple[WeightFormat, ...]) -> ModelTables:
     architecture = architecture_of(model)
     experts = max(architecture.n_experts, 1)
     active_fraction = architecture.experts_per_token / experts if architecture.n_experts else 1.0
-    weight_bytes, quantized, plain = (np.zeros((len(formats), len(SPLITS))) for _ in range(3))
-    for role, split, parameters in _tensors(architecture, model.tied_embeddings):
-        column = SPLITS.index(split)
-        flops = FLOPS_PER_WEIGHT * parameters * (active_fraction if split == Split.EXPERTS else 1.0)
-        for row, weight_format in enumerate(formats):
-            weight_bytes[row, column] += parameters * weight_format.bits_of(role) / BITS_PER_BYTE
-            (quantized if role in weight_format.quantizes else plain)[row, column] += flops
+    tensors = (*_of_layers(Counter(architecture.layers)), *_of_head(architecture, model.tied_embeddings))
+    weight_bytes, quantized, plain = _summed(tensors, formats, active_fraction)
     kinds = Counter(layer.cache.kind for layer in architecture.layers)
     return ModelTables(
         weight_bytes=weight_bytes,
@@ -94,11 +89,52 @@ def tables_of(model: Model, formats: tuple[WeightFormat, ...]) -> ModelTables:
     )
 
 
-def _tensors(architecture: Architecture, tied: bool) -> Iterator[tuple[TensorRole, Split, int]]:
-    """What every step reads: all layers and the head; of the embedding only rows, unless it is the head as well."""
-    for layer, count in Counter(architecture.layers).items():
+@dataclass(frozen=True, slots=True)
+class DraftTables:
+    """What drafting one token asks for: a layer of the head and the output matrix."""
+
+    weight_bytes: FloatArray  # [F, 4]
+    quantized_flops: FloatArray  # [F, 4] per token
+    plain_flops: FloatArray  # [F, 4]
+
+
+@lru_cache(maxsize=512)
+def draft_tables(model: Model, drafting: Model, formats: tuple[WeightFormat, ...]) -> DraftTables:
+    """The tables of one pass of what `drafting` has beyond `model`; a head of several layers takes them in turn."""
+    own, whole = architecture_of(model), architecture_of(drafting)
+    added = Counter(whole.layers) - Counter(own.layers)
+    (layer,) = added  # of one kind
+    experts = max(whole.n_experts, 1)
+    active_fraction = whole.experts_per_token / experts if whole.n_experts else 1.0
+    tensors = (*_of_layers({layer: 1}), *_of_head(own, model.tied_embeddings))
+    return DraftTables(*_summed(tensors, formats, active_fraction))
+
+
+_Tensor = tuple[TensorRole, Split, int]
+
+
+def _summed(
+    tensors: Iterable[_Tensor], formats: tuple[WeightFormat, ...], active_fraction: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """[F, 4] bytes, operations on quantized tensors, and on the others."""
+    weight_bytes, quantized, plain = (np.zeros((len(formats), len(SPLITS))) for _ in range(3))
+    for role, split, parameters in tensors:
+        column = SPLITS.index(split)
+        flops = FLOPS_PER_WEIGHT * parameters * (active_fraction if split == Split.EXPERTS else 1.0)
+        for row, weight_format in enumerate(formats):
+            weight_bytes[row, column] += parameters * weight_format.bits_of(role) / BITS_PER_BYTE
+            (quantized if role in weight_format.quantizes else plain)[row, column] += flops
+    return weight_bytes, quantized, plain
+
+
+def _of_layers(layers: Mapping[Layer, int]) -> Iterator[_Tensor]:
+    for layer, count in layers.items():
         for tensor in layer.tensors:
             yield tensor.role, tensor.split, tensor.parameters * count
+
+
+def _of_head(architecture: Architecture, tied: bool) -> Iterator[_Tensor]:
+    """What every step reads beside the layers; of the embedding only rows, unless it is the head as well."""
     for tensor in architecture.head:
         yield tensor.role, tensor.split, tensor.parameters
     if tied:

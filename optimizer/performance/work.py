@@ -9,8 +9,10 @@ import numpy as np
 
 from catalog.schema import Calibration, Gpu, WeightFormat
 from catalog.units import GB, MS_PER_S, TERA
+from optimizer.memory import with_draft
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.tables import ACTIVATION_BYTES, ModelTables, tables_of
+from optimizer.performance.tables import ACTIVATION_BYTES, ModelTables, draft_tables, tables_of
+from optimizer.scenario import Speculation
 from optimizer.serving_config import Configurations, FloatArray, IntArray
 
 FAST, PCIE, NETWORK = range(3)
@@ -34,9 +36,9 @@ class Work:
     kv_read_ms: FloatArray
     """Per sequence of an attention rank: KV cache at the mean context, recurrent states."""
     dense_compute_ms: FloatArray
-    """Per token of an attention rank."""
+    """Per sequence of an attention rank: of all its tokens that a step computes, one unless others are drafted."""
     expert_compute_ms: FloatArray
-    """Per token of the replica."""
+    """Likewise of the replica."""
     attention_compute_ms: FloatArray
     """Per sequence of an attention rank, at the mean context."""
     prefill_dense_ms: FloatArray  # [n, R] matrix products of one prompt, outside the experts
@@ -45,7 +47,7 @@ class Work:
     prefill_link_ms: FloatArray  # [n, R]
     prompt_tokens: FloatArray  # [n, R] that a prefill computes
     untouched_fraction: float
-    """Part of the experts that one token leaves untouched; 0 for a dense model."""
+    """Part of the experts that one sequence leaves untouched in a step; 0 for a dense model."""
     all_reduce_hops: FloatArray
     """All-reduces of a step; among 2 ranks each counts as one, and half as much more for every doubling."""
     all_reduce_link_ms: FloatArray
@@ -68,7 +70,11 @@ class Work:
     dp: FloatArray
     share: FloatArray  # [R]
     decode_steps: float
-    """Of the mean request, after its first token; at least one."""
+    """Of the mean request, after its first token."""
+    checked_tokens: float
+    """Of each decoding sequence that a step computes: one, and those that were drafted."""
+    tokens_per_step: float
+    """That a step gives each sequence; more than one where drafted tokens are accepted."""
     admission_fraction: float
     """Part of a running sequence's KV cache that it must have to be admitted; for the rest it can be preempted."""
 
@@ -101,6 +107,8 @@ class Bench:
     """One token's activations over the link of a stage's ranks."""
     hand_over_ms: FloatArray
     """… and over the link between stages."""
+    speculation: Speculation | None
+    draft: Draft
 
     @classmethod
     def of(cls, configurations: Configurations, calibration: Calibration) -> Bench:
@@ -125,13 +133,15 @@ class Bench:
             expert_compute_ms=rank.expert_compute_ms,
             message_ms=message_gb / rank.link_gb_per_s(ranks_link, calibration) * MS_PER_S,
             hand_over_ms=message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S,
+            speculation=configurations.speculation,
+            draft=Draft.of(configurations, rank),
         )
 
     def take(self, rows: IntArray) -> Bench:
         """The chosen rows, in that order."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
-        return replace(self, **chosen)
+        return replace(self, draft=self.draft.take(rows), **chosen)
 
     def work(self, mix: TokenMix) -> Work:
         """The work at a mix of request classes."""
@@ -141,34 +151,39 @@ class Bench:
         reduce_ms = reduces * 2.0 * (tp - 1.0) / tp * self.message_ms
         exchanges = 2.0 * tables.moe_layers * (dp > 1)
         tokens, held = mix.computed_tokens, self.output_held_fraction
+        drafted, per_step = (s.tokens, s.tokens_per_step) if (s := self.speculation) else (0, 1.0)
+        checked = 1.0 + drafted  # tokens of a sequence that a step computes
+        deeper = 1.0 + drafted * self.draft.layers / tables.layers
         return Work(
-            dense_read_ms=self.dense_read_ms,
-            expert_read_ms=self.expert_read_ms,
-            kv_read_ms=kv_read_ms,
-            dense_compute_ms=self.dense_compute_ms,
-            expert_compute_ms=self.expert_compute_ms,
-            attention_compute_ms=attention_ms,
+            dense_read_ms=self.dense_read_ms + drafted * self.draft.dense_read_ms,
+            expert_read_ms=self.expert_read_ms + drafted * self.draft.expert_read_ms,
+            kv_read_ms=kv_read_ms * deeper,
+            dense_compute_ms=self.dense_compute_ms * checked + drafted * self.draft.dense_compute_ms,
+            expert_compute_ms=self.expert_compute_ms * checked + drafted * self.draft.expert_compute_ms,
+            attention_compute_ms=attention_ms * (checked + drafted * self.draft.layers / tables.layers),
             prefill_dense_ms=self.dense_compute_ms[:, None] * tokens,
             prefill_expert_ms=(self.expert_compute_ms * dp)[:, None] * tokens,
             prefill_attention_ms=self._prefill_attention_ms(mix),
             prefill_link_ms=reduce_ms[:, None] * tokens,
             prompt_tokens=np.broadcast_to(tokens, (len(tp), len(tokens))),
-            untouched_fraction=1.0 - tables.experts_per_token / tables.experts,
-            all_reduce_hops=(reduces * (1.0 + np.log2(tp)) / 2.0).astype(np.float64),
-            all_reduce_link_ms=reduce_ms,
-            all_to_alls=exchanges.astype(np.float64),
-            all_to_all_link_ms=exchanges * (dp - 1.0) / dp * self.message_ms,
+            untouched_fraction=(1.0 - tables.experts_per_token / tables.experts) ** checked,
+            all_reduce_hops=(reduces * deeper * (1.0 + np.log2(tp)) / 2.0).astype(np.float64),
+            all_reduce_link_ms=reduce_ms * checked,
+            all_to_alls=(exchanges * deeper).astype(np.float64),
+            all_to_all_link_ms=exchanges * (dp - 1.0) / dp * self.message_ms * checked,
             hand_overs=pp - 1.0,
-            hand_over_link_ms=(pp - 1.0) * self.hand_over_ms,
+            hand_over_link_ms=(pp - 1.0) * self.hand_over_ms * checked,
             expert_parallel=self.expert_parallel,
-            layers=float(tables.layers),
-            moe_layers=float(tables.moe_layers),
-            latent_layers=float(tables.latent_layers),
+            layers=tables.layers * deeper,
+            moe_layers=tables.moe_layers * deeper,
+            latent_layers=tables.latent_layers * deeper,
             recurrent_layers=float(tables.recurrent_layers),
             pp=pp,
             dp=dp,
             share=mix.share,
-            decode_steps=mix.decode_steps,
+            decode_steps=mix.decode_steps / per_step,
+            tokens_per_step=per_step,
+            checked_tokens=checked,
             admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else 1.0,
         )
 
@@ -227,6 +242,39 @@ def links_of(configurations: Configurations, calibration: Calibration) -> tuple[
     return np.minimum(within_stage, of_stage), np.clip(within_replica, least, widest)
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Drafting one token by a head; arrays [n] or 0 where there is none."""
+
+    layers: int
+    dense_read_ms: FloatArray
+    expert_read_ms: FloatArray
+    dense_compute_ms: FloatArray
+    """Per sequence of an attention rank."""
+    expert_compute_ms: FloatArray
+    """Per sequence of the replica."""
+
+    @classmethod
+    def of(cls, configurations: Configurations, rank: _Rank) -> Draft:
+        """A pass through one layer of the head and the output matrix; n-grams cost nothing."""
+        drafts, model = configurations.speculation, configurations.model
+        if drafts is None or drafts.method == "ngram":
+            return cls(0, *(np.zeros(len(configurations)) for _ in range(4)))
+        tables = draft_tables(model, with_draft(model, drafts.method), configurations.weight_formats)
+        return cls(
+            layers=1,
+            dense_read_ms=rank.read_ms(rank.dense(tables.weight_bytes)),
+            expert_read_ms=rank.read_ms(rank.expert(tables.weight_bytes)),
+            dense_compute_ms=rank.compute_ms(rank.dense(tables.quantized_flops), rank.dense(tables.plain_flops)),
+            expert_compute_ms=rank.compute_ms(rank.expert(tables.quantized_flops), rank.expert(tables.plain_flops)),
+        )
+
+    def take(self, rows: IntArray) -> Draft:
+        """The chosen rows, in that order."""
+        columns = (self.dense_read_ms, self.expert_read_ms, self.dense_compute_ms, self.expert_compute_ms)
+        return Draft(self.layers, *(column[rows] for column in columns))
+
+
 class _Rank:
     """Bytes, operations and speeds of one rank; arrays [n]."""
 
@@ -248,32 +296,32 @@ class _Rank:
     def _of_cards(self, values: list[float]) -> FloatArray:
         return np.array(values, np.float64)[self.of_gpu]
 
-    def _dense(self, table: FloatArray) -> FloatArray:
+    def dense(self, table: FloatArray) -> FloatArray:
         columns = table[self.of_format]
         dense: FloatArray = columns[:, TP] / self.tp + columns[:, KV_HEADS] * self.head_share + columns[:, REPLICATED]
         return dense
 
-    def _expert(self, table: FloatArray) -> FloatArray:
+    def expert(self, table: FloatArray) -> FloatArray:
         expert: FloatArray = table[self.of_format, EXPERTS] / (self.tp * self.dp)
         return expert
 
     @property
     def dense_bytes(self) -> FloatArray:
-        return self._dense(self.tables.weight_bytes)
+        return self.dense(self.tables.weight_bytes)
 
     @property
     def expert_bytes(self) -> FloatArray:
-        return self._expert(self.tables.weight_bytes)
+        return self.expert(self.tables.weight_bytes)
 
     @property
     def dense_compute_ms(self) -> FloatArray:
         """Per token."""
-        return self.compute_ms(self._dense(self.tables.quantized_flops), self._dense(self.tables.plain_flops))
+        return self.compute_ms(self.dense(self.tables.quantized_flops), self.dense(self.tables.plain_flops))
 
     @property
     def expert_compute_ms(self) -> FloatArray:
         """Per token of the replica."""
-        return self.compute_ms(self._expert(self.tables.quantized_flops), self._expert(self.tables.plain_flops))
+        return self.compute_ms(self.expert(self.tables.quantized_flops), self.expert(self.tables.plain_flops))
 
     def compute_ms(self, quantized_flops: FloatArray, plain_flops: FloatArray) -> FloatArray:
         ms: FloatArray = (quantized_flops / self.quantized_tflops + plain_flops / self.plain_tflops) / TERA * MS_PER_S

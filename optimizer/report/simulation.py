@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -9,11 +11,14 @@ from rich.text import Text
 
 from optimizer.layout import Layout
 from optimizer.report.words import bullets, count, figure, milliseconds, percent, table
-from optimizer.simulation import Attainment, PlanOutcome, Traffic, WorkloadOutcome
+from optimizer.scenario.traffic import POISSON_CV
+from optimizer.simulation import Attainment, PlanOutcome, Pooling, WorkloadOutcome
 
 
-def simulation_data(layout: Layout, outcome: PlanOutcome) -> dict[str, Any]:
-    """Everything that was seen; milliseconds, fractions."""
+def simulation_data(
+    layout: Layout, outcome: PlanOutcome, pooling: Mapping[str, Pooling] | None = None
+) -> dict[str, Any]:
+    """Everything that was seen; milliseconds, fractions, requests/s; `pooling` where it was asked for."""
     traffic = outcome.traffic
     return {
         "scenario": layout.scenario,
@@ -23,19 +28,23 @@ def simulation_data(layout: Layout, outcome: PlanOutcome) -> dict[str, Any]:
         "workloads": outcome.workloads,
         "not_simulated": outcome.not_simulated,
         "holds": outcome.holds,
+        "pooling": pooling
+        and {name: {**asdict(one), "gain_fraction": one.gain_fraction} for name, one in pooling.items()},
     }
 
 
-def simulation_report(layout: Layout, outcome: PlanOutcome) -> RenderableType:
+def simulation_report(
+    layout: Layout, outcome: PlanOutcome, pooling: Mapping[str, Pooling] | None = None
+) -> RenderableType:
     """Verdict, targets, latencies, then what was and was not simulated."""
     return Group(
         Text(f"{layout.scenario}: {_verdict(outcome)}", style="bold"),
-        Text(_traffic(outcome.traffic)),
+        Text(_traffic(outcome)),
         Text(""),
         *_targets(outcome),
         _latencies(outcome),
         Text(""),
-        *bullets("How", _how(outcome)),
+        *bullets("How", [*_how(outcome), *_carried(pooling or {})]),
     )
 
 
@@ -52,9 +61,10 @@ def _verdict(outcome: PlanOutcome) -> str:
     return f"{missed} of {count(judged, 'target')} missed"
 
 
-def _traffic(traffic: Traffic) -> str:
-    how = {"poisson": "Poisson arrivals", "bursty": "bursty arrivals", "trace": "arrivals of the trace"}
-    return f"{how[traffic.arrivals]}, {figure(traffic.duration_s)} s, seed {traffic.seed}"
+def _traffic(outcome: PlanOutcome) -> str:
+    traffic, kinds = outcome.traffic, {_evenness(one) for one in outcome.workloads}
+    how = kinds.pop() if len(kinds) == 1 else "arrivals as the scenario says of each workload"
+    return f"{how}, {figure(traffic.duration_s)} s, seed {traffic.seed}"
 
 
 def _targets(outcome: PlanOutcome) -> list[RenderableType]:
@@ -104,7 +114,8 @@ def _how(outcome: PlanOutcome) -> list[str]:
         seen = sum(kind.requests for kind in one.classes if len(one.classes) == 1 or kind.name == "all")
         when = f" in {one.when}, where they are busiest" if one.when else ""
         lines.append(
-            f"{one.name}: {figure(one.rate_rps)} requests/s over {_replicas(one)}{when}; {count(seen, 'request')} seen"
+            f"{one.name}: {figure(one.rate_rps)} requests/s, {_evenness(one)}, over {_replicas(one)}{when}; "
+            f"{count(seen, 'request')} seen"
         )
         lines.append(f"{one.name}: {_pooling(one)}")
         if one.preemptions:
@@ -115,6 +126,21 @@ def _how(outcome: PlanOutcome) -> list[str]:
             )
     lines += [f"{name}: not simulated; its replicas were measured, not predicted" for name in outcome.not_simulated]
     return lines
+
+
+def _evenness(one: WorkloadOutcome) -> str:
+    if one.arrival_cv is None:
+        return "arrivals of the trace"
+    return "Poisson arrivals" if one.arrival_cv == POISSON_CV else f"bursty arrivals (cv {figure(one.arrival_cv)})"
+
+
+def _carried(pooling: Mapping[str, Pooling]) -> list[str]:
+    return [
+        f"{name}: carries {figure(one.one_by_one_rps)} requests/s within its targets with replicas chosen at random, "
+        f"{figure(one.pooled_rps)} with the least loaded one, {percent(one.gain_fraction)} more: used to "
+        f"{percent(one.offered_rps / one.one_by_one_rps)} and {percent(one.offered_rps / one.pooled_rps)}"
+        for name, one in pooling.items()
+    ]
 
 
 def _replicas(one: WorkloadOutcome) -> str:

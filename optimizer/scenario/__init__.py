@@ -6,6 +6,7 @@ from optimizer.scenario.json_schema import scenario_schema
 from optimizer.scenario.load import load_scenario, parse_scenario
 from optimizer.scenario.own_catalog import scenario_catalog, with_own_entries
 from optimizer.scenario.scenario import Budget, DemandScenario, Facility, Scenario
+from optimizer.scenario.speculation import Speculation
 from optimizer.scenario.targets import Target
 from optimizer.scenario.traffic import RequestClass, TokenSize
 from optimizer.scenario.variants import (
@@ -32,6 +33,7 @@ __all__ = [
     "Reserve",
     "Scenario",
     "Spare",
+    "Speculation",
     "Spot",
     "Target",
     "TokenSize",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from optimizer.scenario.workload import Workload
-
 if TYPE_CHECKING:
     from optimizer.scenario.scenario import Scenario
 
@@ -17,16 +15,9 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("objective",), f"objective {scenario.objective}"
     if scenario.objective == "served":
         yield from with_certain_demand_only(scenario, "objective served")
-    for name, workload in scenario.workloads.items():
-        yield from ((("workloads", name, key), what) for key, what in _of_workload(workload))
 
 
 def with_certain_demand_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
     """The key of the demand scenarios, where there are any: what is asked then stands back."""
     if scenario.demand_scenarios:
         yield ("demand_scenarios",), f"{asked} where demand may turn out in several ways"
-
-
-def _of_workload(workload: Workload) -> Iterator[tuple[str, str]]:
-    if workload.trace is not None:
-        yield "trace", "traces"

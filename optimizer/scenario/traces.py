@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.scenario.quantities import RATE
+from optimizer.scenario.traffic import MOST_CV, POISSON_CV
 from optimizer.scenario.words import listed
 
 COLUMNS = ("arrived_at", "num_prefill_tokens", "num_decode_tokens")
@@ -45,7 +46,33 @@ def trace_statistics(path: Path) -> dict[str, object]:
         "rate": RATE.text((len(table) - 1) / span_s),
         "input_tokens": _sizes(table[:, 1]),
         "output_tokens": _sizes(table[:, 2]),
+        "cv": arrival_cv(arrived_at_s),
     }
+
+
+def arrival_cv(arrived_at_s: NDArray[np.float64]) -> float:
+    """Coefficient of variation of gamma distributed gaps that vary as these do from one to the next; 1 at least.
+
+    Shinomoto's local variation (Neural Computation 15, 2003, p. 2823) compares each gap with the next one only, so that
+    days and nights do not count as bursts: Lv = 3 ⟨((a − b) / (a + b))²⟩ = 3 / (2 · shape + 1), and cv² = 1 / shape.
+    """
+    gaps = np.diff(_apart(np.sort(arrived_at_s)))
+    both = gaps[1:] + gaps[:-1]
+    ratios = ((gaps[1:] - gaps[:-1])[both > 0] / both[both > 0]) ** 2
+    if not len(ratios):
+        return POISSON_CV
+    local = 3.0 * float(ratios.mean())
+    cv = math.sqrt(2.0 * local / max(3.0 - local, 1e-9))
+    return round(min(max(cv, POISSON_CV), MOST_CV), 3)
+
+
+def _apart(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Requests with one time stamp at random within the clock's tick, of which it says nothing; ascending."""
+    steps = np.diff(times_s)
+    if not (steps == 0).any():
+        return times_s
+    tick_s = float(steps[steps > 0].min())
+    return np.sort(times_s + tick_s * np.random.default_rng(0).random(len(times_s)))
 
 
 def read_trace(path: Path) -> NDArray[np.float64]:

@@ -1,20 +1,20 @@
-"""What arrives: request rates, token sizes, classes and traces."""
+"""What arrives: request rates and how evenly they come, token sizes, classes and traces."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import CoreSchema, InitErrorDetails
 
 from catalog.units import SECONDS_PER_HOUR
-from optimizer.scenario.fields import MOST_TOKENS, Count, Measured, Surroundings
+from optimizer.scenario.fields import MOST_TOKENS, Choice, Count, Measured, Surroundings
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
-from optimizer.scenario.quantities import COUNT, DURATION_HOURS, DURATION_S, RATE, RATIO
+from optimizer.scenario.quantities import COUNT, DURATION_HOURS, DURATION_S, NUMBER, RATE, RATIO
 from optimizer.scenario.words import shown
 
 _Z95 = 1.6448536269514722
@@ -22,6 +22,17 @@ _Z95 = 1.6448536269514722
 _Z99 = 2.3263478740408408
 """Of 99 %."""
 
+POISSON_CV = 1.0
+"""Coefficient of variation of the gaps between requests that arrive at random."""
+BURSTY_CV = 2.0
+"""In bursty traffic, where nothing else is said: twice that of random arrivals, an estimate. BurstGPT
+(arXiv:2401.17644) fits gamma gaps to recorded traffic of language models and finds it burstier than Poisson."""
+MOST_CV = 10.0
+"""Beyond it nearly all requests come in a few crowds, and a mean rate says little."""
+
+ArrivalProcess = Literal["poisson", "bursty", "trace"]
+ARRIVAL_PROCESSES: tuple[ArrivalProcess, ...] = ("poisson", "bursty", "trace")
+Burstiness = Annotated[float, Measured(NUMBER, at_least=POISSON_CV, at_most=MOST_CV)]
 Rate = Annotated[float, Measured(RATE, above=0)]
 Tokens = Annotated[int, Count(at_least=1, at_most=MOST_TOKENS)]
 TokenStatistic = Annotated[float, Measured(COUNT, at_least=0, at_most=MOST_TOKENS)]
@@ -154,6 +165,35 @@ class Requests(Part):
         return {"title": cls.__name__, "anyOf": [Measured(RATE).__get_pydantic_json_schema__(schema, handler), mapping]}
 
 
+class Arrivals(Part):
+    """How evenly requests arrive: gaps between them are gamma distributed, with a coefficient of variation.
+
+    1 is Poisson. The `--burstiness` of `vllm bench serve` is the shape of the same distribution, 1 / cv².
+    """
+
+    process: Annotated[ArrivalProcess, Choice(ARRIVAL_PROCESSES)]
+    """`poisson` (at random), `bursty`, or `trace` (as bursty as the workload's trace)."""
+    cv: Burstiness | None = None
+    """Of the gaps between bursty arrivals, 1 to 10; default 2. `vllm bench --burstiness B` is cv = 1 / √B."""
+
+    @classmethod
+    def from_scalar(cls, value: object) -> object:
+        return {"process": Choice(ARRIVAL_PROCESSES).parse(value)}
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:  # noqa: ARG002
+        if self.cv is not None and self.process != "bursty":
+            yield problem(f"cv goes with process bursty, not with {self.process}", "cv", at_key=True)
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> Any:
+        return self.process if self.cv is None else handler(self)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        mapping = handler.resolve_ref_schema(handler(schema))
+        return {"title": cls.__name__, "anyOf": [mapping["properties"]["process"], mapping]}
+
+
 class ObservedTokens(Part):
     """Token sizes seen in a trace."""
 
@@ -183,6 +223,8 @@ class Trace(Part):
     """Prompt sizes."""
     output_tokens: ObservedTokens
     """Answer sizes."""
+    cv: Burstiness = POISSON_CV
+    """Of the gaps between requests, without what comes from slow changes of the rate."""
 
     @classmethod
     def from_scalar(cls, value: object) -> object:

@@ -26,8 +26,21 @@ from optimizer.scenario.fields import (
 from optimizer.scenario.part import Part
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import FACTOR, NUMBER, PER_PERIOD, RATE, RATIO
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, Speculation
 from optimizer.scenario.targets import Target, Targets
-from optimizer.scenario.traffic import ObservedTokens, Percent, RequestClass, Requests, TokenSize, Trace, TrafficClass
+from optimizer.scenario.traffic import (
+    BURSTY_CV,
+    POISSON_CV,
+    ArrivalProcess,
+    Arrivals,
+    ObservedTokens,
+    Percent,
+    RequestClass,
+    Requests,
+    TokenSize,
+    Trace,
+    TrafficClass,
+)
 from optimizer.scenario.words import did_you_mean, shown
 
 SINGLE_CLASS = "all"
@@ -88,6 +101,9 @@ class WorkloadFields(Part):
     """Kinds of requests by name, instead of `input_tokens` and `output_tokens`."""
     trace: Trace | None = None
     """Path of a CSV file of requests, instead of rates and sizes."""
+    arrivals: Arrivals | None = None
+    """How evenly requests arrive: `poisson`, `bursty` or `{process: bursty, cv: 3}`; default: as the trace says, or
+    `poisson`."""
     prefix_hit_fraction: Percent = Field(default=0.0, alias="prefix_hit")
     """Part of the prompt that is already in the prefix cache, such as `30%`; default `0%`."""
     longest_request_tokens: Annotated[int, Count(at_most=MOST_TOKENS)] | None = Field(default=None, alias="max_context")
@@ -104,6 +120,8 @@ class WorkloadFields(Part):
     """Least benchmark average relative to bf16, such as `98%`; default `97%`."""
     engines: Annotated[tuple[EngineId, ...], OneOrMore()] = ("vllm",)
     """Serving engines to choose from; default `[vllm]`."""
+    speculative: Speculation | None = None
+    """Drafting of tokens that replicas may use, such as `{method: mtp, tokens: 2, acceptance: 80%}`; default: none."""
     tp: Degrees | None = None
     """Tensor-parallel degrees to choose from; default: all that fit."""
     pp: Degrees | None = None
@@ -161,7 +179,9 @@ class Workload(WorkloadFields):
         yield from self._shares_sum_to_one()
         yield from self._context_is_possible(surroundings)
         yield from self._measured_classes_exist(surroundings)
-        yield from self._margin_is_on_predictions()
+        yield from self._only_for_predictions()
+        yield from self._trace_is_there()
+        yield from self._drafts_are_possible(surroundings)
         yield from self._periods_match(surroundings)
 
     @cached_property
@@ -187,6 +207,23 @@ class Workload(WorkloadFields):
         assert self.requests is not None
         tokens = sum(one.share_fraction * (one.input_tokens + one.output_tokens) for one in self.request_classes)
         return self.requests.mean_rps(tokens)
+
+    @property
+    def arrival_process(self) -> ArrivalProcess:
+        """As stated; a trace speaks for itself, and without one requests arrive at random."""
+        if self.arrivals is not None:
+            return self.arrivals.process
+        return "poisson" if self.trace is None else "trace"
+
+    @property
+    def arrival_cv(self) -> float:
+        """Coefficient of variation of the gaps between arrivals; 1 = Poisson."""
+        if self.arrival_process == "trace":
+            assert self.trace is not None
+            return self.trace.cv
+        if self.arrival_process == "poisson":
+            return POISSON_CV
+        return (self.arrivals.cv if self.arrivals is not None else None) or BURSTY_CV
 
     @property
     def demand_rps(self) -> float:
@@ -267,9 +304,30 @@ class Workload(WorkloadFields):
                     message = f"unknown request class {shown(name)}{hint}"
                     yield problem(message, "measured", index, "requests_per_s", name, at_key=True)
 
-    def _margin_is_on_predictions(self) -> Iterator[InitErrorDetails]:
+    def _only_for_predictions(self) -> Iterator[InitErrorDetails]:
         if self.measured is not None and self.margin_fraction:
             yield problem("a margin is for predicted latencies; these replicas were measured", "margin", at_key=True)
+        if self.measured is not None and self.arrivals is not None:
+            what = "arrivals change what is predicted; these replicas were measured, under arrivals of their own"
+            yield problem(what, "arrivals", at_key=True)
+
+        if self.measured is not None and self.speculative is not None:
+            yield problem("these replicas were measured, with or without drafts", "speculative", at_key=True)
+
+    def _drafts_are_possible(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        if self.speculative is None:
+            return
+        if not set(self.engines) & set(ENGINES_THAT_DRAFT):
+            what = f"drafts are planned on {', '.join(ENGINES_THAT_DRAFT)} only; name one of them in engines"
+            yield problem(what, "speculative", at_key=True)
+        known = [surroundings.models.get(model) or surroundings.catalog.models.get(model) for model in self.models]
+        if self.speculative.method == "mtp" and not any(model is None or model.mtp_layers for model in known):
+            what = f"{', '.join(self.models)}: no layers for multi-token prediction; use eagle or ngram, or none"
+            yield problem(what, "speculative", at_key=True)
+
+    def _trace_is_there(self) -> Iterator[InitErrorDetails]:
+        if self.arrival_process == "trace" and self.trace is None:
+            yield problem("arrivals of a trace need a trace; give `trace`, or bursty with a cv", "arrivals")
 
     def _periods_match(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         periods, rates = surroundings.periods, self.requests_per_period_rps

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from catalog.units import MS_PER_S
 from optimizer.serving_config import FloatArray
-
-Arrivals = Literal["poisson", "bursty", "trace"]
-BURSTY_CV = 2.0
-"""Coefficient of variation of the gaps in bursty traffic, where nothing else is said: twice that of random arrivals, an
-estimate. BurstGPT (arXiv:2401.17644) fits gamma gaps to recorded traffic of language models and finds it burstier than
-Poisson; --cv says how much yours is."""
 
 
 def arrival_times_ms(rate_rps: float, duration_s: float, rng: np.random.Generator, *, cv: float = 1.0) -> FloatArray:

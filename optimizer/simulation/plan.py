@@ -17,8 +17,9 @@ from optimizer.memory import replica_memory
 from optimizer.performance import Statistic
 from optimizer.scenario import Offer, Scenario, Workload
 from optimizer.scenario.traces import TraceError, read_trace
+from optimizer.scenario.traffic import BURSTY_CV, POISSON_CV, ArrivalProcess
 from optimizer.serving_config import FloatArray, IntArray, links_on, one_configuration, sequences_per_rank
-from optimizer.simulation.arrivals import BURSTY_CV, Arrivals, arrival_times_ms, scaled_to
+from optimizer.simulation.arrivals import arrival_times_ms, scaled_to
 from optimizer.simulation.attainment import Attainment, attainment
 from optimizer.simulation.outcome import Outcome, SimulatedMetric
 from optimizer.simulation.replica import SimulatedReplica, simulated_replica
@@ -36,7 +37,8 @@ MOST_REPLICAS = 8
 class Traffic:
     """What arrives."""
 
-    arrivals: Arrivals = "poisson"
+    arrivals: ArrivalProcess | None = None
+    """None = as the scenario says of each workload, of which a trace gives rate and cv."""
     cv: float | None = None
     """Of the gaps between bursty arrivals; None = `BURSTY_CV`."""
     rate_rps: Mapping[str, float] | None = None
@@ -45,6 +47,12 @@ class Traffic:
     """[n, 3] arrived at (s), input and output tokens, for arrivals "trace"."""
     duration_s: float = DURATION_S
     seed: int = 0
+
+    def cv_of(self, workload: Workload) -> float | None:
+        """Coefficient of variation of the gaps between a workload's requests; None where a trace is replayed."""
+        if self.arrivals is None:
+            return workload.arrival_cv
+        return {"poisson": POISSON_CV, "bursty": self.cv or BURSTY_CV}.get(self.arrivals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,8 @@ class WorkloadOutcome:
     """The period, and the future, where there are several: that in which its replicas are busiest."""
     rate_rps: float
     """Offered to all replicas together."""
+    arrival_cv: float | None
+    """Of the gaps between them; None where a trace was replayed."""
     replicas: int
     simulated: int
     """Of them; the others are alike, and get requests of their own."""
@@ -111,13 +121,14 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
     """
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: there is no plan to simulate; its status is {layout.status}")
-    outcomes, not_simulated = [], []
+    outcomes: list[WorkloadOutcome] = []
+    not_simulated: list[str] = []
     for when, plan in busiest(layout):
         if any(group.model is None for group in plan.replica_groups):
             not_simulated.append(plan.name)
             continue
         rng = np.random.default_rng([traffic.seed, len(outcomes)])
-        outcomes.append(_Workload(plan, scenario, catalog).under(traffic, rng, when))
+        outcomes.append(SimulatedWorkload(plan, scenario, catalog).under(traffic, rng, when))
     return PlanOutcome(traffic, tuple(outcomes), tuple(not_simulated))
 
 
@@ -145,7 +156,7 @@ def busiest(layout: Layout) -> Iterator[tuple[str, WorkloadPlan]]:
 def traffic_of(
     layout: Layout,
     *,
-    arrivals: Arrivals | None,
+    arrivals: ArrivalProcess | None,
     cv: float | None,
     rate_rps: float | None,
     trace: Path | None,
@@ -156,7 +167,7 @@ def traffic_of(
 
     A rate and a trace are those of one workload, so that a plan with several cannot tell whose.
     """
-    chosen: Arrivals = arrivals or ("trace" if trace is not None else "poisson")
+    chosen: ArrivalProcess | None = arrivals or ("trace" if trace is not None else None)
     names = [plan.name for _, plan in busiest(layout)]
     faults = []
     if chosen == "trace" and trace is None:
@@ -164,7 +175,7 @@ def traffic_of(
     if chosen != "trace" and trace is not None:
         faults.append(f"--trace goes with --arrivals trace, not with {chosen}")
     if cv is not None and chosen != "bursty":
-        faults.append(f"--cv goes with --arrivals bursty, not with {chosen}")
+        faults.append(f"--cv goes with --arrivals bursty, not with {chosen or 'those of the scenario'}")
     if (rate_rps is not None or trace is not None) and len(names) != 1:
         faults.append(f"--rate and --trace are those of one workload; this plan has {len(names)}: {', '.join(names)}")
     if faults:
@@ -179,7 +190,25 @@ def traffic_of(
     return Traffic(chosen, cv, rates, table, duration_s, seed)
 
 
-class _Workload:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one replica group gets of a workload's requests."""
+
+    replica: SimulatedReplica
+    rows: IntArray  # [m] of the workload's requests, ascending
+    to_replica: IntArray  # [m]
+    replicas: int
+
+    def at_random(self, requests: Requests) -> list[tuple[IntArray, Outcome]]:
+        """Rows and outcome of each replica, by the choice that was made."""
+        return split_at_random(self.replica, requests.take(self.rows), self.to_replica, self.replicas)
+
+    def to_least_loaded(self, requests: Requests) -> list[tuple[IntArray, Outcome]]:
+        """The same with every request sent to the replica that has the fewest."""
+        return to_least_loaded(self.replica, requests.take(self.rows), self.replicas)
+
+
+class SimulatedWorkload:
     """One workload of a plan, ready to be simulated."""
 
     def __init__(self, plan: WorkloadPlan, scenario: Scenario, catalog: Catalog) -> None:
@@ -193,26 +222,20 @@ class _Workload:
 
     def under(self, traffic: Traffic, rng: np.random.Generator, when: str) -> WorkloadOutcome:
         """What its requests see."""
-        requests, refused = self._requests(traffic, rng)
-        by_class = self.planned_rps / np.maximum(self.planned_rps.sum(axis=0), 1e-12)  # [groups, R]
-        to_group = _choice(by_class.T[requests.of_class], rng)
-        spread, pooled = [], []
-        for index, (group, replica) in enumerate(zip(self.groups, self.replicas, strict=True)):
-            simulated = min(group.replicas, MOST_REPLICAS)
-            to_replica = rng.integers(group.replicas, size=len(requests))
-            rows = np.flatnonzero((to_group == index) & (to_replica < simulated))
-            mine = requests.take(rows)
-            spread += split_at_random(replica, mine, to_replica[rows], simulated)
-            pooled += to_least_loaded(replica, mine, simulated)
+        requests, refused = self.requests(traffic, rng)
+        shares = self.shares_of(requests, rng)
+        spread = [part for share in shares for part in share.at_random(requests)]
+        pooled = [part for share in shares for part in share.to_least_loaded(requests)]
         begin_ms = traffic.duration_s * WARM_UP_FRACTION * MS_PER_S
-        seen, crowded = (_after(begin_ms, joined(parts)[1]) for parts in (spread, pooled))
+        seen, crowded = (after(begin_ms, joined(parts)[1]) for parts in (spread, pooled))
         return WorkloadOutcome(
             name=self.plan.name,
             when=when,
             rate_rps=len(requests) / traffic.duration_s,
+            arrival_cv=traffic.cv_of(self.workload),
             replicas=sum(group.replicas for group in self.groups),
             simulated=sum(min(group.replicas, MOST_REPLICAS) for group in self.groups),
-            classes=tuple(self._classes(seen)),
+            classes=tuple(self.classes_of(seen)),
             itl_ms=seen.statistics()["itl"],
             preemptions=seen.preemptions,
             refused=refused,
@@ -220,14 +243,26 @@ class _Workload:
             pooled_ttft_p95_ms=crowded.statistics()["ttft"]["p95"],
         )
 
-    def _requests(self, traffic: Traffic, rng: np.random.Generator) -> tuple[Requests, int]:
+    def shares_of(self, requests: Requests, rng: np.random.Generator) -> list[Share]:
+        """What each group gets, by the plan's `class_rps`, and each of its replicas, at random."""
+        by_class = self.planned_rps / np.maximum(self.planned_rps.sum(axis=0), 1e-12)  # [groups, R]
+        to_group = _choice(by_class.T[requests.of_class], rng)
+        shares = []
+        for index, (group, replica) in enumerate(zip(self.groups, self.replicas, strict=True)):
+            simulated = min(group.replicas, MOST_REPLICAS)
+            to_replica = rng.integers(group.replicas, size=len(requests))
+            rows = np.flatnonzero((to_group == index) & (to_replica < simulated))
+            shares.append(Share(replica, rows, to_replica[rows], simulated))
+        return shares
+
+    def requests(self, traffic: Traffic, rng: np.random.Generator) -> tuple[Requests, int]:
         """The requests of the whole workload, and how many were too long for its replicas."""
         planned_rps = float(self.planned_rps.sum())
         asked_rps = (traffic.rate_rps or {}).get(self.plan.name)
         longest = min(int(group.max_model_len or 0) for group in self.groups)
-        if traffic.arrivals == "trace":
+        cv = traffic.cv_of(self.workload)
+        if cv is None:
             return self._of_trace(traffic, asked_rps, longest)
-        cv = 1.0 if traffic.arrivals == "poisson" else traffic.cv or BURSTY_CV
         arrived_ms = arrival_times_ms(asked_rps or planned_rps, traffic.duration_s, rng, cv=cv)
         sizes = [
             TokenSizes(
@@ -254,7 +289,7 @@ class _Workload:
         of_class = np.where(served, distance, np.inf).argmin(axis=1)
         return Requests(arrived_ms[kept], of_class, sizes[kept, 0], sizes[kept, 1]), refused
 
-    def _classes(self, seen: Outcome) -> Iterator[ClassOutcome]:
+    def classes_of(self, seen: Outcome) -> Iterator[ClassOutcome]:
         """All together first where there are several, as the targets hold for each by itself."""
         if len(self.classes) > 1:
             yield self._class("all", seen, judged=False)
@@ -280,6 +315,7 @@ def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog
         catalog.kv_formats[str(group.kv_cache_dtype)],
         **degrees,
         links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
+        speculation=workload.speculative if group.speculative else None,
     )
     places, longest = int(group.max_batch_size or 1), int(group.max_model_len or 1)
     memory = replica_memory(
@@ -301,7 +337,7 @@ def _choice(weights: FloatArray, rng: np.random.Generator) -> IntArray:
     return chosen
 
 
-def _after(begin_ms: float, outcome: Outcome) -> Outcome:
+def after(begin_ms: float, outcome: Outcome) -> Outcome:
     """What arrived from then on, in the order of arrival."""
     rows = np.flatnonzero(outcome.arrived_ms >= begin_ms)
     return outcome.take(rows[np.argsort(outcome.arrived_ms[rows], kind="stable")])

@@ -52,6 +52,7 @@ class SimulatedReplica:
     computed_fraction: float
     """Of a prompt: what the prefix cache lacks."""
     block_tokens: int
+    """Like all lengths in the cache by the tokens of a step: one, unless drafted ones are accepted."""
     blocks: float
     """Of the whole KV cache."""
     fixed_blocks: float
@@ -59,14 +60,26 @@ class SimulatedReplica:
     grows: bool
     """Sequences take blocks as they decode; not so where the output is reserved at admission, or nothing grows."""
     reserves_output: bool
+    tokens_per_step: float
+    """That a step gives each sequence; more than one where drafted tokens are accepted."""
+    checked_tokens: int
+    """Of each decoding sequence in a step."""
 
     def kv_ms_of(self, input_tokens: IntArray, output_tokens: IntArray) -> FloatArray:
         """[m] cache reading of a sequence in the middle of its decoding."""
         return np.interp(input_tokens + output_tokens / 2.0, self.sizes, self.kv_ms)
 
-    def prefill_ms_of(self, tokens: IntArray) -> FloatArray:
+    def prefill_ms_of(self, tokens: IntArray | FloatArray) -> FloatArray:
         """[m] of prompts; what is recomputed after a preemption counts as one."""
         return np.interp(tokens, self.sizes, self.prefill_ms)
+
+    def steps_of(self, output_tokens: IntArray) -> IntArray:
+        """[m] that give so many tokens, the prefill one of them."""
+        return 1 + np.ceil((output_tokens - 1) / self.tokens_per_step).astype(np.int64)
+
+    def length_of(self, tokens: IntArray) -> IntArray:
+        """[m] by the tokens of a step, as the cache is counted."""
+        return np.ceil(tokens / self.tokens_per_step).astype(np.int64)
 
     def blocks_of(self, tokens: float) -> float:
         """Blocks that a sequence of that length holds."""
@@ -103,7 +116,9 @@ def simulated_replica(
     steps = decode_step(work, constants, sequences)
     ranks = float(configuration.dp[0] * configuration.pp[0])
     share = float(np.ravel(share_of_ranks(work, constants))[0])
-    block_tokens, blocks, fixed_blocks = _blocks(memory, mix, max_model_len)
+    block_tokens, blocks, fixed_blocks = _by_steps(
+        _blocks(memory, mix, max_model_len), work.tokens_per_step, max_model_len
+    )
     reserves = output_held_fraction(configuration, calibration) >= 1.0
     return SimulatedReplica(
         decode_ms=steps.total - steps.kv,
@@ -124,6 +139,8 @@ def simulated_replica(
         fixed_blocks=fixed_blocks,
         grows=block_tokens <= max_model_len and not reserves,
         reserves_output=reserves,
+        tokens_per_step=work.tokens_per_step,
+        checked_tokens=1 + (drafts.tokens if (drafts := configuration.speculation) else 0),
     )
 
 
@@ -156,3 +173,16 @@ def _blocks(memory: ReplicaMemory, mix: TokenMix, max_model_len: int) -> tuple[i
     fixed_blocks = max(round(held_short / growth - short / block_tokens, 6), 0.0)
     one_request = fixed_blocks + long / block_tokens  # fits by itself, or the replica would not have started
     return block_tokens, max(float(np.floor(1.0 / growth + 1e-6)), one_request), fixed_blocks
+
+
+def _by_steps(
+    counted: tuple[int, float, float], tokens_per_step: float, max_model_len: int
+) -> tuple[int, float, float]:
+    """The same cache in blocks of as many steps as fill a block of tokens, to the nearest whole one."""
+    block_tokens, blocks, fixed_blocks = counted
+    if tokens_per_step == 1.0 or block_tokens > max_model_len:
+        return counted
+    block_steps = max(round(block_tokens / tokens_per_step), 1)
+    scale = block_tokens / (block_steps * tokens_per_step)
+    longest = np.ceil(np.ceil(max_model_len / tokens_per_step) / block_steps)
+    return block_steps, max(blocks * scale, fixed_blocks * scale + longest), fixed_blocks * scale

@@ -49,17 +49,20 @@ class SchedulerRun:
 
     def __init__(self, replica: SimulatedReplica, requests: Requests) -> None:
         n = len(requests)
-        longest = replica.blocks_of(int((requests.input_tokens + requests.output_tokens).max(initial=1)))
+        lengths = replica.length_of(requests.input_tokens + requests.output_tokens)
+        longest = replica.blocks_of(int(lengths.max(initial=1)))
         assert longest <= replica.blocks, "a request is longer than the whole KV cache"
         self.replica, self.requests = replica, requests
         self.decode_ms, self.kv_share = replica.decode_ms.tolist(), replica.kv_share.tolist()
         self.kv_ms = replica.kv_ms_of(requests.input_tokens, requests.output_tokens).tolist()
-        self.prompt = requests.input_tokens.tolist()  # to be computed at admission; longer after a preemption
+        self.prompt = replica.length_of(
+            requests.input_tokens
+        ).tolist()  # to be computed at admission; longer after a preemption
         self.prompt_ms = replica.prefill_ms_of(requests.input_tokens).tolist()
         self.computed = np.maximum(np.rint(requests.input_tokens * replica.computed_fraction), 1.0).tolist()
         self.chunk_left = list(self.computed)  # tokens of the prompt that no step has computed yet
         self.reserved = (requests.output_tokens * replica.reserves_output).tolist()
-        self.left = requests.output_tokens.tolist()  # tokens to come, as of the last admission
+        self.left = replica.steps_of(requests.output_tokens).tolist()  # to come, as of the last admission
         self.started = [0] * n  # number of the step that gave the first token since admission
         self.lost_ms = [0.0] * n  # when it was preempted
         self.lag_ms = [0.0] * n  # part of the own prefill that delays nobody else
@@ -143,7 +146,7 @@ class SchedulerRun:
     def _schedule_prefills(self) -> tuple[float, list[int]]:
         """Time that the chunks of the coming step occupy the replica, and the prompts that they complete."""
         replica = self.replica
-        budget = replica.max_batched_tokens - self.decoding
+        budget = replica.max_batched_tokens - self.decoding * replica.checked_tokens
         fraction = replica.beside_fraction if self.decoding else replica.alone_fraction
         occupied_ms, completed = 0.0, []
         while budget > 0:
@@ -256,8 +259,9 @@ class SchedulerRun:
             self.ends.sort()
             self.left[request] -= generated
             self.prompt[request] += generated + 1
-            self.prompt_ms[request] = float(self.replica.prefill_ms_of(np.array(self.prompt[request])))
-            self.computed[request] = max(round(self.prompt[request] * self.replica.computed_fraction), 1)
+            tokens = self.prompt[request] * self.replica.tokens_per_step
+            self.prompt_ms[request] = float(self.replica.prefill_ms_of(np.array(tokens)))
+            self.computed[request] = max(round(tokens * self.replica.computed_fraction), 1)
             self.lost_ms[request] = self.now_ms
         self.chunk_left[request] = self.computed[request]
         self.waiting.appendleft(request)

@@ -8,7 +8,9 @@ from catalog import Catalog
 from catalog.architecture import architecture_of
 from catalog.schema import Model, WeightFormat
 from optimizer.layout import ReplicaGroup
+from optimizer.memory import may_draft
 from optimizer.scenario import Workload
+from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
 from optimizer.verification.claims import NOTHING, Claims, agree, number
 
 BILLION = 1e9
@@ -25,6 +27,7 @@ def lawful(claims: Claims) -> Iterator[str]:
             yield from (f"{name}: {what}" for what in unknown(group, claims.catalog))
             yield from _choices(name, workload, group)
             yield from _sizes(name, workload, group)
+            yield from _drafts(name, workload, group, claims.catalog)
             yield from _quality(name, workload, group, claims.catalog)
 
 
@@ -67,6 +70,30 @@ def _choices(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str
     ):
         if accepted is not None and planned not in accepted:
             yield f"{name}: {key} is {planned}, the workload accepts {', '.join(map(str, accepted))}"
+
+
+def _drafts(name: str, workload: Workload, group: ReplicaGroup, catalog: Catalog) -> Iterator[str]:
+    """Tokens are drafted only as the workload allows, where engine, stages and model can."""
+    asked, planned = workload.speculative, group.speculative
+    if planned is None:
+        return
+    if asked is None:
+        yield f"{name}: speculative is {planned.method}, the workload allows no drafts"
+        return
+    for key, claimed, true in (
+        ("method", planned.method, asked.method),
+        ("tokens", planned.tokens, asked.tokens),
+        ("acceptance_fraction", planned.acceptance_fraction, asked.likely_fraction),
+        ("estimated", planned.estimated, asked.acceptance_fraction is None),
+        ("draft", planned.draft, asked.draft),
+    ):
+        if claimed != true:
+            yield f"{name}: speculative.{key} is {claimed}, the workload says {true}"
+    if group.engine not in ENGINES_THAT_DRAFT or group.pp != 1:
+        yield f"{name}: {group.engine} with pp {group.pp} drafts no tokens"
+    model = catalog.models.get(str(group.model))
+    if model is not None and not may_draft(model, asked.method):
+        yield f"{name}: {group.model} has no head for {asked.method}"
 
 
 def _sizes(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.layout import GroupMemory, ReplicaGroup
-from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, replica_memory
+from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
 from optimizer.performance import RatedReplicas, TokenMix, bands_at, rated_replicas
 from optimizer.performance.bands import Bands
-from optimizer.scenario import Workload
+from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
 from optimizer.serving_config import Configurations, FloatArray, Links, links_on
 from optimizer.verification.claims import Claims, agree, exceeds, number
@@ -72,9 +72,11 @@ def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
     batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
-            requests = (workload.request_classes, workload.prefix_hit_fraction, workload.planned_targets)
+            requests = (
+                workload.request_classes, workload.arrival_cv, workload.prefix_hit_fraction, workload.planned_targets,
+            )  # fmt: skip
             start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
-            key = (*requests, group.model, group.engine, group.engine_version, *start)
+            key = (*requests, _drafts(group, workload, claims), group.model, group.engine, group.engine_version, *start)
             batches.setdefault(key, []).append(Named(name, workload, group))
     return batches
 
@@ -100,7 +102,7 @@ def _served(named: Named) -> tuple[bool, ...]:
 
 def _truth(batch: list[Named], claims: Claims) -> Truth:
     first = batch[0]
-    configurations = _configurations([named.group for named in batch], claims)
+    configurations = _configurations([named.group for named in batch], first.workload, claims)
     sequences = np.array([named.group.max_batch_size for named in batch], np.int64)
     memory = replica_memory(
         configurations,
@@ -120,7 +122,7 @@ def _truth(batch: list[Named], claims: Claims) -> Truth:
     return Truth(mix, memory, performance, bands_at(configurations, places, calibration), latencies_ms)
 
 
-def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configurations:
+def _configurations(groups: list[ReplicaGroup], workload: Workload, claims: Claims) -> Configurations:
     catalog, first = claims.catalog, groups[0]
     places = [(group.gpu, _links(group, claims)) for group in groups]
     gpus = list(dict.fromkeys(places))
@@ -141,7 +143,15 @@ def _configurations(groups: list[ReplicaGroup], claims: Claims) -> Configuration
         tuple(catalog.kv_formats[name] for name in caches),
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in gpus),
+        speculation=_drafts(first, workload, claims),
     )
+
+
+def _drafts(group: ReplicaGroup, workload: Workload, claims: Claims) -> Speculation | None:
+    """How the group drafts tokens; None where the model cannot, which is reported elsewhere."""
+    asked = workload.speculative if group.speculative else None
+    model = claims.catalog.models[str(group.model)]
+    return asked if asked is not None and may_draft(model, asked.method) else None
 
 
 def _links(group: ReplicaGroup, claims: Claims) -> Links | None:
@@ -162,6 +172,7 @@ def _mix(workload: Workload) -> TokenMix:
         prefix_hit_fraction=workload.prefix_hit_fraction,
         input_sigma=np.array([one.input_sigma for one in classes]),
         output_sigma=np.array([one.output_sigma for one in classes]),
+        arrival_cv=workload.arrival_cv,
     )
 
 

@@ -13,6 +13,7 @@ from optimizer.simulation import Traffic, simulate_plan
 from optimizer.validation import optimize_validated
 
 CALM = Traffic(duration_s=200.0)
+LIKE_STATED = Traffic(duration_s=120.0)
 BURSTS = Traffic(arrivals="bursty", cv=4.0, duration_s=200.0)
 
 
@@ -69,6 +70,17 @@ def test_over_several_periods_each_workload_is_simulated_where_it_is_busiest(cat
     assert outcome.when == "period 3"
     assert outcome.rate_rps == pytest.approx(4 * 1.1**2, rel=0.2)
     assert any("in period 3, where it is busiest" in line for line in layout.assumptions)
+
+
+def test_bursts_that_the_scenario_states_are_planned_on_and_simulated(catalog: Catalog) -> None:
+    bursty = scenario_of(catalog, arrivals={"process": "bursty", "cv": 4})
+    layout, plain = (optimize_validated(one, catalog, traffic=LIKE_STATED) for one in (bursty, scenario_of(catalog)))
+    assert verify(layout, load_scenario(layout.inputs, catalog), catalog) == []
+    assert layout.workloads[0].replica_groups[0].rate_rps["all"] < plain.workloads[0].replica_groups[0].rate_rps["all"]
+    assert any("minutes of bursty arrivals (cv 4)" in line for line in layout.assumptions)
+    assert any("minutes of Poisson arrivals" in line for line in plain.assumptions)
+    # What a replica carries of requests at random is too much of bursts, and verification notices
+    assert any("rate_rps" in fault for fault in verify(layout, scenario_of(catalog), catalog))
 
 
 def test_when_no_margin_mends_it_the_last_plan_comes_with_a_warning(catalog: Catalog) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.schema import Gpu, Model
-from optimizer.layout import ReplicaGroup
+from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import ReplicaMemory
 from optimizer.topology import Replica
 
@@ -28,6 +28,8 @@ class Planned:
     ep: int
     max_batch_size: int
     max_model_len: int
+    drafts: Drafts | None
+    """How tokens are drafted; null = they are not."""
     memory: ReplicaMemory
     """Of this one replica, by the engine's own arithmetic."""
 
@@ -124,6 +126,11 @@ def shell_lines(words: Sequence[str]) -> str:
 def stage_by_stage(replica: Replica, server: str) -> tuple[int, ...]:
     """A replica's GPUs on one server: pipeline stages outermost."""
     return tuple(rank.gpu for stage in replica.stages for rank in stage.ranks if stage.ranks[0].server == server)
+
+
+def eagle_generation(drafts: Drafts) -> str:
+    """`eagle3` or `eagle`, which engines tell apart by name: heads are published as EAGLE3-… or EAGLE-…"""
+    return "eagle3" if "eagle3" in str(drafts.draft).lower().replace("-", "") else "eagle"
 
 
 def group_engine(group: ReplicaGroup) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.exporters.engines.dialect import Dialect, Node, Planned, Setting, stage_by_stage
+from optimizer.exporters.engines.dialect import Dialect, Node, Planned, Setting, eagle_generation, stage_by_stage
+from optimizer.layout import Drafts
 
 
 def settings(planned: Planned) -> dict[str, Setting]:
@@ -25,7 +26,25 @@ def settings(planned: Planned) -> dict[str, Setting]:
     found["max-running-requests"] = planned.max_batch_size
     found["chunked-prefill-size"] = planned.prefill_tokens
     found["mem-fraction-static"] = planned.memory_fraction
-    return found
+    return found if planned.drafts is None else found | _drafts(planned.drafts)
+
+
+def _drafts(drafts: Drafts) -> dict[str, Setting]:
+    """A chain, not a tree (https://docs.sglang.io/docs/advanced_features/speculative_decoding).
+
+    SGLang counts the token that the model itself gives among those that it checks; a model's own layers for
+    multi-token prediction run as an EAGLE head without a path.
+    """
+    checked = {"speculative-num-draft-tokens": drafts.tokens + 1}
+    if drafts.method == "ngram":
+        return {"speculative-algorithm": "NGRAM", **checked}
+    found: dict[str, Setting] = {"speculative-algorithm": "EAGLE"}
+    if drafts.draft is not None:
+        found = {
+            "speculative-algorithm": eagle_generation(drafts).upper(),
+            "speculative-draft-model-path": drafts.draft,
+        }
+    return {**found, "speculative-num-steps": drafts.tokens, "speculative-eagle-topk": 1, **checked}
 
 
 def _node_words(node: Node) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from optimizer.exporters.engines.llamacpp import LLAMACPP
 from optimizer.exporters.engines.sglang import SGLANG
 from optimizer.exporters.engines.trtllm import TRTLLM
 from optimizer.exporters.engines.vllm import VLLM
-from optimizer.layout import ReplicaGroup
+from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import replica_memory
+from optimizer.scenario import Speculation
 from optimizer.serving_config import one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
@@ -110,6 +111,7 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         pp=group.pp,
         dp=group.dp,
         ep=group.ep,
+        speculation=None if group.speculative is None else _speculation(group.speculative),
     )
     return Planned(
         model=model,
@@ -122,6 +124,7 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         ep=group.ep,
         max_batch_size=group.max_batch_size,
         max_model_len=group.max_model_len,
+        drafts=group.speculative,
         memory=replica_memory(
             configuration,
             max_model_len=group.max_model_len,
@@ -129,6 +132,16 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
             max_num_batched_tokens=group.max_num_batched_tokens,
             gpu_memory_utilization=group.gpu_memory_utilization,
         ),
+    )
+
+
+def _speculation(drafts: Drafts) -> Speculation:
+    """As the scenario stated it."""
+    return Speculation.model_construct(
+        method=drafts.method,
+        tokens=drafts.tokens,
+        acceptance_fraction=drafts.acceptance_fraction,
+        draft=drafts.draft,
     )
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from optimizer.exporters.engines.dialect import Dialect, Node, Planned, Setting
+import json
+
+from optimizer.exporters.engines.dialect import Dialect, Node, Planned, Setting, eagle_generation
+from optimizer.layout import Drafts
 from optimizer.topology import Replica
+
+MOST_MATCHED = 4
+"""Tokens of the longest n-gram that is looked up in the prompt, as in vLLM's own example."""
 
 
 def settings(planned: Planned) -> dict[str, Setting]:
@@ -23,7 +29,21 @@ def settings(planned: Planned) -> dict[str, Setting]:
     # What the memory of the plan was computed with, said aloud: the defaults depend on card and version.
     found["max-num-batched-tokens"] = planned.prefill_tokens
     found["gpu-memory-utilization"] = planned.memory_fraction
+    if planned.drafts is not None:
+        found["speculative-config"] = json.dumps(_drafts(planned.drafts), separators=(",", ":"))
     return found
+
+
+def _drafts(drafts: Drafts) -> dict[str, Setting]:
+    """Of SpeculativeConfig (https://docs.vllm.ai/en/stable/features/speculative_decoding/)."""
+    match drafts.method:
+        case "eagle":
+            word: dict[str, Setting] = {"method": eagle_generation(drafts), "model": str(drafts.draft)}
+        case "ngram":
+            word = {"method": "ngram", "prompt_lookup_max": MOST_MATCHED}
+        case "mtp":
+            word = {"method": "mtp"}
+    return {**word, "num_speculative_tokens": drafts.tokens}
 
 
 def _dtype(planned: Planned) -> str:

@@ -114,12 +114,29 @@ def test_without_targets_a_replica_is_full_and_with_impossible_ones_empty(catalo
     assert largest_load(replicas, (Target("ttft", "p50", 1.0),), EVERYBODY).tolist() == [0]
 
 
+def test_bursts_only_cost_capacity(catalog: Catalog) -> None:
+    targets = (Target("ttft", "p95", 600.0), Target("tpot", "p95", 14.0))
+    rates = []
+    for cv in (1.0, 1.5, 2.5, 5.0):
+        replicas = closed_form(catalog, replace(mix_of(1000.0, 200.0), arrival_cv=cv))
+        rates.append(float(RatedReplicas.at(replicas, largest_load(replicas, targets, EVERYBODY)).rate_rps[0, 0]))
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.8 * rates[0]
+
+
 @pytest.mark.parametrize(("inputs", "outputs", "sigma"), [(300.0, 300.0, 0.0), (1000.0, 250.0, 0.5)])
-@pytest.mark.parametrize("load", [0.2, 0.5])
+@pytest.mark.parametrize(
+    ("load", "cv", "off"),
+    [
+        (0.2, 1.0, {"ttft": 0.12, "tpot": 0.07, "e2e": 0.06}),
+        (0.5, 1.0, {"ttft": 0.12, "tpot": 0.07, "e2e": 0.06}),
+        (0.2, 2.0, {"ttft": 0.25, "tpot": 0.12, "e2e": 0.1}),
+    ],
+)
 def test_it_agrees_with_the_simulated_scheduler(
-    inputs: float, outputs: float, sigma: float, load: float, catalog: Catalog
+    inputs: float, outputs: float, sigma: float, load: float, cv: float, off: dict[str, float], catalog: Catalog
 ) -> None:
-    mix = mix_of(inputs, outputs, sigma)
+    mix = replace(mix_of(inputs, outputs, sigma), arrival_cv=cv)
     at = closed_form(catalog, mix).at(np.array([load * BATCH]))
     one = one_configuration(
         catalog.models["Qwen/Qwen3-14B"], catalog.engines["vllm"], None, catalog.gpus["h100-sxm"],
@@ -130,10 +147,9 @@ def test_it_agrees_with_the_simulated_scheduler(
     rng = np.random.default_rng(0)
     shrink = float(np.exp(-(sigma**2) / 2))
     sizes = [TokenSizes(inputs * shrink, sigma, outputs * shrink, sigma)]
-    arrived = arrival_times_ms(float(at.rate_rps[0]), 600.0, rng)
+    arrived = arrival_times_ms(float(at.rate_rps[0]), 600.0, rng, cv=cv)
     outcome = open_loop(replica, Requests.drawn(arrived, np.ones(1), sizes, 16384, rng))
     seen = outcome.take(np.flatnonzero(outcome.arrived_ms > 100_000)).statistics()
-    off = {"ttft": 0.12, "tpot": 0.07, "e2e": 0.06}
     for metric in ("ttft", "tpot", "e2e"):
         for statistic in ("mean", "p50", "p95"):
             predicted = float(at.statistic(metric, statistic)[0, 0])

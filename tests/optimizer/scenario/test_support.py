@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from base_scenario import BASE, scenario_with
+from base_scenario import scenario_with
 
 from catalog import Catalog
 from optimizer.scenario import load_scenario, parse_scenario
@@ -43,26 +43,18 @@ def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog
     assert load_scenario(scenario_with(**change), catalog).unsupported() == ()
 
 
-def test_it_is_said_at_its_line_in_the_order_of_the_file(catalog: Catalog) -> None:
+def test_it_is_said_at_its_line(catalog: Catalog) -> None:
     text = (
         "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"
         "workloads:\n"
         "  chat:\n"
         "    model: Qwen/Qwen3-8B\n"
-        "    trace: {requests: 2, rate: 0.1/s, input_tokens: {mean: 20, p50: 20, p95: 29, p99: 30},\n"
-        "            output_tokens: {mean: 20, p50: 20, p95: 29, p99: 30}}\n"
+        "    requests: 2/s\n"
+        "    input_tokens: 10\n"
+        "    output_tokens: 10\n"
         "    slo: throughput\n"
         "objective: carbon\n"
         "name: x\n"
     )
     faults = parse_scenario(text, "x.yaml", catalog).unsupported()
-    assert [str(fault.location) for fault in faults] == ["x.yaml:5:5", "x.yaml:8:1"]
-
-
-def test_a_trace_is_said_to_be_unsupported(catalog: Catalog) -> None:
-    sizes = {"mean": 20, "p50": 20, "p95": 29, "p99": 30}
-    trace = {"requests": 2, "rate": "0.1/s", "input_tokens": sizes, "output_tokens": sizes}
-    workload = {"requests": None, "input_tokens": None, "output_tokens": None, "trace": trace}
-    (fault,) = load_scenario(scenario_with(workload=workload), catalog).unsupported()
-    assert fault.message == "not supported yet: traces"
-    assert load_scenario(BASE, catalog).unsupported() == ()
+    assert [str(fault.location) for fault in faults] == ["x.yaml:9:1"]

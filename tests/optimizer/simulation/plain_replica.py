@@ -33,6 +33,8 @@ def plain_replica(max_batch_size: int = 4, **changes: Any) -> SimulatedReplica:
         fixed_blocks=0.0,
         grows=True,
         reserves_output=False,
+        tokens_per_step=1.0,
+        checked_tokens=1,
     )
     return replace(plain, **changes)
 

@@ -13,7 +13,7 @@ from optimizer import load_scenario, optimize
 from optimizer.errors import InputError
 from optimizer.layout import Layout
 from optimizer.scenario import Scenario
-from optimizer.simulation import Traffic, simulate_plan, traffic_of
+from optimizer.simulation import Traffic, pooling_gain, simulate_plan, traffic_of
 
 CLASSES = {
     "short": {"share": "70%", "input_tokens": 300, "output_tokens": 60},
@@ -84,6 +84,27 @@ def test_bursts_make_requests_wait() -> None:
     assert waits["bursty"] > waits["poisson"]
 
 
+def test_requests_come_as_the_scenario_says_unless_told_otherwise() -> None:
+    plan = solved(arrivals="bursty")
+    (own,), (random,) = (
+        simulate_plan(*plan, Traffic(arrivals=arrivals, duration_s=60.0)).workloads for arrivals in (None, "poisson")
+    )
+    assert (own.arrival_cv, random.arrival_cv) == (2.0, 1.0)
+    assert own == simulate_plan(*plan, Traffic(arrivals="bursty", cv=2.0, duration_s=60.0)).workloads[0]
+
+
+def test_pooled_replicas_carry_more_and_are_used_less() -> None:
+    plan = solved(requests="100/s", arrivals="bursty")
+    pooling = pooling_gain(*plan, Traffic(duration_s=40.0))["chat"]
+    assert pooling.offered_rps == pytest.approx(100.0, rel=0.1)
+    assert pooling.pooled_rps > pooling.one_by_one_rps
+    assert pooling.gain_fraction == pytest.approx(pooling.pooled_rps / pooling.one_by_one_rps - 1)
+
+
+def test_one_replica_cannot_be_pooled() -> None:
+    assert pooling_gain(*solved(requests="2/s"), Traffic(duration_s=40.0)) == {}
+
+
 def trace_file(folder: Path, rows: int = 600) -> Path:
     """Ten requests a second, of the two classes in turn and then one that is too long."""
     lines = [f"{i / 10},{(300, 3000)[i % 2]},{(60, 150)[i % 2]}" for i in range(rows)]
@@ -118,7 +139,7 @@ def test_a_trace_can_be_replayed_at_another_rate(tmp_path: Path) -> None:
     [
         ({"arrivals": "trace"}, "need --trace FILE"),
         ({"arrivals": "bursty", "trace": Path("x.csv")}, "--trace goes with --arrivals trace"),
-        ({"cv": 2.0}, "--cv goes with --arrivals bursty, not with poisson"),
+        ({"cv": 2.0}, "--cv goes with --arrivals bursty, not with those of the scenario"),
         ({"trace": Path("no-such-file.csv")}, "no such file"),
     ],
 )

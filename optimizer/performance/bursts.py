@@ -1,0 +1,31 @@
+"""How much more crowded it is for requests that come in bursts than for an observer who looks in at random."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from optimizer.scenario.traffic import POISSON_CV
+from optimizer.serving_config import FloatArray
+
+
+def excess(expected: FloatArray, cv: float) -> FloatArray:
+    """Others, beyond those `expected`, that a request meets in a span of time; 0 where requests arrive at random.
+
+    Exact for gamma distributed gaps and a span that ends at random: with φ the chance that the next request still falls
+    into it, φ / (1 − φ) follow, and φ = (1 + cv² / expected)^(−1/cv²). It grows to (cv² − 1) / 2.
+    """
+    if cv == POISSON_CV:
+        return np.zeros_like(expected)
+    square = cv**2
+    met = 1.0 / np.expm1(np.log1p(square / np.maximum(expected, 1e-9)) / square)
+    return np.maximum(met - expected, 0.0)
+
+
+def overlap(sigma: float) -> float:
+    """Part of a request's time that another one which came with it is there too; σ of the logarithm of their lengths.
+
+    The mean of the shorter of two over that of one: 1 where all are alike, a half where σ is 0.95.
+    """
+    return math.erfc(sigma / 2.0)
