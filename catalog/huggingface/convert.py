@@ -26,6 +26,7 @@ _TEXT_TYPE_OF = {
     "qwen3_5_moe": "qwen3_5_moe_text",
     "qwen3_vl": "qwen3_vl_text",
     "qwen3_vl_moe": "qwen3_vl_moe_text",
+    "qwen4_exp": "qwen4_exp_text",
 }
 """Model type of the language model, where the nested configuration leaves it out or names the whole."""
 
@@ -52,7 +53,7 @@ def model_from_hf_config(
         "vocab_size": reader.count("vocab_size"),
         "tied_embeddings": _tied(config, reader),
         **FAMILIES[model_type](reader),
-        "mtp_layers": reader.count_or_none("num_nextn_predict_layers", "num_mtp_layers") or 0,
+        "mtp_layers": reader.count_or_none("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers") or 0,
         "vision_parameters": vision_parameters,
         "verification": "unverified",
         "sources": (source,),

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from catalog.huggingface import dense, experts, hybrids, latent
+from catalog.huggingface import dense, experts, hybrids, latent, ngrams
 from catalog.huggingface.pieces import Facts
 from catalog.huggingface.reader import ConfigReader
 
@@ -67,6 +67,7 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3_next": hybrids.qwen3_next,
     "qwen3_vl_moe_text": experts.qwen3_moe,
     "qwen3_vl_text": dense.qwen3,
+    "qwen4_exp_text": ngrams.qwen4_exp,
     "seed_oss": dense.seed_oss,
     "smollm3": dense.smollm3,
     "step3p5": hybrids.step3,

@@ -37,7 +37,7 @@ class Padding(NamedTuple):
 def weight_bytes(
     job: Job, stage: Stage, rules: EngineRules, *, embedding_on_host: bool = False, separate_lm_head: bool = False
 ) -> FloatArray:
-    """[n] bytes of weights on a rank of this stage, vision tower and rope table included.
+    """[n] bytes of weights on a rank of this stage, with rope table, adapters and the vision tower an engine loads.
 
     `embedding_on_host` leaves out an embedding that is not also the output matrix; `separate_lm_head` stores tied ones
     twice.
