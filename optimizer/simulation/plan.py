@@ -111,7 +111,8 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
     """
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: there is no plan to simulate; its status is {layout.status}")
-    outcomes, not_simulated = [], []
+    outcomes: list[WorkloadOutcome] = []
+    not_simulated = []
     for when, plan in busiest(layout):
         if any(group.model is None for group in plan.replica_groups):
             not_simulated.append(plan.name)
