@@ -109,9 +109,7 @@ def optimize(
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
     limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(
-        limits, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress
-    )
+    asked = _Asked(limits, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress)
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)

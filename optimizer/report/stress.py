@@ -21,8 +21,7 @@ def stress_report(layout: Layout) -> list[RenderableType]:
     """A table, if stress was asked for."""
     if not layout.stress:
         return []
-    columns = tuple((name, "left") for name in HEADERS)
-    return [table(TITLE, columns, list(stress_rows(layout))), Text("")]
+    return [table(TITLE, [(name, "left") for name in HEADERS], list(stress_rows(layout))), Text("")]
 
 
 def stress_rows(layout: Layout) -> Iterator[tuple[str, ...]]:
