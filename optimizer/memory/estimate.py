@@ -109,8 +109,8 @@ def _rules(configurations: Configurations) -> Rules:
 def _limiting_rank(job: Job, engine: EngineMemory) -> Sized:
     """Every distinct stage sized; of each replica the stage that holds the fewest requests."""
     depths = np.unique(job.pp)
-    if len(depths) == 1:
-        return _limiting_stage(job, engine, int(depths[0]))
+    if len(depths) < 2:
+        return _limiting_stage(job, engine, int(depths.max(initial=1)))
     whole: Sized | None = None
     for depth in depths:
         rows = np.flatnonzero(job.pp == depth)
