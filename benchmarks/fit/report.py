@@ -289,7 +289,7 @@ def _beyond(content: dict[str, Any]) -> list[str]:
     return [
         "## Beyond what was measured",
         "",
-        f"{widening['note'].capitalize()}.",
+        f"{widening['note'][0].upper()}{widening['note'][1:]}.",
         "",
         *_table(["left out", "× width"], rows),
         "",

@@ -46,7 +46,7 @@ def test_at_ninety_percent_latencies_are_at_the_upper_end_of_their_bands() -> No
     point, safe = estimate(0.5), estimate(0.9)
     assert safe.tpot_ms / point.tpot_ms == pytest.approx(tpot, rel=0.01)
     # Launching prefill kernels and their collectives is part of steps as well, and grows by TPOT's margin alone.
-    assert tpot < safe.ttft_ms / point.ttft_ms <= max(ttft, tpot) * 1.001
+    assert tpot * 0.999 < safe.ttft_ms / point.ttft_ms <= max(ttft, tpot) * 1.001
     assert safe.ttft_ms / point.ttft_ms == pytest.approx(max(ttft, tpot), rel=0.1)
 
 
