@@ -83,7 +83,7 @@ class _Rated:
 
     @classmethod
     def of(cls, asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> _Rated:
-        """All say the same flags and draft alike; their workloads have as many classes and like targets and arrivals."""
+        """All say the same flags and draft alike; their workloads have as many classes, like targets and arrivals."""
         specs, workloads, rows = [spec for spec, _ in asked], [workload for _, workload in asked], np.arange(len(asked))
         configurations = _configurations(specs, catalog)
         mix = TokenMix.of_rows([token_mix(workload) for workload in workloads], rows)
