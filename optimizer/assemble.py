@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,6 @@ from optimizer.placement import place
 from optimizer.scenario import Scenario, Speculation, Workload, futures_of
 from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Decision, fewest_orders, fewest_terms, standing_by
-
-FiguresOf = Callable[[ReplicaSpec, Workload], ReplicaFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,7 @@ def assemble(
         n_stand_by=standing_by(inst, n_servers, needed),
         n_ordered=fewest_orders(inst, decision.n_ordered, n_servers),
     )
-    figures_of = _figures(scenario, catalog, ratings)
-    workloads, extrapolated = _workloads(scenario, figures_of, candidates, inst, decision, placements)
+    workloads, extrapolated = _workloads(scenario, catalog, candidates, inst, decision, placements, ratings)
     offers = list(scenario.inventory)
     states = [
         PeriodPlan(
@@ -120,69 +117,89 @@ def _futures(
     )
 
 
-def _figures(scenario: Scenario, catalog: Catalog, ratings: Ratings | None) -> FiguresOf:
-    """The figures of a replica for a workload, computed or remembered."""
-    if ratings is None:
-        return lambda spec, workload: replica_figures(spec, workload, catalog)
-    shared = shared_key(scenario, catalog)
-    return lambda spec, workload: ratings.figures.get(
-        figures_key(shared, workload, spec), lambda: replica_figures(spec, workload, catalog)
-    )
-
-
 def _workloads(
     scenario: Scenario,
-    figures_of: FiguresOf,
+    catalog: Catalog,
     candidates: Sequence[Candidates],
     inst: Instance,
     decision: Decision,
     placements: Mapping[int, tuple[Placement, ...]],
+    ratings: Ratings | None,
 ) -> tuple[list[tuple[WorkloadPlan, ...]], dict[str, tuple[str, ...]]]:
     """How workloads are served in each state, and in what their figures go beyond what was measured."""
     load_rps = _loads(inst, decision)
-    figures: dict[tuple[int, int], ReplicaFigures] = {}
-    offers = list(scenario.inventory.items())
     n_asked = len(candidates) * inst.horizon.n_states
     futures = futures_of(scenario)
     planned_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, minlength=n_asked)
+    offers, used = list(scenario.inventory), _used(candidates, decision)
+    figures = _figures(scenario, catalog, candidates, used, ratings)
+    groups: dict[int, list[ReplicaGroup]] = {}
+    for k, asked, i in used:
+        c = candidates[asked % len(candidates)]
+        names = [r.name for r in scenario.workloads[c.workload].request_classes]
+        groups.setdefault(asked, []).append(
+            _group(
+                spec=c.specs[i],
+                offer=offers[int(c.offer[i])],
+                figures=figures.get((asked % len(candidates), i)),
+                load_rps={name: load_rps.get((k, r), 0.0) for r, name in enumerate(names)},
+                rate_rps=dict(zip(names, c.rate_rps[i].tolist(), strict=True)),
+                placements=placements[k],
+            )
+        )
     states: list[tuple[WorkloadPlan, ...]] = []
-    k = 0
     for state in range(inst.horizon.n_states):
-        asked = futures[inst.horizon.future_of(state)].workloads
+        workloads, period = futures[inst.horizon.future_of(state)].workloads, inst.horizon.period_of(state)
         plans = []
-        for w, c in enumerate(candidates):
-            workload = scenario.workloads[c.workload]
-            names = [r.name for r in workload.request_classes]
-            groups = []
-            for i, spec in enumerate(c.specs):
-                offer_name, offer = offers[int(c.offer[i])]
-                if decision.n_replicas[k]:
-                    if spec.model is not None and (w, i) not in figures:
-                        hurried = workload.with_network(scenario.round_trip_ms(workload, offer))
-                        figures[w, i] = figures_of(spec, hurried)
-                    groups.append(
-                        _group(
-                            spec=spec,
-                            offer=offer_name,
-                            figures=figures.get((w, i)),
-                            load_rps={name: load_rps.get((k, r), 0.0) for r, name in enumerate(names)},
-                            rate_rps=dict(zip(names, c.rate_rps[i].tolist(), strict=True)),
-                            placements=placements[k],
-                        )
-                    )
-                k += 1
-            asked_rps = asked[c.workload].demand_in(inst.horizon.period_of(state))
-            served_rps = float(planned_rps[state * len(candidates) + w])
+        for asked, c in enumerate(candidates, start=state * len(candidates)):
+            asked_rps, served_rps = workloads[c.workload].demand_in(period), float(planned_rps[asked])
             plans.append(
                 WorkloadPlan(
                     name=c.workload,
                     demand_rps=asked_rps,
                     served_fraction=1.0 if math.isclose(served_rps, asked_rps) else served_rps / asked_rps,
-                    replica_groups=tuple(groups),
+                    replica_groups=tuple(groups.get(asked, ())),
                 )
             )
         states.append(tuple(plans))
     return states, _departures(candidates, figures)
+
+
+def _used(candidates: Sequence[Candidates], decision: Decision) -> list[tuple[int, int, int]]:
+    """(candidate k, state and workload counted through, candidate of its workload) of what has replicas."""
+    ends = np.cumsum([len(c.specs) for c in candidates])
+    used = np.flatnonzero(decision.n_replicas)
+    state, here = np.divmod(used, int(ends[-1]))
+    workload = np.searchsorted(ends, here, side="right")
+    of_workload = here - np.concatenate([[0], ends])[workload]
+    asked = state * len(candidates) + workload
+    return list(zip(used.tolist(), asked.tolist(), of_workload.tolist(), strict=True))
+
+
+def _figures(
+    scenario: Scenario,
+    catalog: Catalog,
+    candidates: Sequence[Candidates],
+    used: Sequence[tuple[int, int, int]],
+    ratings: Ratings | None,
+) -> dict[tuple[int, int], ReplicaFigures]:
+    """(workload, its candidate) -> figures, of the predicted ones in use; computed together, or remembered."""
+    offers = list(scenario.inventory.values())
+    asked: dict[tuple[int, int], tuple[ReplicaSpec, Workload]] = {}
+    for _, of_state, i in used:
+        w = of_state % len(candidates)
+        spec = candidates[w].specs[i]
+        if spec.model is not None:
+            workload, offer = scenario.workloads[candidates[w].workload], offers[int(candidates[w].offer[i])]
+            asked[w, i] = (spec, workload.with_network(scenario.round_trip_ms(workload, offer)))
+    if ratings is None:
+        return dict(zip(asked, replica_figures(list(asked.values()), catalog), strict=True))
+    shared, kept = shared_key(scenario, catalog), ratings.figures
+
+    def remembered(spec: ReplicaSpec, workload: Workload) -> ReplicaFigures:
+        return kept.get(figures_key(shared, workload, spec), lambda: replica_figures([(spec, workload)], catalog)[0])
+
+    return {key: remembered(*one) for key, one in asked.items()}
 
 
 def _departures(

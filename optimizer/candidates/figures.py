@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catalog import Catalog
 from catalog.schema import Calibration, Engine
@@ -14,10 +17,11 @@ from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import Latency, RatedReplicas, Statistic, bands_at, rated_replicas
+from optimizer.performance import Latency, RatedReplicas, Statistic, TokenMix, bands_at, rated_replicas, row_targets
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, one_configuration, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, sequences_per_rank
 
+METRICS: tuple[Latency, ...] = ("ttft", "tpot", "e2e")
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
 ROUNDING = 1e-9
 """Relative; of a latency that is just its target."""
@@ -41,65 +45,121 @@ class ReplicaFigures:
     extrapolated: tuple[str, ...]
 
 
-def replica_figures(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> ReplicaFigures:
-    """The figures of a predicted replica serving a workload."""
-    one, memory, performance, served = _rated(spec, workload, catalog)
-    model, engine = one.model, one.engine
-    weights, kv = one.weight_formats[0], one.kv_formats[0]
-    mix, batch = token_mix(workload), np.array([spec.max_batch_size], float)
-    bands = bands_at(one, batch, catalog.calibration)
-    mean_tokens = float(mix.share @ (mix.input_tokens + mix.output_tokens))
-    return ReplicaFigures(
-        ttft_ms=_worst(performance, "ttft", served),
-        tpot_ms=_worst(performance, "tpot", served),
-        e2e_ms=_worst(performance, "e2e", served),
-        ttft_interval_ms=_interval(bands.ttft, performance.statistic("ttft", "mean"), served),
-        tpot_interval_ms=_interval(bands.tpot, performance.statistic("tpot", "mean"), served),
-        quality_fraction=quality_fraction(weights, kv, model),
-        memory=_group_memory(memory, mean_tokens),
-        max_num_batched_tokens=int(memory.max_num_batched_tokens[0]),
-        gpu_memory_utilization=float(memory.utilization_fraction[0]),
-        engine_version=_version(engine, catalog.calibration),
-        source=catalog.calibration.id,
-        extrapolated=bands.extrapolated(0),
-    )
+def replica_figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> list[ReplicaFigures]:
+    """The figures of predicted replicas, each serving a workload; those of one model and engine are found together."""
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for i, (spec, workload) in enumerate(asked):
+        targets = tuple(target.name for target in workload.planned_targets)
+        said = (spec.max_num_batched_tokens is not None, spec.gpu_memory_utilization is not None)
+        asks = (targets, len(workload.request_classes), workload.arrival_cv)
+        key = (spec.model, spec.engine, spec.speculation, *asks, *said)
+        alike.setdefault(key, []).append(i)
+    figures: dict[int, ReplicaFigures] = {}
+    for here in alike.values():
+        figures |= zip(here, _figures([asked[i] for i in here], catalog), strict=True)
+    return [figures[i] for i in range(len(asked))]
 
 
 def replica_rates_rps(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> FloatArray:
     """[R] what one predicted replica sustains of each class within the targets; 0 where one cannot be held at all."""
-    _, _, performance, served = _rated(spec, workload, catalog)
-    held = np.array(served)
+    rated = _Rated.of([(spec, workload)], catalog)
+    held = rated.served[0]
     for target in workload.planned_targets:
-        held &= performance.statistic(target.metric, target.statistic)[0] <= target.limit_ms * (1 + ROUNDING)
-    return np.where(held, performance.rate_rps[0], 0.0)
+        latency_ms = rated.performance.statistic(target.metric, target.statistic)[0]
+        held = held & (latency_ms <= target.limit_ms * (1 + ROUNDING))
+    return np.where(held, rated.performance.rate_rps[0], 0.0)
 
 
-def _rated(
-    spec: ReplicaSpec, workload: Workload, catalog: Catalog
-) -> tuple[Configurations, ReplicaMemory, RatedReplicas, BoolArray]:
-    """The replica with its memory, at the largest rate at which the classes that it serves [R] hold their targets."""
-    model, engine = catalog.models[str(spec.model)], catalog.engines[str(spec.engine)]
-    weights, kv = catalog.formats[str(spec.weight_dtype)], catalog.kv_formats[str(spec.kv_cache_dtype)]
-    degrees = {name: int(getattr(spec, name)) for name in ("tp", "pp", "dp", "ep")}
-    one = one_configuration(
-        model, engine, None, catalog.gpus[spec.gpu], weights, kv,
-        **degrees, links=spec.links, speculation=spec.speculation,
-    )  # fmt: skip
-    mix = token_mix(workload)
-    memory = replica_memory(
-        one,
-        max_model_len=spec.max_model_len,
-        max_num_seqs=sequences_per_rank(np.array([spec.max_batch_size], np.int64), one.dp),
-        max_num_batched_tokens=spec.max_num_batched_tokens,
-        gpu_memory_utilization=spec.gpu_memory_utilization,
-        with_margin=True,
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """n replicas of one model on one engine, at the largest rate at which the classes served hold their targets."""
+
+    configurations: Configurations
+    mix: TokenMix
+    batch: FloatArray  # [n]
+    memory: ReplicaMemory
+    performance: RatedReplicas
+    served: BoolArray  # [n, R]
+
+    @classmethod
+    def of(cls, asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> _Rated:
+        """All say the same flags and draft alike; their workloads have as many classes, like targets and arrivals."""
+        specs, workloads, rows = [spec for spec, _ in asked], [workload for _, workload in asked], np.arange(len(asked))
+        configurations = _configurations(specs, catalog)
+        mix = TokenMix.of_rows([token_mix(workload) for workload in workloads], rows)
+        sequences = np.array([spec.max_batch_size for spec in specs], np.int64)
+        memory = replica_memory(
+            configurations,
+            max_model_len=np.array([spec.max_model_len for spec in specs], np.int64),
+            max_num_seqs=sequences_per_rank(sequences, configurations.dp),
+            max_num_batched_tokens=_said([spec.max_num_batched_tokens for spec in specs]),
+            gpu_memory_utilization=_said([spec.gpu_memory_utilization for spec in specs]),
+            with_margin=True,
+        )
+        served = np.array([[not s.serves or one.name in s.serves for one in w.request_classes] for s, w in asked])
+        batch, targets = sequences.astype(np.float64), row_targets([w.planned_targets for w in workloads], rows)
+        performance = rated_replicas(configurations, memory, mix, batch, targets, served, catalog.calibration)
+        return cls(configurations, mix, batch, memory, performance, served)
+
+
+def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> Iterator[ReplicaFigures]:
+    """Of replicas that are rated together."""
+    rated, calibration = _Rated.of(asked, catalog), catalog.calibration
+    configurations, memory, performance, served = rated.configurations, rated.memory, rated.performance, rated.served
+    bands = bands_at(configurations, rated.batch, calibration)
+    worst: dict[Latency, dict[str, list[float]]] = {
+        metric: {name: _worst(performance.statistic(metric, name), served) for name in STATISTICS} for metric in METRICS
+    }
+    typical = memory.concurrency(rated.mix.mean_tokens)
+    version = _version(configurations.engine, calibration)
+    for i, (spec, _) in enumerate(asked):
+        ttft_ms, tpot_ms, e2e_ms = ({name: values[i] for name, values in worst[m].items()} for m in METRICS)
+        yield ReplicaFigures(
+            ttft_ms=ttft_ms,
+            tpot_ms=tpot_ms,
+            e2e_ms=e2e_ms,
+            ttft_interval_ms=_interval(bands.ttft[:, i], ttft_ms["mean"]),
+            tpot_interval_ms=_interval(bands.tpot[:, i], tpot_ms["mean"]),
+            quality_fraction=quality_fraction(
+                catalog.formats[str(spec.weight_dtype)],
+                catalog.kv_formats[str(spec.kv_cache_dtype)],
+                configurations.model,
+            ),
+            memory=_group_memory(memory, i, float(typical[i])),
+            max_num_batched_tokens=int(memory.max_num_batched_tokens[i]),
+            gpu_memory_utilization=float(memory.utilization_fraction[i]),
+            engine_version=version,
+            source=calibration.id,
+            extrapolated=bands.extrapolated(i),
+        )
+
+
+def _said(flags: Sequence[float | None]) -> NDArray[Any] | None:
+    """[n] a flag of each; None where it is left to the engine."""
+    return None if None in flags else np.array(flags)
+
+
+def _configurations(specs: Sequence[ReplicaSpec], catalog: Catalog) -> Configurations:
+    places = list(dict.fromkeys((spec.gpu, spec.links) for spec in specs))
+    weights = list(dict.fromkeys(str(spec.weight_dtype) for spec in specs))
+    caches = list(dict.fromkeys(str(spec.kv_cache_dtype) for spec in specs))
+    columns = (
+        [places.index((spec.gpu, spec.links)) for spec in specs],
+        [weights.index(str(spec.weight_dtype)) for spec in specs],
+        [caches.index(str(spec.kv_cache_dtype)) for spec in specs],
+        *([getattr(spec, degree) for spec in specs] for degree in ("tp", "pp", "dp", "ep")),
     )
-    batch = np.array([spec.max_batch_size], float)
-    served = np.array([not spec.serves or name in spec.serves for name in mix.names])
-    performance = rated_replicas(
-        one, memory, mix, batch, workload.planned_targets, served[None, :], catalog.calibration
+    return Configurations(
+        catalog.models[str(specs[0].model)],
+        catalog.engines[str(specs[0].engine)],
+        None,
+        tuple(catalog.gpus[gpu] for gpu, _ in places),
+        tuple(catalog.formats[name] for name in weights),
+        tuple(catalog.kv_formats[name] for name in caches),
+        *(np.array(column, np.int64) for column in columns),
+        links=tuple(links for _, links in places),
+        speculation=specs[0].speculation,
     )
-    return one, memory, performance, served
 
 
 def _version(engine: Engine, calibration: Calibration) -> str:
@@ -108,28 +168,29 @@ def _version(engine: Engine, calibration: Calibration) -> str:
     return max((engine.versions[-1].since, *changes), key=version_key)
 
 
-def _worst(performance: RatedReplicas, metric: Latency, served: BoolArray) -> dict[str, float]:
-    """Every statistic of a latency in ms, of the class that fares worst among those served."""
-    return {name: float(performance.statistic(metric, name)[0, served].max()) for name in STATISTICS}
+def _worst(latency_ms: FloatArray, served: BoolArray) -> list[float]:
+    """Of each replica the latency [n, R] of the class that fares worst among those served."""
+    worst: list[float] = np.where(served, latency_ms, -np.inf).max(axis=1).tolist()
+    return worst
 
 
-def _interval(band: FloatArray, mean_ms: FloatArray, served: BoolArray) -> tuple[float, float]:
-    """The 80 % interval of the mean [1, R], from a band [2, 1], of the class that fares worst."""
-    low, high = (band[:, 0] * mean_ms[0, served].max()).tolist()
+def _interval(band: FloatArray, mean_ms: float) -> tuple[float, float]:
+    """The 80 % interval of a mean, from a band [2]."""
+    low, high = (band * mean_ms).tolist()
     return low, high
 
 
-def _group_memory(memory: ReplicaMemory, mean_tokens: float) -> GroupMemory:
+def _group_memory(memory: ReplicaMemory, row: int, typical_concurrency: float) -> GroupMemory:
     return GroupMemory(
-        budget_gib=float(memory.budget_gib[0]),
-        weights_gib=float(memory.weights_gib[0]),
-        activation_gib=float(memory.activation_gib[0]),
-        non_torch_gib=float(memory.non_torch_gib[0]),
-        cuda_graph_gib=float(memory.cuda_graph_gib[0]),
-        kv_cache_gib=float(memory.kv_cache_gib[0]),
-        margin_gib=float(memory.margin_gib[0]),
-        kv_cache_tokens=int(memory.kv_cache_tokens[0]),
-        kv_bytes_per_token=float(memory.kv_bytes_per_token[0]),
-        max_concurrency=float(memory.max_concurrency[0]),
-        typical_concurrency=float(memory.concurrency(mean_tokens)[0]),
+        budget_gib=float(memory.budget_gib[row]),
+        weights_gib=float(memory.weights_gib[row]),
+        activation_gib=float(memory.activation_gib[row]),
+        non_torch_gib=float(memory.non_torch_gib[row]),
+        cuda_graph_gib=float(memory.cuda_graph_gib[row]),
+        kv_cache_gib=float(memory.kv_cache_gib[row]),
+        margin_gib=float(memory.margin_gib[row]),
+        kv_cache_tokens=int(memory.kv_cache_tokens[row]),
+        kv_bytes_per_token=float(memory.kv_bytes_per_token[row]),
+        max_concurrency=float(memory.max_concurrency[row]),
+        typical_concurrency=typical_concurrency,
     )

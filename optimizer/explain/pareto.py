@@ -135,11 +135,10 @@ def _by_quality(scenario: Scenario, catalog: Catalog, backend: Backend) -> Itera
 
 def _worst_quality(resolver: Resolver, solved: Solved) -> float | None:
     """Of all predicted replicas in use; None when every replica was measured."""
-    qualities = [
-        replica_figures(spec, resolver.scenario.workloads[workload], resolver.catalog).quality_fraction
-        for workload, spec in solved.specs
-        if spec.model is not None
+    predicted = [
+        (spec, resolver.scenario.workloads[workload]) for workload, spec in solved.specs if spec.model is not None
     ]
+    qualities = [figures.quality_fraction for figures in replica_figures(predicted, resolver.catalog)]
     return min(qualities, default=None)
 
 

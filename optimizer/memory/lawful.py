@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from catalog.schema.engine import EngineRules
 from catalog.schema.model import GatedDeltaNet, Mamba1
+from optimizer.memory.identity import ByIdentity
 from optimizer.memory.job import Job
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.weights import effective_format, padded_vocabulary
@@ -33,23 +34,25 @@ def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> 
     return reason
 
 
+_FORMATS, _KV_FORMATS = ByIdentity[BoolArray](), ByIdentity[BoolArray]()
+
+
 def _format_unsupported(configurations: Configurations) -> BoolArray:
-    engine = configurations.engine.id
-    table = np.array(
-        [
-            [fmt.compute_dtype(engine, gpu) is None for gpu in configurations.gpus]
-            for fmt in configurations.weight_formats
-        ]
+    c, engine = configurations, configurations.engine.id
+    table = _FORMATS.get(
+        (c.engine, c.weight_formats, c.gpus),
+        lambda: np.array([[fmt.compute_dtype(engine, gpu) is None for gpu in c.gpus] for fmt in c.weight_formats]),
     )
-    return table[configurations.weight_format, configurations.gpu]
+    return table[c.weight_format, c.gpu]
 
 
 def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
-    engine = configurations.engine.id
-    table = np.array(
-        [[not fmt.supported_on(engine, gpu) for gpu in configurations.gpus] for fmt in configurations.kv_formats]
+    c, engine = configurations, configurations.engine.id
+    table = _KV_FORMATS.get(
+        (c.engine, c.kv_formats, c.gpus),
+        lambda: np.array([[not fmt.supported_on(engine, gpu) for gpu in c.gpus] for fmt in c.kv_formats]),
     )
-    return table[configurations.kv_format, configurations.gpu]
+    return table[c.kv_format, c.gpu]
 
 
 def _query_heads_do_not_divide(job: Job) -> BoolArray:

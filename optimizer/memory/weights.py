@@ -13,6 +13,7 @@ from catalog.schema.engine import EngineRules, ExpertPadding
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
 from optimizer.memory.extras import adapter_bytes
+from optimizer.memory.identity import ByIdentity
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
 from optimizer.serving_config import FloatArray
@@ -106,9 +107,15 @@ def effective_format(model: Model, weight_format: WeightFormat) -> str:
     return published if published and published == _MEANS_CHECKPOINT.get(weight_format.id) else weight_format.id
 
 
+_BITS = ByIdentity[dict[TensorRole, FloatArray]]()
+
+
 def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict[TensorRole, FloatArray]:
     """Role -> [formats] bits per weight, scales included."""
-    return {role: np.array([_bits_of(model, fmt, role) for fmt in weight_formats]) for role in TensorRole}
+    return _BITS.get(
+        (model, weight_formats),
+        lambda: {role: np.array([_bits_of(model, fmt, role) for fmt in weight_formats]) for role in TensorRole},
+    )
 
 
 def _bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:

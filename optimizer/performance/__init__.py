@@ -3,10 +3,12 @@
 from optimizer.performance.capacity import (
     LOAD_STEPS,
     RatedReplicas,
+    RowTarget,
     bands_at,
     largest_load,
     open_replicas,
     rated_replicas,
+    row_targets,
 )
 from optimizer.performance.estimate import PerformanceEstimate, estimate_performance
 from optimizer.performance.mix import TokenMix
@@ -27,6 +29,7 @@ __all__ = [
     "PerformanceModel",
     "RatedReplicas",
     "ReplicaPerformance",
+    "RowTarget",
     "Statistic",
     "TokenMix",
     "bands_at",
@@ -36,4 +39,5 @@ __all__ = [
     "open_replicas",
     "rated_replicas",
     "replica_performance",
+    "row_targets",
 ]

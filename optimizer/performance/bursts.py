@@ -23,9 +23,13 @@ def excess(expected: FloatArray, cv: float) -> FloatArray:
     return np.maximum(met - expected, 0.0)
 
 
-def overlap(sigma: float) -> float:
-    """Part of a request's time that another one which came with it is there too; σ of the logarithm of their lengths.
+_ERFC = np.vectorize(math.erfc, otypes=[np.float64])
+
+
+def overlap(sigma: FloatArray) -> FloatArray:
+    """[…] part of a request's time that another which came with it is there too; σ of the logarithm of their lengths.
 
     The mean of the shorter of two over that of one: 1 where all are alike, a half where σ is 0.95.
     """
-    return math.erfc(sigma / 2.0)
+    shared: FloatArray = _ERFC(sigma / 2.0)
+    return shared

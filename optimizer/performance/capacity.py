@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,27 @@ LOAD_STEPS = 4096
 """Loads that are told apart, in parts of the most that can decode at once."""
 NEARLY_FULL = 0.9
 """Part of the rate of a full batch from which on queues grow so fast that a looser target gains little."""
+
+
+class RowTarget(NamedTuple):
+    """A latency target whose limit each replica has for itself."""
+
+    metric: Latency
+    statistic: Statistic
+    limit_ms: FloatArray  # [n, 1]
+
+    def take(self, rows: IntArray) -> RowTarget:
+        """Of the chosen replicas."""
+        return self._replace(limit_ms=self.limit_ms[rows])
+
+
+def row_targets(targets: Sequence[Sequence[Target]], row: IntArray) -> list[RowTarget]:
+    """For each of n replicas the targets of that position; all are of the same metrics and statistics."""
+    limits_ms = np.array([[target.limit_ms for target in each] for each in targets], np.float64)[row]
+    return [RowTarget(t.metric, t.statistic, limits_ms[:, [i]]) for i, t in enumerate(targets[0])]
+
+
+Targets = Sequence[Target] | Sequence[RowTarget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,7 @@ def rated_replicas(
     memory: ReplicaMemory,
     mix: TokenMix,
     batch: FloatArray,
-    targets: Sequence[Target],
+    targets: Targets,
     served: BoolArray,
     calibration: Calibration,
 ) -> RatedReplicas:
@@ -92,7 +114,7 @@ def decoding_of(load: IntArray, most: FloatArray) -> FloatArray:
     return np.maximum(load, 1) / LOAD_STEPS * most
 
 
-def largest_load(replicas: OpenReplicas, targets: Sequence[Target], served: BoolArray) -> IntArray:
+def largest_load(replicas: OpenReplicas, targets: Targets, served: BoolArray) -> IntArray:
     """[n] in parts of the most that can decode, by bisection: every latency grows with the load."""
     n = len(replicas.places)
     low, high = np.zeros(n, np.int64), np.full(n, LOAD_STEPS)
@@ -105,7 +127,7 @@ def largest_load(replicas: OpenReplicas, targets: Sequence[Target], served: Bool
     return low
 
 
-def within(at: OpenLoop, targets: Sequence[Target], served: BoolArray) -> BoolArray:
+def within(at: OpenLoop, targets: Targets, served: BoolArray) -> BoolArray:
     """[n] whether every class served holds every target."""
     held = np.ones(len(at.rate_rps), bool)
     for target in targets:

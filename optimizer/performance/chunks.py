@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer.performance.mix import mean_of
 from optimizer.performance.work import Work
 from optimizer.serving_config import Configurations, FloatArray, IntArray
 
@@ -23,17 +24,17 @@ class Chunks:
     """Prompts in the room that steps leave them; n replicas, R classes."""
 
     of_class: FloatArray  # [n, R] steps' worth of room that a mean prompt fills
-    share: FloatArray  # [R]
+    share: FloatArray  # [R] or [n, R]
 
     @property
     def mean(self) -> FloatArray:
         """[n] steps' worth of room of the mean request."""
-        return self.of_class @ self.share
+        return mean_of(self.of_class, self.share)
 
     @property
     def steps(self) -> FloatArray:
         """[n] that the mean request's prompt takes when it is alone."""
-        return steps_taken(self.of_class) @ self.share
+        return mean_of(steps_taken(self.of_class), self.share)
 
     def mixed_fraction(self, prefills: FloatArray) -> FloatArray:
         """[n] steps that compute some prompt, where `prefills` [n] of them arrive at random in one.
@@ -73,6 +74,6 @@ def most_decoding(work: Work, step_tokens: FloatArray) -> FloatArray:
     D sequences of S steps bring D / S prompts of P tokens a step: D + D / S · P ≤ budget. Of
     a sequence whose tokens are drafted, all that a step checks count.
     """
-    tokens = work.prompt_tokens @ work.share
+    tokens = mean_of(work.prompt_tokens, work.share)
     most: FloatArray = FULLEST * step_tokens * work.decode_steps / (work.decode_steps * work.checked_tokens + tokens)
     return np.maximum(most, 1.0)

@@ -15,7 +15,6 @@ Where requests come in bursts, others come with each: it meets more of them, and
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +102,7 @@ class OpenLoop:
     def rate_of_class_rps(self) -> FloatArray:
         """[n, R] of one class alone, at the step times of the mix: Σ_r share_r / rate_r = 1 / rate."""
         residence = self.tpot_ms[:, None] * _further_tokens(self.mix) + self.certain_ms[:, None] + self.own.mean_ms
-        rates: FloatArray = self.rate_rps[:, None] * (residence @ self.mix.share)[:, None] / residence
+        rates: FloatArray = self.rate_rps[:, None] * column(self.mix.mean(residence)) / residence
         return rates
 
     def statistic(self, metric: Latency, statistic: Statistic) -> FloatArray:
@@ -156,8 +155,8 @@ class OpenReplicas:
         delay = (own_ms + self.attention_ms * np.expm1(mix.input_sigma**2)) * column(
             share_of_ranks(work, constants) * constants.prefill_interference
         )
-        self.delay_ms = delay @ mix.share
-        self.delay_square = delay**2 @ (mix.share * np.exp(mix.input_sigma**2))
+        self.delay_ms = mix.mean(delay)
+        self.delay_square = mix.mean(delay**2 * np.exp(mix.input_sigma**2))
         self.most = np.minimum(places, most_decoding(work, batched_tokens))
         nobody = np.zeros_like(places)
         _, self.first_ms = self._step(nobody, self._chunks(nobody))
@@ -212,7 +211,7 @@ class OpenReplicas:
 
         The number in a station of infinitely many servers has 1 + this as its variance over its mean.
         """
-        sigma = math.sqrt(math.log1p(_variability(self.mix)))
+        sigma = np.sqrt(np.log1p(np.maximum(_variability(self.mix), 0.0)))
         return 2.0 * overlap(sigma) * excess(decoding, self.mix.arrival_cv)
 
     def _queue(
@@ -257,14 +256,14 @@ class OpenReplicas:
 
 
 def _further_tokens(mix: TokenMix) -> FloatArray:
-    """[R] after the first."""
+    """[…, R] after the first."""
     return np.maximum(mix.output_tokens - 1.0, 0.0)
 
 
-def _variability(mix: TokenMix) -> float:
-    """Squared coefficient of variation of the output, over all classes: waits for a place grow with it (M/G/s)."""
-    mean = float(mix.share @ mix.output_tokens)
-    return float((mix.share * np.exp(mix.output_sigma**2)) @ mix.output_tokens**2) / mean**2 - 1.0
+def _variability(mix: TokenMix) -> FloatArray:
+    """[…] squared coefficient of variation of the output, over all classes: waits for a place grow with it (M/G/s)."""
+    mean = mix.mean(mix.output_tokens)
+    return mix.mean(np.exp(mix.output_sigma**2) * mix.output_tokens**2) / mean**2 - 1.0
 
 
 def no_place(admitted: FloatArray, places: FloatArray, stretch: FloatArray) -> FloatArray:

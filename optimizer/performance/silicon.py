@@ -88,15 +88,18 @@ class Silicon:
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:  # noqa: ARG002
         """The whole step counts as compute: the tables do not say what of it is reading."""
-        context_tokens = self.mix.attended_tokens(np.inf)
         per_rank = np.maximum(batch / work.dp, 1.0)
-        step_ms = np.array([one.decode(size, context_tokens) for one, size in zip(self.tables, per_rank, strict=True)])
+        context_tokens = np.broadcast_to(self.mix.attended_tokens(np.inf), per_rank.shape).tolist()
+        rows = zip(self.tables, per_rank, context_tokens, strict=True)
+        step_ms = np.array([one.decode(size, tokens) for one, size, tokens in rows])
         nothing = np.zeros_like(step_ms)
         return StepParts(*(step_ms if name == "compute" else nothing for name in StepParts._fields))
 
     def prefill(self, work: Work, constants: RowConstants) -> Prefill:  # noqa: ARG002
         """Launches stand in the tables already."""
-        tokens_ms = np.array([one.prefill(self.mix.computed_tokens) for one in self.tables])
+        computed_tokens = self.mix.computed_tokens
+        of_rows = np.broadcast_to(computed_tokens, (len(self.tables), computed_tokens.shape[-1]))
+        tokens_ms = np.array([one.prefill(tokens) for one, tokens in zip(self.tables, of_rows, strict=True)])
         return Prefill(np.zeros(len(self.tables)), tokens_ms)
 
 

@@ -69,13 +69,13 @@ class Work:
     pp: FloatArray
     dp: FloatArray
     share: FloatArray  # [R]
-    decode_steps: float
+    decode_steps: FloatArray
     """Of the mean request, after its first token."""
     checked_tokens: float
     """Of each decoding sequence that a step computes: one, and those that were drafted."""
     tokens_per_step: float
     """That a step gives each sequence; more than one where drafted tokens are accepted."""
-    admission_fraction: float
+    admission_fraction: FloatArray
     """Part of a running sequence's KV cache that it must have to be admitted; for the rest it can be preempted."""
 
 
@@ -165,7 +165,7 @@ class Bench:
             prefill_expert_ms=(self.expert_compute_ms * dp)[:, None] * tokens,
             prefill_attention_ms=self._prefill_attention_ms(mix),
             prefill_link_ms=reduce_ms[:, None] * tokens,
-            prompt_tokens=np.broadcast_to(tokens, (len(tp), len(tokens))),
+            prompt_tokens=np.broadcast_to(tokens, (len(tp), tokens.shape[-1])),
             untouched_fraction=(1.0 - tables.experts_per_token / tables.experts) ** checked,
             all_reduce_hops=(reduces * deeper * (1.0 + np.log2(tp)) / 2.0).astype(np.float64),
             all_reduce_link_ms=reduce_ms * checked,
@@ -184,7 +184,7 @@ class Bench:
             decode_steps=mix.decode_steps / per_step,
             tokens_per_step=per_step,
             checked_tokens=checked,
-            admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else 1.0,
+            admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else np.ones(()),
         )
 
     def _attention_per_sequence(self, mix: TokenMix) -> tuple[FloatArray, FloatArray]:

@@ -133,7 +133,7 @@ def simulated_replica(
         delivery_steps=float(np.ravel(constants.ttft_steps)[0]),
         max_batch_size=cap,
         max_batched_tokens=int(memory.max_num_batched_tokens[0] * configuration.dp[0]),
-        computed_fraction=1.0 - mix.prefix_hit_fraction,
+        computed_fraction=1.0 - float(mix.prefix_hit_fraction),
         block_tokens=block_tokens,
         blocks=blocks,
         fixed_blocks=fixed_blocks,

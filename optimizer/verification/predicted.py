@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.layout import GroupMemory, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
-from optimizer.performance import RatedReplicas, TokenMix, bands_at, rated_replicas
+from optimizer.performance import TokenMix, bands_at, rated_replicas, row_targets
 from optimizer.performance.bands import Bands
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
@@ -34,9 +34,9 @@ class Named:
 class Truth:
     """A batch of replica groups computed again."""
 
-    mix: TokenMix
     memory: ReplicaMemory
-    performance: RatedReplicas
+    typical_concurrency: FloatArray  # [n]
+    rate_rps: FloatArray  # [n, R]
     bands: Bands
     latencies_ms: Mapping[tuple[Metric, Statistic], FloatArray]  # [n, R]
 
@@ -50,6 +50,11 @@ class Row:
     workload: Workload
     truth: Truth
     row: int
+
+    @property
+    def classes(self) -> list[str]:
+        """[R]"""
+        return [one.name for one in self.workload.request_classes]
 
     def latency_ms(self, metric: Metric, statistic: Statistic) -> list[float]:
         """[R] predicted for each class."""
@@ -68,22 +73,26 @@ def predicted(claims: Claims) -> Iterator[str]:
 
 
 def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
-    """Predicted groups that name only what the catalog has; those alike in all but card and formats go together."""
+    """Predicted groups that name only what the catalog has; those of one model and engine go together.
+
+    Their workloads have equally many classes and targets of the same names, and send and draft alike.
+    """
     batches: dict[tuple[object, ...], list[Named]] = {}
     for name, workload, group in claims.groups():
         if workload.measured is None and not unknown(group, claims.catalog):
-            requests = (
-                workload.request_classes, workload.arrival_cv, workload.prefix_hit_fraction, workload.planned_targets,
-            )  # fmt: skip
-            start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
-            key = (*requests, _drafts(group, workload, claims), group.model, group.engine, group.engine_version, *start)
+            targets = tuple(target.name for target in workload.planned_targets)
+            asked = (targets, len(workload.request_classes), workload.arrival_cv, _drafts(group, workload, claims))
+            key = (*asked, group.model, group.engine, group.engine_version)
             batches.setdefault(key, []).append(Named(name, workload, group))
     return batches
 
 
 def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> Iterator[Row]:
     """The rows of a batch; computed from what its key names and what is named here, and from nothing else."""
-    of_groups = tuple((_replica(named.group), _links(named.group, claims), _served(named)) for named in batch)
+    of_groups = tuple(
+        (_requests(named.workload), _replica(named.group), _links(named.group, claims), _served(named))
+        for named in batch
+    )
     truth = claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims))
     for row, named in enumerate(batch):
         yield Row(named.name, named.group, named.workload, truth, row)
@@ -92,7 +101,13 @@ def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> It
 def _replica(group: ReplicaGroup) -> tuple[object, ...]:
     """What of a group decides its figures, beside what its batch shares."""
     degrees = (group.tp, group.pp, group.dp, group.ep)
-    return group.gpu, group.weight_dtype, group.kv_cache_dtype, *degrees, group.max_batch_size
+    start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
+    return group.gpu, group.weight_dtype, group.kv_cache_dtype, *degrees, group.max_batch_size, *start
+
+
+def _requests(workload: Workload) -> tuple[object, ...]:
+    """What of a workload decides the figures of its replicas."""
+    return workload.request_classes, workload.prefix_hit_fraction, workload.planned_targets
 
 
 def _served(named: Named) -> tuple[bool, ...]:
@@ -101,25 +116,30 @@ def _served(named: Named) -> tuple[bool, ...]:
 
 
 def _truth(batch: list[Named], claims: Claims) -> Truth:
-    first = batch[0]
-    configurations = _configurations([named.group for named in batch], first.workload, claims)
-    sequences = np.array([named.group.max_batch_size for named in batch], np.int64)
+    groups, rows = [named.group for named in batch], np.arange(len(batch))
+    configurations = _configurations(groups, batch[0].workload, claims)
+    sequences = np.array([group.max_batch_size for group in groups], np.int64)
     memory = replica_memory(
         configurations,
-        max_model_len=first.group.max_model_len,
+        max_model_len=np.array([group.max_model_len for group in groups], np.int64),
         max_num_seqs=-(-sequences // configurations.dp),
-        max_num_batched_tokens=first.group.max_num_batched_tokens,
-        gpu_memory_utilization=first.group.gpu_memory_utilization,
+        max_num_batched_tokens=np.array([group.max_num_batched_tokens for group in groups], np.int64),
+        gpu_memory_utilization=np.array([group.gpu_memory_utilization for group in groups], np.float64),
         with_margin=True,
     )
-    mix = _mix(first.workload)
+    mix = TokenMix.of_rows([_mix(named.workload) for named in batch], rows)
+    targets = row_targets([named.workload.planned_targets for named in batch], rows)
     served = np.array([_served(named) for named in batch])
     places, calibration = sequences.astype(float), claims.catalog.calibration
-    performance = rated_replicas(
-        configurations, memory, mix, places, first.workload.planned_targets, served, calibration
-    )
+    performance = rated_replicas(configurations, memory, mix, places, targets, served, calibration)
     latencies_ms = {(metric, one): performance.statistic(metric, one) for metric in METRICS for one in STATISTICS}
-    return Truth(mix, memory, performance, bands_at(configurations, places, calibration), latencies_ms)
+    return Truth(
+        memory,
+        memory.concurrency(mix.mean_tokens),
+        performance.rate_rps,
+        bands_at(configurations, places, calibration),
+        latencies_ms,
+    )
 
 
 def _configurations(groups: list[ReplicaGroup], workload: Workload, claims: Claims) -> Configurations:
@@ -183,10 +203,9 @@ def _memory(row: Row) -> Iterator[str]:
     if row.group.memory is None:
         yield f"{row.name}: memory is missing, and the workload is not a measured one"
         return
-    mean_tokens = float(row.truth.mix.share @ (row.truth.mix.input_tokens + row.truth.mix.output_tokens))
     for key in GroupMemory.model_fields:
         true = (
-            float(row.truth.memory.concurrency(mean_tokens)[row.row])
+            float(row.truth.typical_concurrency[row.row])
             if key == "typical_concurrency"
             else float(getattr(row.truth.memory, key)[row.row])
         )
@@ -198,8 +217,8 @@ def _memory(row: Row) -> Iterator[str]:
 def _rates(row: Row) -> Iterator[str]:
     """A class whose own target is missed has rate 0; every other what the performance model gives."""
     targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in row.workload.planned_targets]
-    rates = row.truth.performance.rate_rps[row.row].tolist()
-    for position, one in enumerate(row.truth.mix.names):
+    rates = row.truth.rate_rps[row.row].tolist()
+    for position, one in enumerate(row.classes):
         claimed = row.group.rate_rps.get(one, 0.0)
         missed = [(t, by_class[position]) for t, by_class in targets if exceeds(by_class[position], t.limit_ms)]
         if missed and claimed > 0:
@@ -215,7 +234,7 @@ def _rates(row: Row) -> Iterator[str]:
 
 def _latencies(row: Row) -> Iterator[str]:
     """Of the class that fares worst among those the replica serves."""
-    served = [position for position, one in enumerate(row.truth.mix.names) if row.group.rate_rps.get(one, 0.0) > 0]
+    served = [position for position, one in enumerate(row.classes) if row.group.rate_rps.get(one, 0.0) > 0]
     if not served:
         yield f"{row.name}: rate_rps is 0 for every class, the replica serves nothing"
         return

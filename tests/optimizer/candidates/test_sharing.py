@@ -10,12 +10,13 @@ import pytest
 
 from catalog import Catalog
 from optimizer import load_scenario
-from optimizer.candidates import Candidates, build_candidates
+from optimizer.candidates import Candidates, Ratings, build_candidates
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import MANY
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
+from optimizer.candidates.starts import Flags
 from optimizer.memory import holds_at_every_length
 from optimizer.scenario import Scenario
 
@@ -47,7 +48,7 @@ def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
     workload = next(iter(scenario.workloads.values()))
     offers = list(scenario.inventory.values())
     configurations = enumerate_configurations(workload, offers, catalog, workload.models[0], "vllm", Counter())
-    return Physics.of(configurations, batch_sizes(workload), catalog.calibration)
+    return Physics.of(configurations, batch_sizes(workload), 8192, catalog.calibration)
 
 
 def most_rps(c: Candidates, offer: int, gpus: int, enough_rps: float) -> float:
@@ -75,13 +76,37 @@ def test_the_table_holds_what_memory_says_at_every_batch(catalog: Catalog) -> No
     physics = physics_of(scenario_of(catalog, "Qwen/Qwen3-8B", 1), catalog)
     some = physics.take(np.arange(0, len(physics.configurations), 7))
     table = some.tabulated(8192)
+    defaults = Flags(some.defaults.tokens, some.defaults.fraction)
     for size in (0, 40, len(physics.sizes) - 1):
         at = np.full(len(some.configurations), size)
         for length in (2048, 8192, 50_000):
-            worked_out, looked_up = some.memory(at, length), table.memory(at, length)
+            worked_out, looked_up = some.memory(at, length, defaults), table.memory(at, length, defaults)
             assert np.array_equal(worked_out.fits, looked_up.fits)
             assert np.array_equal(worked_out.reason, looked_up.reason)
             assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-14B", "openai/gpt-oss-20b", "meta-llama/Llama-3.1-70B-Instruct"])
+@pytest.mark.parametrize("single_format", [True, False])
+def test_what_is_left_out_of_the_search_would_have_been_dropped_after_it(
+    model: str, single_format: bool, catalog: Catalog
+) -> None:
+    given = {
+        "name": "narrow",
+        "workloads": {},
+        "inventory": OFFERS | {"t4": {"gpu": "t4", "gpus_per_server": 4, "rent": {"price": "$0.4/gpu/h"}}},
+    }
+    given["workloads"] = {f"w{i}": chat(i, model) | {"single_format": single_format} for i in range(MANY - 1)}
+    given["workloads"]["w0"] |= {"requests": "0.02/s"}  # one GPU of any card carries it alone
+    scenario = load_scenario(given, catalog)
+    narrowed = build_candidates(scenario, catalog)
+    searched = build_candidates(scenario, catalog, ratings=Ratings())  # kept for any demand: nothing is left out
+    for few, all_ in zip(narrowed, searched, strict=True):
+        assert few.specs == all_.specs
+        assert np.array_equal(few.offer, all_.offer)
+        assert few.rate_rps == pytest.approx(all_.rate_rps)
+        assert few.rejected == all_.rejected
+        assert few.nearest_ms == pytest.approx(all_.nearest_ms)
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
@@ -95,7 +120,8 @@ def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog
     cells = np.unique(np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep]), axis=1, return_inverse=True)[1].ravel()
     for workload in list(scenario.workloads.values())[:3]:
         for size in (0, 30, 60):
-            memory = physics.memory(np.full(len(c), size), 4096)
+            defaults = Flags(physics.defaults.tokens, physics.defaults.fraction)
+            memory = physics.memory(np.full(len(c), size), 4096, defaults)
             places = np.full(len(c), physics.sizes[size])
             replicas = physics.replicas(memory.max_num_batched_tokens, token_mix(workload), places)
             rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)
