@@ -13,8 +13,9 @@ from optimizer.candidates.batch import token_mix
 from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
-from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import Latency, RatedReplicas, Statistic, bands_at, rated_replicas
+from optimizer.memory import ReplicaMemory, flag_defaults, replica_memory
+from optimizer.performance import Latency, RatedReplicas, Statistic, TokenMix, bands_at, capacity_of, rated_replicas
+from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, one_configuration, sequences_per_rank
 
@@ -27,11 +28,12 @@ ROUNDING = 1e-9
 class ReplicaFigures:
     """Predicted figures of one replica at its capacity; latencies are those of the worst class it serves."""
 
-    ttft_ms: dict[str, float]
-    tpot_ms: dict[str, float]
-    e2e_ms: dict[str, float]
-    ttft_interval_ms: tuple[float, float]
-    tpot_interval_ms: tuple[float, float]
+    ttft_ms: dict[str, float | None]
+    """None, here and below, where nothing bounds it."""
+    tpot_ms: dict[str, float | None]
+    e2e_ms: dict[str, float | None]
+    ttft_interval_ms: tuple[float, float] | None
+    tpot_interval_ms: tuple[float, float] | None
     quality_fraction: float
     memory: GroupMemory
     max_num_batched_tokens: int
@@ -86,14 +88,7 @@ def _rated(
         **degrees, links=spec.links, speculation=spec.speculation,
     )  # fmt: skip
     mix = token_mix(workload)
-    memory = replica_memory(
-        one,
-        max_model_len=spec.max_model_len,
-        max_num_seqs=sequences_per_rank(np.array([spec.max_batch_size], np.int64), one.dp),
-        max_num_batched_tokens=spec.max_num_batched_tokens,
-        gpu_memory_utilization=spec.gpu_memory_utilization,
-        with_margin=True,
-    )
+    memory = _memory(one, spec, workload, mix, catalog.calibration)
     batch = np.array([spec.max_batch_size], float)
     served = np.array([not spec.serves or name in spec.serves for name in mix.names])
     performance = rated_replicas(
@@ -102,20 +97,46 @@ def _rated(
     return one, memory, performance, served
 
 
+def _memory(
+    one: Configurations, spec: ReplicaSpec, workload: Workload, mix: TokenMix, calibration: Calibration
+) -> ReplicaMemory:
+    """With the engine's own fraction of memory where the batch runs with it, else the most that a plan asks for."""
+    sequences = sequences_per_rank(np.array([spec.max_batch_size], np.int64), one.dp)
+
+    def at(fraction: FloatArray | float | None) -> ReplicaMemory:
+        return replica_memory(
+            one,
+            max_model_len=spec.max_model_len,
+            max_num_seqs=sequences,
+            max_num_batched_tokens=spec.max_num_batched_tokens,
+            gpu_memory_utilization=fraction,
+            with_margin=True,
+        )
+
+    usual = at(workload.gpu_memory_utilization)
+    held, _ = capacity_of(one, usual, mix, calibration)
+    if workload.gpu_memory_utilization is not None or (usual.fits[0] and held.requests[0] >= spec.max_batch_size):
+        return usual
+    return at(flag_defaults(one, max_num_seqs=sequences).most_fraction)
+
+
 def _version(engine: Engine, calibration: Calibration) -> str:
     """First version from which on both memory rules and speed constants are the newest, which the figures are of."""
     changes = [era.before for era in calibration.eras if era.engine == engine.id]
     return max((engine.versions[-1].since, *changes), key=version_key)
 
 
-def _worst(performance: RatedReplicas, metric: Latency, served: BoolArray) -> dict[str, float]:
+def _worst(performance: RatedReplicas, metric: Latency, served: BoolArray) -> dict[str, float | None]:
     """Every statistic of a latency in ms, of the class that fares worst among those served."""
-    return {name: float(performance.statistic(metric, name)[0, served].max()) for name in STATISTICS}
+    return {name: bounded(float(performance.statistic(metric, name)[0, served].max())) for name in STATISTICS}
 
 
-def _interval(band: FloatArray, mean_ms: FloatArray, served: BoolArray) -> tuple[float, float]:
+def _interval(band: FloatArray, mean_ms: FloatArray, served: BoolArray) -> tuple[float, float] | None:
     """The 80 % interval of the mean [1, R], from a band [2, 1], of the class that fares worst."""
-    low, high = (band[:, 0] * mean_ms[0, served].max()).tolist()
+    worst_ms = bounded(float(mean_ms[0, served].max()))
+    if worst_ms is None:
+        return None
+    low, high = (band[:, 0] * worst_ms).tolist()
     return low, high
 
 
