@@ -155,10 +155,11 @@ class ReplicaGroup(Part):
     rate_rps: dict[str, float]
     """What one replica sustains of each class when it serves nothing else; classes time-share."""
     placement: tuple[Placement, ...]
-    ttft_ms: dict[str, float] | None
-    """Statistic (mean, p50, p90, p95, p99) -> predicted at full capacity; the worst class."""
-    tpot_ms: dict[str, float] | None
-    e2e_ms: dict[str, float] | None
+    ttft_ms: dict[str, float | None] | None
+    """Statistic (mean, p50, p90, p95, p99) -> predicted at full capacity; the worst class. A statistic is null where
+    nothing bounds it: without a target a replica is planned full, and its queue has no end."""
+    tpot_ms: dict[str, float | None] | None
+    e2e_ms: dict[str, float | None] | None
     ttft_interval_ms: tuple[float, float] | None
     """80 % interval of the mean."""
     tpot_interval_ms: tuple[float, float] | None

@@ -30,10 +30,12 @@ def warm_start(inst: Instance, plan: Layout) -> Start:
         counts.update({(t, row.offer, row.term, row.term_months): row.in_use + row.stand_by for row in servers})
         for workload in workloads:
             for group in workload.replica_groups:
-                label = f"{_label(group)}{inst.horizon.suffix(t)}"
-                k = exact.get((t, workload.name, group.offer, label))
+                suffix = inst.horizon.suffix(t)
+                labels = [f"{_label(group, tokens)}{suffix}" for tokens in (group.max_num_batched_tokens, None)]
+                known = (exact.get((t, workload.name, group.offer, label)) for label in labels)
+                k = next((one for one in known if one is not None), None)
                 if k is None:
-                    k = alike.get((t, workload.name, group.offer, _without_batch(label)))
+                    k = alike.get((t, workload.name, group.offer, _without_batch(labels[0])))
                 if k is not None:
                     n_replicas[k] += group.replicas
     n_servers = np.array([counts[x.state, x.offer, x.term, x.term_months] for x in inst.terms], np.int64)
@@ -51,7 +53,8 @@ def _states(plan: Layout, horizon: Horizon) -> Iterator[tuple[tuple[Servers, ...
         yield one.servers, one.workloads
 
 
-def _label(group: ReplicaGroup) -> str:
+def _label(group: ReplicaGroup, tokens: int | None) -> str:
+    """With so many tokens a step; a candidate's label does not say them where they are the engine's default."""
     return ReplicaSpec(
         gpu=group.gpu,
         gpus=group.gpus_per_replica,
@@ -64,6 +67,7 @@ def _label(group: ReplicaGroup) -> str:
         dp=group.dp,
         ep=group.ep,
         max_batch_size=group.max_batch_size,
+        max_num_batched_tokens=tokens,
     ).label
 
 

@@ -111,7 +111,7 @@ def _slacks(plan: WorkloadPlan, workload: Workload) -> list[float]:
     for group in plan.replica_groups:
         predicted = {"ttft": group.ttft_ms, "tpot": group.tpot_ms, "e2e": group.e2e_ms}
         for target in workload.targets:
-            of_metric = predicted[target.metric]
-            if of_metric is not None:
-                slacks.append(1 - of_metric[target.statistic] / target.limit_ms)
+            latency_ms = (predicted[target.metric] or {}).get(target.statistic)
+            if latency_ms is not None:
+                slacks.append(1 - latency_ms / target.limit_ms)
     return slacks

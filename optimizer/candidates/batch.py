@@ -28,10 +28,8 @@ from optimizer.performance.open_loop import OpenLoop, OpenReplicas
 from optimizer.scenario import Target, Workload
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
-LACKS_MEMORY = tuple(
-    REASONS.index(key) for key in ("", "memory", "context", "margin", "start_up", "utilization", "step")
-)
-"""Reasons, or none, for which other flags may help."""
+LACKS_MEMORY = tuple(REASONS.index(key) for key in ("", "memory", "context", "margin"))
+"""Reasons, or none, for which fewer tokens a step may help."""
 ROUNDS = (Field.best_on_each_card, Field.best_of_leading_choices, Field.best_on_each_card, Field.all_unrated)
 """Which configurations are brought to their largest load, round by round; after each, what is beaten need not be."""
 CONTEXT_BLOCK_TOKENS = 16
@@ -45,11 +43,18 @@ class _Evaluation:
     fits: BoolArray  # [n]
     reason: NDArray[np.int8]  # [n] index into REASONS, 0 where it fits
     fills: BoolArray  # [n] the KV cache holds the whole batch
+    spare_gib: FloatArray  # [n] of the KV cache, if steps took no memory
 
     @property
     def runs(self) -> BoolArray:
         """[n] the replica starts and its batch fills."""
         return self.fits & self.fills
+
+    @property
+    def may_be_leaner(self) -> BoolArray:
+        """[n] it lacks memory, and not more than steps take."""
+        lean: BoolArray = ~self.runs & np.isin(self.reason, LACKS_MEMORY) & (self.spare_gib > 0)
+        return lean
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +146,7 @@ class BatchSearch:
             configurations.take(row[kept]),
             self.max_model_len,
             full.batch[kept],
-            flags.take(kept).beside(pairs.defaults.take(kept)),
+            flags.tokens[kept] * (flags.tokens != pairs.defaults.max_num_batched_tokens)[kept],
             loaded.rate_rps[some],
             tuple(self.stops[s] for s in loaded.stop[some].tolist()),
             self.mix.names,
@@ -175,66 +180,56 @@ class BatchSearch:
 
     def _none(self, configurations: Configurations) -> Rated:
         nothing = np.zeros(0, np.int64)
-        no_flags = Flags(nothing, np.zeros(0))
         no_rates = np.zeros((0, len(self.mix.names)))
-        return Rated(configurations.take(nothing), self.max_model_len, nothing, no_flags, no_rates, (), self.mix.names)
+        return Rated(configurations.take(nothing), self.max_model_len, nothing, nothing, no_rates, (), self.mix.names)
 
     def _first_running(self, physics: Physics, starts: Starts) -> tuple[IntArray, _Evaluation]:
         """[n] the first level at which each configuration runs with the smallest batch; the first of all if none."""
         n = len(physics.configurations)
         level, smallest = np.zeros(n, np.int64), np.zeros(n, np.int64)
         first = self._evaluate(physics, smallest, starts.at(0, np.arange(n)))
-        short = np.flatnonzero(~first.runs & np.isin(first.reason, LACKS_MEMORY))
         leanest = len(starts) - 1
-        short = short[self._runs(physics, starts, leanest, short)]  # what does not run so runs with none
+        short = np.flatnonzero(first.may_be_leaner) if leanest else smallest[:0]
+        short = short[self._runs(physics, starts, leanest, short, smallest)]  # what does not run so runs with none
         level[short] = leanest
         for at in range(1, leanest):
-            runs = self._runs(physics, starts, at, short)
+            runs = self._runs(physics, starts, at, short, smallest)
             level[short[runs]] = at
             short = short[~runs]
         if level.any():
             first = self._evaluate(physics, smallest, starts.at(level, np.arange(n)))
         return level, first
 
-    def _runs(self, physics: Physics, starts: Starts, level: int, rows: IntArray) -> BoolArray:
-        """[rows] whether configurations run with the smallest batch at a level."""
+    def _runs(self, physics: Physics, starts: Starts, level: int, rows: IntArray, size: IntArray) -> BoolArray:
+        """[rows] whether some of the configurations run at a level, each with its batch `size` [n]."""
         if not rows.size:
             return np.zeros(0, bool)
-        return self._evaluate(physics.take(rows), np.zeros_like(rows), starts.at(level, rows)).runs
+        return self._evaluate(physics.take(rows), size[rows], starts.at(level, rows)).runs
 
     def _batches(self, pairs: Physics, starts: Starts, level: IntArray, of_class: IntArray) -> _Found:
-        """The largest batch of every pair that time and memory allow; where memory does, with leaner flags too.
+        """The largest batch of every pair that time and memory allow, and larger ones where fewer tokens leave room.
 
-        With fewer tokens a step, more places count against later tokens: what wins is seen when both are rated. More
-        of the memory costs nothing in time, and takes the place of less.
+        With fewer tokens a step, more places count against later tokens: what wins is seen when both are rated.
         """
         every = np.arange(len(of_class))
         latest, stop = self._largest_in_time(pairs, starts.tokens[level, every], of_class)
         size = self._largest_running(pairs, starts.at(level, every), latest)
-        level, most, leaner = level.copy(), size.copy(), []
-        short = np.flatnonzero(size < latest)
-        if short.size and len(starts) > 1:
-            leanest = starts.at(len(starts) - 1, short)
-            short = short[self._evaluate(pairs.take(short), size[short] + 1, leanest).runs]
+        found = [_Found(every, level, size, np.where(size < latest, len(self.stops) - 2, stop))]
+        most, short = size.copy(), np.flatnonzero((size < latest) & (level < len(starts) - 1))
+        short = short[self._runs(pairs, starts, len(starts) - 1, short, size + 1)]
         for at in range(1, len(starts)):
-            open_ = short[(level[short] < at) & starts.differs(at)[short]]
-            if not open_.size:
-                continue
-            flags, some = starts.at(at, open_), pairs.take(open_)
-            as_many = flags.tokens == starts.tokens[level[open_], open_]
-            limit, why = latest[open_], stop[open_]
-            if not as_many.all():
-                limit, why = self._largest_in_time(some, flags.tokens, of_class[open_])
-            found = self._largest_running(some, flags, limit)
-            more = found > most[open_]
-            most[open_[more]] = found[more]
-            better = open_[more & as_many]
-            level[better], size[better] = at, found[more & as_many]
-            other = more & ~as_many
-            why = np.where(found < limit, len(self.stops) - 2, why)
-            leaner.append(_Found(open_[other], np.full(int(other.sum()), at), found[other], why[other]))
-        stop = np.where(size < latest, len(self.stops) - 2, stop)
-        return _Found.together([_Found(every, level, size, stop), *leaner])
+            rows = short[(level[short] < at) & (starts.tokens[at, short] < starts.tokens[0, short])]
+            if at < len(starts) - 1:
+                rows = rows[self._runs(pairs, starts, at, rows, size + 1)]
+            if rows.size:
+                flags, some = starts.at(at, rows), pairs.take(rows)
+                limit, why = self._largest_in_time(some, flags.tokens, of_class[rows])
+                larger = self._largest_running(some, flags, limit)
+                why = np.where(larger < limit, len(self.stops) - 2, why)
+                more = larger > most[rows]
+                most[rows] = np.maximum(most[rows], larger)
+                found.append(_Found(rows[more], np.full(int(more.sum()), at), larger[more], why[more]))
+        return _Found.together(found)
 
     def _largest_in_time(self, pairs: Physics, budget: IntArray, of_class: IntArray) -> tuple[IntArray, IntArray]:
         """[n] index of the largest batch that, when full, holds the class's TPOT; what stops the next one.
@@ -301,7 +296,8 @@ class BatchSearch:
     def _evaluate(self, physics: Physics, size: IntArray, flags: Flags) -> _Evaluation:
         """At the batch sizes of these positions [n]."""
         memory, held = self._held(physics, size, flags)
-        return _Evaluation(memory.fits, memory.reason, held >= physics.sizes[size])
+        spare_gib = memory.kv_cache_gib + memory.activation_gib
+        return _Evaluation(memory.fits, memory.reason, held >= physics.sizes[size], spare_gib)
 
     def _held(self, physics: Physics, size: IntArray, flags: Flags) -> tuple[HeldMemory | ReplicaMemory, FloatArray]:
         """Memory at the batch sizes of these positions [n], and the requests that it holds at once."""

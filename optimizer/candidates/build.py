@@ -179,8 +179,7 @@ class _Ground:
         configurations = enumerate_configurations(
             workload, self.near(here), self.catalog, model, engine, rejected, drafts
         )
-        length = served_context_tokens(workload, self.catalog.models[model].max_context_tokens)
-        physics = Physics.of(configurations, batch_sizes(workload), length, self.catalog.calibration)
+        physics = Physics.of(configurations, batch_sizes(workload), self.catalog.calibration)
         return physics, rejected, len(configurations)
 
 

@@ -16,8 +16,18 @@ from optimizer.candidates.batch import token_mix
 from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
-from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import Latency, RatedReplicas, Statistic, TokenMix, bands_at, rated_replicas, row_targets
+from optimizer.memory import ReplicaMemory, flag_defaults, replica_memory
+from optimizer.performance import (
+    Latency,
+    RatedReplicas,
+    Statistic,
+    TokenMix,
+    bands_at,
+    capacity_of,
+    rated_replicas,
+    row_targets,
+)
+from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, sequences_per_rank
 
@@ -31,11 +41,12 @@ ROUNDING = 1e-9
 class ReplicaFigures:
     """Predicted figures of one replica at its capacity; latencies are those of the worst class it serves."""
 
-    ttft_ms: dict[str, float]
-    tpot_ms: dict[str, float]
-    e2e_ms: dict[str, float]
-    ttft_interval_ms: tuple[float, float]
-    tpot_interval_ms: tuple[float, float]
+    ttft_ms: dict[str, float | None]
+    """None, here and below, where nothing bounds it."""
+    tpot_ms: dict[str, float | None]
+    e2e_ms: dict[str, float | None]
+    ttft_interval_ms: tuple[float, float] | None
+    tpot_interval_ms: tuple[float, float] | None
     quality_fraction: float
     memory: GroupMemory
     max_num_batched_tokens: int
@@ -50,7 +61,7 @@ def replica_figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Cata
     alike: dict[tuple[object, ...], list[int]] = {}
     for i, (spec, workload) in enumerate(asked):
         targets = tuple(target.name for target in workload.planned_targets)
-        said = (spec.max_num_batched_tokens is not None, spec.gpu_memory_utilization is not None)
+        said = (spec.max_num_batched_tokens is not None, workload.gpu_memory_utilization is not None)
         asks = (targets, len(workload.request_classes), workload.arrival_cv)
         key = (spec.model, spec.engine, spec.speculation, *asks, *said)
         alike.setdefault(key, []).append(i)
@@ -87,17 +98,10 @@ class _Rated:
         specs, workloads, rows = [spec for spec, _ in asked], [workload for _, workload in asked], np.arange(len(asked))
         configurations = _configurations(specs, catalog)
         mix = TokenMix.of_rows([token_mix(workload) for workload in workloads], rows)
-        sequences = np.array([spec.max_batch_size for spec in specs], np.int64)
-        memory = replica_memory(
-            configurations,
-            max_model_len=np.array([spec.max_model_len for spec in specs], np.int64),
-            max_num_seqs=sequences_per_rank(sequences, configurations.dp),
-            max_num_batched_tokens=_said([spec.max_num_batched_tokens for spec in specs]),
-            gpu_memory_utilization=_said([spec.gpu_memory_utilization for spec in specs]),
-            with_margin=True,
-        )
+        memory = _memory(configurations, asked, mix, catalog)
         served = np.array([[not s.serves or one.name in s.serves for one in w.request_classes] for s, w in asked])
-        batch, targets = sequences.astype(np.float64), row_targets([w.planned_targets for w in workloads], rows)
+        batch = np.array([spec.max_batch_size for spec in specs], float)
+        targets = row_targets([workload.planned_targets for workload in workloads], rows)
         performance = rated_replicas(configurations, memory, mix, batch, targets, served, catalog.calibration)
         return cls(configurations, mix, batch, memory, performance, served)
 
@@ -107,7 +111,7 @@ def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) ->
     rated, calibration = _Rated.of(asked, catalog), catalog.calibration
     configurations, memory, performance, served = rated.configurations, rated.memory, rated.performance, rated.served
     bands = bands_at(configurations, rated.batch, calibration)
-    worst: dict[Latency, dict[str, list[float]]] = {
+    worst: dict[Latency, dict[str, list[float | None]]] = {
         metric: {name: _worst(performance.statistic(metric, name), served) for name in STATISTICS} for metric in METRICS
     }
     typical = memory.concurrency(rated.mix.mean_tokens)
@@ -162,20 +166,49 @@ def _configurations(specs: Sequence[ReplicaSpec], catalog: Catalog) -> Configura
     )
 
 
+def _memory(
+    configurations: Configurations, asked: Sequence[tuple[ReplicaSpec, Workload]], mix: TokenMix, catalog: Catalog
+) -> ReplicaMemory:
+    """With the engine's own fraction of memory where the batch runs with it, else the most that a plan asks for."""
+    specs = [spec for spec, _ in asked]
+    batch = np.array([spec.max_batch_size for spec in specs], np.int64)
+    sequences = sequences_per_rank(batch, configurations.dp)
+
+    def at(fraction: FloatArray | None) -> ReplicaMemory:
+        return replica_memory(
+            configurations,
+            max_model_len=np.array([spec.max_model_len for spec in specs], np.int64),
+            max_num_seqs=sequences,
+            max_num_batched_tokens=_said([spec.max_num_batched_tokens for spec in specs]),
+            gpu_memory_utilization=fraction,
+            with_margin=True,
+        )
+
+    said = _said([workload.gpu_memory_utilization for _, workload in asked])
+    usual = at(said)
+    held, _ = capacity_of(configurations, usual, mix, catalog.calibration)
+    runs = usual.fits & (held.requests >= batch)
+    if said is not None or runs.all():
+        return usual
+    most = flag_defaults(configurations, max_num_seqs=sequences).most_fraction
+    return at(np.where(runs, usual.utilization_fraction, most))
+
+
 def _version(engine: Engine, calibration: Calibration) -> str:
     """First version from which on both memory rules and speed constants are the newest, which the figures are of."""
     changes = [era.before for era in calibration.eras if era.engine == engine.id]
     return max((engine.versions[-1].since, *changes), key=version_key)
 
 
-def _worst(latency_ms: FloatArray, served: BoolArray) -> list[float]:
+def _worst(latency_ms: FloatArray, served: BoolArray) -> list[float | None]:
     """Of each replica the latency [n, R] of the class that fares worst among those served."""
-    worst: list[float] = np.where(served, latency_ms, -np.inf).max(axis=1).tolist()
-    return worst
+    return [bounded(worst) for worst in np.where(served, latency_ms, -np.inf).max(axis=1).tolist()]
 
 
-def _interval(band: FloatArray, mean_ms: float) -> tuple[float, float]:
+def _interval(band: FloatArray, mean_ms: float | None) -> tuple[float, float] | None:
     """The 80 % interval of a mean, from a band [2]."""
+    if mean_ms is None:
+        return None
     low, high = (band * mean_ms).tolist()
     return low, high
 

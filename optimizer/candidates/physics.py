@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from catalog.schema import Calibration
-from optimizer.candidates.starts import Defaults, Flags
-from optimizer.memory import HeldMemory, MemoryTable, ReplicaMemory, replica_memory
+from optimizer.candidates.starts import Flags
+from optimizer.memory import FlagDefaults, HeldMemory, MemoryTable, ReplicaMemory, flag_defaults, replica_memory
 from optimizer.performance import TokenMix
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import RowConstants, row_constants
@@ -30,21 +30,20 @@ class Physics:
     table: MemoryTable | None
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
     row: IntArray  # [n] in the table
-    defaults: Defaults
+    defaults: FlagDefaults
 
     @classmethod
-    def of(
-        cls, configurations: Configurations, sizes: IntArray, max_model_len: int, calibration: Calibration
-    ) -> Physics:
+    def of(cls, configurations: Configurations, sizes: IntArray, calibration: Calibration) -> Physics:
         constants = row_constants(trait_rows(configurations, calibration), calibration)
         bench = Bench.of(configurations, calibration)
-        defaults = Defaults.of(configurations, int(sizes[-1]), max_model_len)
-        rows = np.arange(len(configurations))
+        rows, most = np.arange(len(configurations)), np.full(len(configurations), int(sizes[-1]))
+        sequences = sequences_per_rank(most, configurations.dp)
+        defaults = flag_defaults(configurations, max_num_seqs=sequences)
         return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults)
 
     def tabulated(self, max_model_len: int) -> Physics:
         """The same with memory tabulated, at about that length of requests."""
-        table = MemoryTable(self.configurations, self.sizes, max_model_len)
+        table = MemoryTable(self.configurations, self.sizes, max_model_len, self.defaults.most_fraction)
         return replace(self, table=table, row=np.arange(len(self.configurations)))
 
     def take(self, rows: IntArray) -> Physics:
@@ -60,7 +59,7 @@ class Physics:
 
     def memory(self, size: IntArray, max_model_len: int, flags: Flags) -> HeldMemory | ReplicaMemory:
         """At the batch sizes of these positions [n]."""
-        if self.table is not None and flags.are(self.defaults):
+        if self.table is not None and flags.are_usual(self.defaults):
             return self.table.at(self.row, size, max_model_len)
         return replica_memory(
             self.configurations,

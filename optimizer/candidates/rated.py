@@ -1,4 +1,4 @@
-"""Configurations with the flags, the batch and the rates that a workload gets of them."""
+"""Configurations with the tokens of a step, the batch and the rates that a workload gets of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from optimizer.candidates.spec import ReplicaSpec
-from optimizer.candidates.starts import Flags
 from optimizer.serving_config import Configurations, FloatArray, IntArray, Links, StringArray
 
 
@@ -18,7 +17,7 @@ class Rated:
     configurations: Configurations  # [n]
     max_model_len: int
     max_batch_size: IntArray  # [n]
-    flags: Flags  # [n] 0 = the engine's default
+    step_tokens: IntArray  # [n] 0 = the engine's default
     rate_rps: FloatArray  # [n, R] 0 where the class misses a target
     limit: tuple[str, ...]  # [n] what stops a larger batch or load
     classes: tuple[str, ...]  # [R]
@@ -64,8 +63,7 @@ class Rated:
             ep=int(c.ep[row]),
             max_batch_size=int(self.max_batch_size[row]),
             max_model_len=self.max_model_len,
-            max_num_batched_tokens=int(self.flags.tokens[row]) or None,
-            gpu_memory_utilization=float(self.flags.fraction[row]) or None,
+            max_num_batched_tokens=int(self.step_tokens[row]) or None,
             links=c.links_of_cards[c.gpu[row]],
             speculation=c.speculation,
             limit=self.limit[row],

@@ -27,8 +27,6 @@ class ReplicaSpec:
     max_model_len: int | None = None
     max_num_batched_tokens: int | None = None
     """None = the engine's default."""
-    gpu_memory_utilization: float | None = None
-    """None = the engine's default."""
     links: Links | None = None
     speculation: Speculation | None = None
     limit: str | None = None
@@ -65,15 +63,9 @@ class ReplicaSpec:
         if self.model is None:
             return f"measured x{self.gpus}"
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
-        batch = f"b{self.max_batch_size}"
+        batch, tokens = f"b{self.max_batch_size}", self.max_num_batched_tokens
         name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
-        return " ".join([*name, *self._flags, *served])
-
-    @property
-    def _flags(self) -> list[str]:
-        """Those that are not the engine's defaults."""
-        named = (("t", self.max_num_batched_tokens), ("u", self.gpu_memory_utilization))
-        return [f"{name}{value:g}" for name, value in named if value is not None]
+        return " ".join([*name, *((f"t{tokens}",) if tokens else ()), *served])
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,9 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @click.argument("model")
 @click.option("--gpu", required=True, help="GPU id; `gpuplan catalog gpus` lists them.")
 @replica
+@click.option("--max-num-seqs", type=click.IntRange(1), help="[default: the engine's]")
+@click.option("--max-num-batched-tokens", type=TOKENS, help="[default: the engine's]")
+@click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="[default: the engine's]")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
 @click.option("--speculative", type=click.Choice(("mtp", "eagle", "ngram")), help="Draft tokens ahead.")

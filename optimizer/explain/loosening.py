@@ -135,7 +135,7 @@ def _formats(workload: Workload, catalog: Catalog) -> Iterator[Restriction]:
 
 
 def _degrees(workload: Workload) -> Iterator[Restriction]:
-    for key in ("tp", "pp", "dp", "max_batch_size"):
+    for key in ("tp", "pp", "dp", "max_batch_size", "max_num_batched_tokens"):
         if (values := getattr(workload, key)) is not None:
             stands = f"{key} {', '.join(map(str, values))}"
             steps = ((f"any {key} instead of {stands}", {key: None}),)

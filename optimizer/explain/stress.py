@@ -169,7 +169,6 @@ def _rates_rps(
         max_batch_size=group.max_batch_size,
         max_model_len=group.max_model_len,
         max_num_batched_tokens=group.max_num_batched_tokens,
-        gpu_memory_utilization=group.gpu_memory_utilization,
         links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
         serves=() if len(served) == len(names) else served,
     )

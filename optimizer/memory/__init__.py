@@ -1,6 +1,6 @@
 """Memory of a replica as its engine would count it: weights, activations, buffers, and what the KV cache gets."""
 
-from optimizer.memory.estimate import replica_memory
+from optimizer.memory.estimate import FlagDefaults, flag_defaults, replica_memory
 from optimizer.memory.extras import may_draft, with_draft
 from optimizer.memory.one import estimate_memory
 from optimizer.memory.reasons import REASONS, SENTENCES
@@ -10,11 +10,13 @@ from optimizer.memory.table import HeldMemory, MemoryTable, holds_at_every_lengt
 __all__ = [
     "REASONS",
     "SENTENCES",
+    "FlagDefaults",
     "HeldMemory",
     "MemoryEstimate",
     "MemoryTable",
     "ReplicaMemory",
     "estimate_memory",
+    "flag_defaults",
     "holds_at_every_length",
     "may_draft",
     "replica_memory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from catalog.schema.engine import Rules
 from catalog.units import GIB
 from optimizer.memory.engines import engine_memory
 from optimizer.memory.extras import loaded
-from optimizer.memory.job import EngineMemory, Job, Request, Sized
+from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
@@ -47,19 +47,71 @@ def replica_memory(
     asks for no more memory than the engine's default or what leaves a reserve free ("reserve").
     """
     configurations = loaded(configurations)
-    n = len(configurations)
     rules = _rules(configurations)
     engine = engine_memory(rules)
+    request = _request(
+        configurations, max_model_len, max_num_seqs, max_num_batched_tokens, gpu_memory_utilization, gpu_memory_gib
+    )
+    settings = engine.settings(request)
+    job = _job(request, settings, enforce_eager, max_loras, lora_rank)
+    sized = _limiting_rank(job, engine)
+    of_parts = plus_minus_gib(rules, configurations.model, sized)
+    margin = margin_gib(of_parts, engine.pool_parts)
+    most = None
+    if with_margin:
+        asked = request.utilization_fraction is not None
+        default = engine.settings(replace(request, utilization_fraction=None)) if asked else settings
+        most = engine.most_fraction(replace(job, utilization_fraction=default.utilization_fraction))
+    n = len(configurations)
+    least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
+    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, least, most)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagDefaults:
+    """What an engine does when nothing is said, and how much memory it may be told to use; arrays [n]."""
+
+    max_num_batched_tokens: IntArray
+    utilization_fraction: FloatArray
+    most_fraction: FloatArray
+    """Below the default where that does not start."""
+
+    def take(self, rows: IntArray) -> FlagDefaults:
+        """The chosen rows, in that order."""
+        return FlagDefaults(
+            self.max_num_batched_tokens[rows], self.utilization_fraction[rows], self.most_fraction[rows]
+        )
+
+
+def flag_defaults(configurations: Configurations, *, max_num_seqs: IntArray) -> FlagDefaults:
+    """The defaults of n replicas of at most `max_num_seqs` [n] sequences a rank, at the model's longest context."""
+    configurations = loaded(configurations)
+    engine = engine_memory(_rules(configurations))
+    request = _request(configurations, None, max_num_seqs, None, None, None)
+    settings = engine.settings(request)
+    most = engine.most_fraction(_job(request, settings, False, 0, 0))
+    return FlagDefaults(settings.max_num_batched_tokens, settings.utilization_fraction, most)
+
+
+def _request(
+    configurations: Configurations,
+    max_model_len: IntArray | int | None,
+    max_num_seqs: IntArray | int | None,
+    max_num_batched_tokens: IntArray | int | None,
+    utilization_fraction: FloatArray | float | None,
+    gpu_memory_gib: float | None,
+) -> Request:
+    n = len(configurations)
     asked = configurations.model.max_context_tokens if max_model_len is None else max_model_len
     length = np.broadcast_to(np.asarray(asked, np.int64), (n,))
     visible = [gpu.visible_memory_gib if gpu_memory_gib is None else gpu_memory_gib for gpu in configurations.gpus]
     sequences, tokens = _spread(max_num_seqs, n), _spread(max_num_batched_tokens, n)
-    request = Request(configurations, visible, length, sequences, tokens, gpu_memory_utilization)
-    settings = engine.settings(request)
-    default = settings
-    if gpu_memory_utilization is not None and with_margin:
-        default = engine.settings(replace(request, utilization_fraction=None))
-    job = Job(
+    return Request(configurations, visible, length, sequences, tokens, utilization_fraction)
+
+
+def _job(request: Request, settings: Settings, enforce_eager: bool, max_loras: int, lora_rank: int) -> Job:
+    configurations, visible = request.configurations, request.visible_gib
+    return Job(
         model=configurations.model,
         parts=parts_of(configurations.model),
         weight_formats=configurations.weight_formats,
@@ -73,7 +125,7 @@ def replica_memory(
         ep=configurations.ep,
         visible_gib=np.array(visible)[configurations.gpu],
         fast_link=_fast_link(configurations),
-        max_model_len=length,
+        max_model_len=request.max_model_len,
         max_num_seqs=settings.max_num_seqs,
         max_num_batched_tokens=settings.max_num_batched_tokens,
         utilization_fraction=settings.utilization_fraction,
@@ -83,12 +135,6 @@ def replica_memory(
         max_loras=max_loras,
         lora_rank=lora_rank,
     )
-    sized = _limiting_rank(job, engine)
-    of_parts = plus_minus_gib(rules, configurations.model, sized)
-    margin = margin_gib(of_parts, engine.pool_parts)
-    most = np.maximum(default.utilization_fraction, sized.safe_fraction) if with_margin else None
-    least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
-    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, least, most)
 
 
 def takes_whole_contexts(configurations: Configurations) -> bool:
@@ -182,7 +228,6 @@ def _answer(
         max_num_seqs=job.max_num_seqs,
         max_num_batched_tokens=job.max_num_batched_tokens,
         utilization_fraction=job.utilization_fraction,
-        safe_fraction=sized.safe_fraction,
         max_concurrency=requests * job.dp,
         fits=reason == 0,
         reason=reason,

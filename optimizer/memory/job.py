@@ -118,8 +118,6 @@ class Sized:
     layout: CacheLayout
     reason: NDArray[np.int8]
     """Index into REASONS of what stops this rank, apart from a KV cache that is too small; 0 = nothing."""
-    safe_fraction: FloatArray
-    """Of memory, that may be asked for with a reserve left free; 0 = no more than the engine's default."""
 
     def where(self, chosen: BoolArray, other: Sized) -> Sized:
         """Row by row: `other` where chosen, else this."""
@@ -148,6 +146,9 @@ class EngineMemory(Protocol):
 
     def settings(self, request: Request) -> Settings:
         """The flags, with this engine's defaults filled in."""
+
+    def most_fraction(self, job: Job) -> FloatArray:
+        """[n] of memory that a plan may ask for, where `job` has the default; with that or less the engine starts."""
 
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""

@@ -37,8 +37,6 @@ class ReplicaMemory:
     max_num_seqs: IntArray
     max_num_batched_tokens: IntArray
     utilization_fraction: FloatArray
-    safe_fraction: FloatArray
-    """Of memory, that may be asked for with a reserve left free; 0 = no more than the engine's default."""
     max_concurrency: FloatArray
     """Requests of max_model_len that the whole replica holds at once."""
     fits: BoolArray

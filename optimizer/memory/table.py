@@ -29,6 +29,7 @@ class HeldMemory:
     reason: NDArray[np.int8]
     dp: IntArray
     kv_cache_gib: FloatArray
+    activation_gib: FloatArray
     layout: CacheLayout
 
     def concurrency(self, tokens: FloatArray | float) -> FloatArray:
@@ -38,12 +39,14 @@ class HeldMemory:
 
 
 class MemoryTable:
-    """n configurations × batch sizes, with the margin that plans keep.
+    """n configurations × batch sizes, with the margin that plans keep; `fraction` [n] of memory, or the default.
 
     For configurations of which the memory at one length tells that at every other, see `holds_at_every_length`.
     """
 
-    def __init__(self, configurations: Configurations, sizes: IntArray, max_model_len: int) -> None:
+    def __init__(
+        self, configurations: Configurations, sizes: IntArray, max_model_len: int, fraction: FloatArray | None = None
+    ) -> None:
         n = len(configurations)
         self._sizes = sizes
         every = np.repeat(np.arange(n), len(sizes))
@@ -51,12 +54,14 @@ class MemoryTable:
             configurations.take(every),
             max_model_len=max_model_len,
             max_num_seqs=sequences_per_rank(np.tile(sizes, n), configurations.dp[every]),
+            gpu_memory_utilization=None if fraction is None else fraction[every],
             with_margin=True,
         )
         self._takes_whole_contexts = takes_whole_contexts(configurations)
         self._model_tokens = configurations.model.max_context_tokens
         self._pool_gib, self._margin_gib, self._dp = memory.kv_cache_gib, memory.margin_gib, memory.dp
         self._reason = np.where(np.isin(memory.reason, OF_LENGTH), 0, memory.reason).astype(np.int8)
+        self._activation_gib = memory.activation_gib
         self._layout, self._batched_tokens = memory.layout, memory.max_num_batched_tokens
 
     def at(self, rows: IntArray, size: IntArray, max_model_len: int) -> HeldMemory:
@@ -79,6 +84,7 @@ class MemoryTable:
             reason=reason.astype(np.int8),
             dp=self._dp[cell],
             kv_cache_gib=pool,
+            activation_gib=self._activation_gib[cell],
             layout=layout,
         )
 

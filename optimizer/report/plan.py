@@ -13,7 +13,6 @@ from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
 from optimizer.report.stress import stress_report
 from optimizer.report.words import (
-    ENDLESS_MS,
     UNKNOWN,
     bullets,
     count,
@@ -202,6 +201,7 @@ def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGro
 def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
     rows = [
         (name, group.offer, count(group.replicas), degrees(group), count(group.max_batch_size),
+         count(group.max_num_batched_tokens),
          f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
          group.limit or UNKNOWN)
         for name, _, group in named_groups(layout)
@@ -209,7 +209,7 @@ def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
     return table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
         (("workload", "left"), ("on", "left"), ("replicas", "right"), ("GPUs each", "left"), ("batch", "right"),
-         ("requests/s", "right"), ("used", "right"), ("bound by", "left")),
+         ("tokens/step", "right"), ("requests/s", "right"), ("used", "right"), ("bound by", "left")),
         rows,
     )  # fmt: skip
 
@@ -264,15 +264,16 @@ def _latency(groups: Named, scenario: Scenario) -> RenderableType:
 
 def _against(metric: str, needs: Workload, group: ReplicaGroup) -> str:
     """One line for each target of the metric, then the mean with its band."""
-    predicted: dict[str, float] = getattr(group, f"{metric}_ms") or {}
+    predicted: dict[str, float | None] = getattr(group, f"{metric}_ms") or {}
     lines = [
         f"{target.statistic} {milliseconds(predicted.get(target.statistic))} of {milliseconds(target.limit_ms)}"
         for target in needs.targets
         if target.metric == metric
     ]
     band: tuple[float, float] | None = getattr(group, f"{metric}_interval_ms", None)
-    spread = f" ({interval(band)})" if band and band[1] < ENDLESS_MS else ""
-    return "\n".join([*lines, f"mean {milliseconds(predicted.get('mean'))}{spread}"])
+    spread = f" ({interval(band)})" if band else ""
+    mean = "unbounded" if predicted and predicted["mean"] is None else milliseconds(predicted.get("mean"))
+    return "\n".join([*lines, f"mean {mean}{spread}"])
 
 
 def _memory(groups: Named) -> RenderableType:
@@ -283,11 +284,11 @@ def _memory(groups: Named) -> RenderableType:
         rest = memory.activation_gib + memory.non_torch_gib + memory.cuda_graph_gib
         rows.append(
             (name, group.gpu, gib(memory.weights_gib), gib(rest), gib(memory.kv_cache_gib), gib(memory.budget_gib),
-             figure(memory.max_concurrency), figure(memory.typical_concurrency))
+             percent(group.gpu_memory_utilization), figure(memory.max_concurrency), figure(memory.typical_concurrency))
         )  # fmt: skip
     return table(
-        "Memory of each GPU in GiB; requests that fit at once: all at full context, or of mean size",
+        "Memory of each GPU in GiB, and the part asked for; requests that fit: at full context, of mean size",
         (("workload", "left"), ("GPU", "left"), ("weights", "right"), ("other", "right"), ("KV cache", "right"),
-         ("budget", "right"), ("full", "right"), ("mean", "right")),
+         ("budget", "right"), ("asked", "right"), ("full", "right"), ("mean", "right")),
         rows,
     )  # fmt: skip

@@ -12,13 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog.units import MS_PER_S, format_usd
+from optimizer.performance.words import ENDLESS_MS
 
 Justify = Literal["left", "right"]
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Eighths of a character cell, for bars."""
 UNKNOWN = "–"
-ENDLESS_MS = 1e9
-"""Eleven days: beyond it a prediction says that the queue of a replica that is always full never ends."""
 
 
 def usd(amount: float | None) -> str:

@@ -46,6 +46,8 @@ from optimizer.scenario.words import did_you_mean, shown
 SINGLE_CLASS = "all"
 """Name of the only request class of a workload that does not name classes."""
 DEFAULT_PRIORITY = 1
+WITHOUT_FRACTION = "llamacpp"
+"""The engine that is told no fraction of the memory."""
 _SHARES_TOLERANCE = 1e-6
 _MOST_GPUS = 4096
 
@@ -180,6 +182,7 @@ class Workload(WorkloadFields):
         yield from self._context_is_possible(surroundings)
         yield from self._measured_classes_exist(surroundings)
         yield from self._only_for_predictions()
+        yield from self._fraction_is_of_one_engine()
         yield from self._trace_is_there()
         yield from self._drafts_are_possible(surroundings)
         yield from self._periods_match(surroundings)
@@ -328,6 +331,21 @@ class Workload(WorkloadFields):
     def _trace_is_there(self) -> Iterator[InitErrorDetails]:
         if self.arrival_process == "trace" and self.trace is None:
             yield problem("arrivals of a trace need a trace; give `trace`, or bursty with a cv", "arrivals")
+
+    def _fraction_is_of_one_engine(self) -> Iterator[InitErrorDetails]:
+        if self.gpu_memory_utilization is None:
+            return
+        if len(self.engines) > 1:
+            several = ", ".join(self.engines)
+            yield problem(
+                f"means another thing to each engine; name one engine instead of {several}, or leave it out",
+                "gpu_memory_utilization",
+            )
+        elif self.engines == (WITHOUT_FRACTION,):
+            yield problem(
+                f"{WITHOUT_FRACTION} takes no fraction: its cache is as large as asked for; leave it out",
+                "gpu_memory_utilization",
+            )
 
     def _periods_match(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
         periods, rates = surroundings.periods, self.requests_per_period_rps

@@ -67,9 +67,13 @@ def _choices(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str
         ("pp", group.pp, workload.pp),
         ("dp", group.dp, workload.dp),
         ("max_batch_size", group.max_batch_size, workload.max_batch_size),
+        ("max_num_batched_tokens", group.max_num_batched_tokens, workload.max_num_batched_tokens),
     ):
         if accepted is not None and planned not in accepted:
             yield f"{name}: {key} is {planned}, the workload accepts {', '.join(map(str, accepted))}"
+    asked = workload.gpu_memory_utilization
+    if asked is not None and group.gpu_memory_utilization != asked:
+        yield f"{name}: gpu_memory_utilization is {group.gpu_memory_utilization}, the workload asks for {asked}"
 
 
 def _drafts(name: str, workload: Workload, group: ReplicaGroup, catalog: Catalog) -> Iterator[str]:

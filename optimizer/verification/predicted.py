@@ -11,6 +11,7 @@ from optimizer.layout import GroupMemory, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
 from optimizer.performance import TokenMix, bands_at, rated_replicas, row_targets
 from optimizer.performance.bands import Bands
+from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
 from optimizer.serving_config import Configurations, FloatArray, Links, links_on
@@ -245,15 +246,28 @@ def _latencies(row: Row) -> Iterator[str]:
             continue
         for statistic in STATISTICS:
             latency = row.latency_ms(metric, statistic)
-            true = max(latency[position] for position in served)
-            if not agree(claimed[statistic], true):
-                yield f"{row.name}: {metric}_ms {statistic} is {number(claimed[statistic])}, computed {number(true)}"
+            true = bounded(max(latency[position] for position in served))
+            if not _agree(claimed[statistic], true):
+                yield f"{row.name}: {metric}_ms {statistic} is {_said(claimed[statistic])}, computed {_said(true)}"
     for metric, band in (("ttft", row.truth.bands.ttft), ("tpot", row.truth.bands.tpot)):
         interval = getattr(row.group, f"{metric}_interval_ms")
         mean_ms = max(latency for i, latency in enumerate(row.latency_ms(metric, "mean")) if i in served)
+        if bounded(mean_ms) is None:
+            if interval is not None:
+                yield f"{row.name}: {metric}_interval_ms is {interval}, computed unbounded"
+            continue
         low, high = (mean_ms * band[:, row.row]).tolist()
         if interval is None or not (agree(interval[0], low) and agree(interval[1], high)):
             yield f"{row.name}: {metric}_interval_ms is {interval}, computed {number(low)} to {number(high)}"
+
+
+def _agree(claimed: float | None, true: float | None) -> bool:
+    """None = unbounded."""
+    return claimed is true if claimed is None or true is None else agree(claimed, true)
+
+
+def _said(latency_ms: float | None) -> str:
+    return "unbounded" if latency_ms is None else number(latency_ms)
 
 
 def _words(row: Row, calibration: str) -> Iterator[str]:

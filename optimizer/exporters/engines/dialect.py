@@ -34,8 +34,13 @@ class Planned:
     """Of this one replica, by the engine's own arithmetic."""
 
     @property
+    def sequences_per_rank(self) -> int:
+        """Of the batch, on each attention rank."""
+        return int(self.memory.max_num_seqs[0])
+
+    @property
     def prefill_tokens(self) -> int:
-        """Most tokens of one step."""
+        """Most tokens of one step, on each attention rank."""
         return int(self.memory.max_num_batched_tokens[0])
 
     @property

@@ -24,7 +24,8 @@ def settings(planned: Planned) -> dict[str, Setting]:
         found["expert-parallel-size"] = planned.ep
     found["context-length"] = planned.max_model_len
     found["max-running-requests"] = planned.max_batch_size
-    found["chunked-prefill-size"] = planned.prefill_tokens
+    # Both are of the whole replica: the server divides them by dp (python/sglang/srt/server_args.py, tp_worker.py).
+    found["chunked-prefill-size"] = planned.prefill_tokens * planned.dp
     found["mem-fraction-static"] = planned.memory_fraction
     return found if planned.drafts is None else found | _drafts(planned.drafts)
 

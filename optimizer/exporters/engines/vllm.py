@@ -25,7 +25,8 @@ def settings(planned: Planned) -> dict[str, Setting]:
     if planned.ep > 1:
         found["enable-expert-parallel"] = True
     found["max-model-len"] = planned.max_model_len
-    found["max-num-seqs"] = planned.max_batch_size
+    # Both are of one attention rank: each has a scheduler of its own.
+    found["max-num-seqs"] = planned.sequences_per_rank
     # What the memory of the plan was computed with, said aloud: the defaults depend on card and version.
     found["max-num-batched-tokens"] = planned.prefill_tokens
     found["gpu-memory-utilization"] = planned.memory_fraction

@@ -16,6 +16,7 @@ from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.stages import Stage
 from optimizer.memory.weights import weight_bytes
+from optimizer.serving_config import FloatArray
 
 _F32_BYTES = 4.0
 
@@ -46,6 +47,10 @@ class Llamacpp:
             np.broadcast_to(1.0 if fraction is None else fraction, (n,)),
         )
 
+    def most_fraction(self, job: Job) -> FloatArray:
+        """[n] the default: the cache is as large as asked for."""
+        return job.utilization_fraction
+
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every card that holds this stage."""
         rules, ubatch = self.rules, job.max_num_batched_tokens
@@ -66,5 +71,4 @@ class Llamacpp:
             kv_cache_gib=budget - weights - compute - context,
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
-            safe_fraction=np.zeros(len(job.tp)),
         )

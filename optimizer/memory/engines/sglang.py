@@ -52,6 +52,10 @@ class Sglang:
             return Settings(sequences, tokens, np.broadcast_to(request.utilization_fraction, (n,)))
         return Settings(sequences, tokens, self._default_fraction(request, tokens))
 
+    def most_fraction(self, job: Job) -> FloatArray:
+        """[n] the default: too few start-ups are known to ask for more."""
+        return job.utilization_fraction
+
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""
         rules, formula = self.rules, self.rules.reserve_formula
@@ -76,7 +80,6 @@ class Sglang:
             kv_cache_gib=rest,
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
-            safe_fraction=np.zeros(len(job.tp)),
         )
 
     def _batch(self, visible_gib: float) -> SglangBatch:

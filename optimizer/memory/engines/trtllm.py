@@ -16,6 +16,7 @@ from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.stages import Stage
 from optimizer.memory.weights import padded_vocabulary, weight_bytes
+from optimizer.serving_config import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Trtllm:
             np.broadcast_to(rules.free_gpu_memory_fraction if fraction is None else fraction, (n,)),
         )
 
+    def most_fraction(self, job: Job) -> FloatArray:
+        """[n] the default: too few start-ups are known to ask for more."""
+        return job.utilization_fraction
+
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""
         rules = self.rules
@@ -68,5 +73,4 @@ class Trtllm:
             kv_cache_gib=free * np.where(free > 0, job.utilization_fraction, 1.0),
             layout=cache_layout(job, stage, rules.cache),
             reason=reason,
-            safe_fraction=np.zeros(len(job.tp)),
         )

@@ -16,7 +16,7 @@ from catalog.units import GIB
 from optimizer.memory.cache import cache_layout
 from optimizer.memory.job import CacheLayout, Job, Request, Settings, Sized, by_card, context_gib, first_row_for
 from optimizer.memory.reasons import INDEX
-from optimizer.memory.stages import Stage
+from optimizer.memory.stages import Stage, stages_of
 from optimizer.memory.weights import padded_vocabulary, weight_bytes
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
@@ -62,6 +62,19 @@ class Vllm:
         fraction = np.broadcast_to(rules.gpu_memory_utilization if asked is None else asked, (n,))
         return Settings(sequences, tokens, fraction)
 
+    def most_fraction(self, job: Job) -> FloatArray:
+        """[n] in whole hundredths what leaves start-up its own and a reserve; the default, where that starts with less.
+
+        Graphs outside the budget count as if one rank held all layers.
+        """
+        rules, graphs = self.rules, self._graphs_gib(job, stages_of(job.model, 1)[0])
+        kept = context_gib(job, rules) + self._taken_outside_gib(job, graphs) + rules.reserve_gib
+        free = np.minimum(1.0 - kept / job.visible_gib, rules.highest_utilization)
+        safe = np.floor(np.maximum(free, 0.01) * 100.0 + 1e-9) / 100.0
+        overdrawn, runs_out = self._refused(job, graphs)
+        most: FloatArray = np.where(overdrawn | runs_out, safe, np.maximum(safe, job.utilization_fraction))
+        return most
+
     def size(self, job: Job, stage: Stage) -> Sized:
         """Memory of every rank that holds this stage."""
         rules = self.rules
@@ -81,7 +94,6 @@ class Vllm:
             kv_cache_gib=left,
             layout=layout,
             reason=self._reason(job, weights, graphs, left, layout),
-            safe_fraction=self._safe_fraction(job, graphs),
         )
 
     def _activation_gib(self, job: Job, stage: Stage) -> FloatArray:
@@ -148,24 +160,21 @@ class Vllm:
     ) -> NDArray[np.int8]:
         """[n] what stops start-up besides a KV cache that is too small; later lines outrank earlier ones."""
         rules, reason = self.rules, np.zeros(len(job.tp), np.int8)
-        context, taken = context_gib(job, rules), self._taken_outside_gib(job, graphs)
-        outside = job.visible_gib * (1.0 - job.utilization_fraction) - context
-        reason[(taken > 0) & (outside + rules.start_up_slack_gib < taken)] = INDEX["start_up"]
+        overdrawn, runs_out = self._refused(job, graphs)
+        reason[runs_out] = INDEX["start_up"]
         if rules.state_blocks_cover_max_num_seqs and any(c.kind == "state" for c in job.parts.classes):
             reason[job.max_num_seqs * layout.unit_bytes > np.maximum(left, 0.0) * GIB] = INDEX["state"]
-        if rules.checks_free_memory:
-            reason[outside < 0.0] = INDEX["utilization"]
-        reason[weights + context > job.visible_gib] = INDEX["weights"]
+        reason[overdrawn] = INDEX["utilization"]
+        reason[weights + context_gib(job, rules) > job.visible_gib] = INDEX["weights"]
         reason[job.max_num_seqs > job.max_num_batched_tokens] = INDEX["step"]
         return reason
 
-    def _safe_fraction(self, job: Job, graphs: FloatArray) -> FloatArray:
-        """[n] in whole hundredths: it leaves what start-up takes outside the budget, and the reserve."""
-        rules = self.rules
-        kept = context_gib(job, rules) + self._taken_outside_gib(job, graphs) + rules.reserve_gib
-        free = np.minimum(1.0 - kept / job.visible_gib, rules.highest_utilization)
-        fraction: FloatArray = np.floor(np.maximum(free, 0.0) * 100.0 + 1e-9) / 100.0
-        return fraction
+    def _refused(self, job: Job, graphs: FloatArray) -> tuple[BoolArray, BoolArray]:
+        """[n] whether less is free at start than is asked for; whether memory runs out after sizing."""
+        rules, taken = self.rules, self._taken_outside_gib(job, graphs)
+        outside = job.visible_gib * (1.0 - job.utilization_fraction) - context_gib(job, rules)
+        runs_out: BoolArray = (taken > 0) & (outside + rules.start_up_slack_gib < taken)
+        return (outside < 0.0) & rules.checks_free_memory, runs_out
 
     def _taken_outside_gib(self, job: Job, graphs: FloatArray) -> FloatArray:
         """[n] after the KV cache is sized, from what the fraction left."""

@@ -51,6 +51,11 @@ def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
     return Physics.of(configurations, batch_sizes(workload), 8192, catalog.calibration)
 
 
+def usual(physics: Physics) -> Flags:
+    """The engine's tokens a step and the most of the memory, which is what the table holds."""
+    return Flags(physics.defaults.max_num_batched_tokens, physics.defaults.most_fraction)
+
+
 def most_rps(c: Candidates, offer: int, gpus: int, enough_rps: float) -> float:
     """Requests/s that equal replicas on so many GPUs of an offer sustain, at most what is enough."""
     fits = (c.offer == offer) & (c.gpus_per_replica <= gpus)
@@ -76,11 +81,11 @@ def test_the_table_holds_what_memory_says_at_every_batch(catalog: Catalog) -> No
     physics = physics_of(scenario_of(catalog, "Qwen/Qwen3-8B", 1), catalog)
     some = physics.take(np.arange(0, len(physics.configurations), 7))
     table = some.tabulated(8192)
-    defaults = Flags(some.defaults.tokens, some.defaults.fraction)
     for size in (0, 40, len(physics.sizes) - 1):
         at = np.full(len(some.configurations), size)
         for length in (2048, 8192, 50_000):
-            worked_out, looked_up = some.memory(at, length, defaults), table.memory(at, length, defaults)
+            flags = usual(some)
+            worked_out, looked_up = some.memory(at, length, flags), table.memory(at, length, flags)
             assert np.array_equal(worked_out.fits, looked_up.fits)
             assert np.array_equal(worked_out.reason, looked_up.reason)
             assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
@@ -120,8 +125,7 @@ def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog
     cells = np.unique(np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep]), axis=1, return_inverse=True)[1].ravel()
     for workload in list(scenario.workloads.values())[:3]:
         for size in (0, 30, 60):
-            defaults = Flags(physics.defaults.tokens, physics.defaults.fraction)
-            memory = physics.memory(np.full(len(c), size), 4096, defaults)
+            memory = physics.memory(np.full(len(c), size), 4096, usual(physics))
             places = np.full(len(c), physics.sizes[size])
             replicas = physics.replicas(memory.max_num_batched_tokens, token_mix(workload), places)
             rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)

@@ -41,12 +41,13 @@ def options_of(words: list[str]) -> dict[str, str | None]:
 
 
 def meaning_of(options: dict[str, Any]) -> Meaning:
-    """What a start with these options runs."""
+    """What a start with these options runs; vLLM counts sequences on each data-parallel rank."""
+    dp = int(options.get("data-parallel-size", 1))
     return (
         int(options["tensor-parallel-size"]),
         int(options["pipeline-parallel-size"]),
-        int(options.get("data-parallel-size", 1)),
-        int(options["max-num-seqs"]),
+        dp,
+        int(options["max-num-seqs"]) * dp,
         int(options["max-model-len"]),
         str(options["kv-cache-dtype"]),
     )

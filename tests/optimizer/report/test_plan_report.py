@@ -104,7 +104,7 @@ def test_a_plan_says_what_it_takes_and_costs(scenario: Scenario) -> None:
 
 def test_a_plan_says_how_each_workload_is_served(scenario: Scenario) -> None:
     text = words_of(plan_report(layout(), scenario))
-    assert "chat h100 2 1 64 4 of 6.25 64% ttft_p95" in text
+    assert "chat h100 2 1 64 – 4 of 6.25 64% ttft_p95" in text
     assert "chat Qwen/Qwen3-14B fp8 auto vllm 99.5%" in text
 
 
@@ -118,7 +118,7 @@ def test_latencies_stand_beside_their_targets_with_a_band(scenario: Scenario) ->
 def test_memory_says_worst_and_typical_case(scenario: Scenario) -> None:
     # other: 2.2 + 0.3 + 0.9 = 3.4
     text = words_of(plan_report(layout(), scenario))
-    assert "chat h100-sxm 15.4 3.40 54.0 72.8 86.2 321" in text
+    assert "chat h100-sxm 15.4 3.40 54.0 72.8 – 86.2 321" in text
 
 
 def test_warnings_and_assumptions_are_shown(scenario: Scenario) -> None:
@@ -174,7 +174,7 @@ def test_a_measured_replica_shows_dashes_for_what_is_unknown(scenario: Scenario)
     group = workload.replica_groups[0].model_copy(update={**unknown, "source": "measured"})
     plan = layout(workloads=(workload.model_copy(update={"replica_groups": (group,)}),))
     text = words_of(plan_report(plan, scenario))
-    assert "chat h100 2 1 – 4 of 6.25 64% –" in text
+    assert "chat h100 2 1 – – 4 of 6.25 64% –" in text
     assert "Formats, latency and memory are unknown" in text
 
 
