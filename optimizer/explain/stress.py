@@ -117,7 +117,7 @@ def _worst(case: Case, layout: Layout, asked: Scenario, catalog: Catalog) -> Ite
             (_served_fraction(case, plan, asked, catalog), period.period, plan)
             for period in _periods(layout)
             for plan in period.workloads
-            if plan.name == name and plan.demand_rps > 0
+            if plan.name == name and plan.demand_rps * plan.served_fraction > 0
         ]
         if fractions:
             fraction, period, plan = min(fractions, key=lambda found: found[:2])
@@ -136,8 +136,7 @@ def _served_fraction(case: Case, plan: WorkloadPlan, asked: Scenario, catalog: C
     classes = workload.request_classes
     demand_rps = plan.demand_rps * plan.served_fraction * np.array([kind.share_fraction for kind in classes])
     rates = np.array([_rates_rps(case, group, workload, asked, catalog) for group in plan.replica_groups])
-    with np.errstate(divide="ignore"):
-        busy = np.where(rates > 0, case.load_factor * demand_rps / np.where(rates > 0, rates, 1.0), np.inf)
+    busy = np.where(rates > 0, case.load_factor * demand_rps / np.where(rates > 0, rates, 1.0), np.inf)
     replicas = np.array([group.replicas for group in plan.replica_groups], np.int64)
     wanted = demand_rps > 0
     routing = route(replicas, busy[:, wanted]) if len(replicas) else None
