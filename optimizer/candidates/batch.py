@@ -8,32 +8,88 @@ miss its target where a short one holds it; the search runs for every class on i
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from catalog.units import MS_PER_S
 from optimizer.candidates.physics import Physics
-from optimizer.candidates.rated import Rated
-from optimizer.candidates.rivals import Field, Rivals
+from optimizer.candidates.spec import ReplicaSpec
 from optimizer.candidates.starts import Flags, Starts
 from optimizer.memory import REASONS, HeldMemory, ReplicaMemory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load
 from optimizer.performance.capacity import decoding_of
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
 from optimizer.scenario import Target, Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, StringArray
 
 LACKS_MEMORY = tuple(REASONS.index(key) for key in ("", "memory", "context", "margin"))
 """Reasons, or none, for which fewer tokens a step may help."""
-ROUNDS = (Field.best_on_each_card, Field.best_of_leading_choices, Field.best_on_each_card, Field.all_unrated)
-"""Which configurations are brought to their largest load, round by round; after each, what is beaten need not be."""
 CONTEXT_BLOCK_TOKENS = 16
 """max_model_len is rounded up to whole KV blocks of this size (vLLM's default block)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Configurations at their largest batch, with what each class gets."""
+
+    configurations: Configurations  # [n]
+    max_model_len: int
+    max_batch_size: IntArray  # [n]
+    step_tokens: IntArray  # [n] 0 = the engine's default
+    rate_rps: FloatArray  # [n, R] 0 where the class misses a target
+    limit: tuple[str, ...]  # [n] what stops a larger batch or load
+    classes: tuple[str, ...]  # [R]
+
+    @property
+    def card(self) -> StringArray:
+        """[n] id of the GPU."""
+        return np.array([gpu.id for gpu in self.configurations.gpus])[self.configurations.gpu]
+
+    @property
+    def places(self) -> tuple[tuple[str, Links | None], ...]:
+        """For each of the configurations' cards its id and what joins it to others."""
+        c = self.configurations
+        return tuple((gpu.id, links) for gpu, links in zip(c.gpus, c.links_of_cards, strict=True))
+
+    @property
+    def choice(self) -> StringArray:
+        """[n] model and weight format, of which `single_format` allows one."""
+        c = self.configurations
+        return np.array([f"{c.model.id} {weights.id}" for weights in c.weight_formats])[c.weight_format]
+
+    @property
+    def structure(self) -> StringArray:
+        """[n] model, weight format and degrees: what makes one plan different in kind from another."""
+        c = self.configurations
+        degrees = [f" {tp} {pp} {dp} {ep}" for tp, pp, dp, ep in np.stack([c.tp, c.pp, c.dp, c.ep], axis=1).tolist()]
+        drafts = f" {c.speculation.method}" if c.speculation else ""
+        return np.char.add(self.choice, np.array([f"{one}{drafts}" for one in degrees], str))
+
+    def spec(self, row: int) -> ReplicaSpec:
+        """One row by itself."""
+        c, served = self.configurations, self.rate_rps[row] > 0
+        return ReplicaSpec(
+            gpu=c.gpus[c.gpu[row]].id,
+            gpus=int(c.gpus_per_replica[row]),
+            model=c.model.id,
+            weight_dtype=c.weight_formats[c.weight_format[row]].id,
+            kv_cache_dtype=c.kv_formats[c.kv_format[row]].id,
+            engine=c.engine.id,
+            tp=int(c.tp[row]),
+            pp=int(c.pp[row]),
+            dp=int(c.dp[row]),
+            ep=int(c.ep[row]),
+            max_batch_size=int(self.max_batch_size[row]),
+            max_model_len=self.max_model_len,
+            max_num_batched_tokens=int(self.step_tokens[row]) or None,
+            links=c.links_of_cards[c.gpu[row]],
+            speculation=c.speculation,
+            limit=self.limit[row],
+            serves=() if served.all() else tuple(name for name, s in zip(self.classes, served, strict=True) if s),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,57 +128,19 @@ class _Found:
         return cls(*(np.concatenate(column) for column in columns))
 
 
-@dataclass(frozen=True, slots=True)
-class _Full:
-    """m pairs of a configuration and a class at the batches that were found for them."""
-
-    pairs: Physics
-    row: IntArray  # [m] the configuration
-    of_class: IntArray
-    tokens: IntArray
-    batch: IntArray
-    stop: IntArray
-
-    def take(self, which: IntArray) -> _Full:
-        columns = (self.row, self.of_class, self.tokens, self.batch, self.stop)
-        return _Full(self.pairs.take(which), *(column[which] for column in columns))
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """Some of them at the largest load."""
-
-    pair: IntArray
-    load: IntArray
-    rate_rps: FloatArray  # [m, R] 0 where the class misses a target
-    stop: IntArray
-
-    def take(self, which: IntArray) -> _Loaded:
-        return _Loaded(self.pair[which], self.load[which], self.rate_rps[which], self.stop[which])
-
-    @classmethod
-    def together(cls, parts: Sequence[_Loaded]) -> _Loaded:
-        columns = zip(*((one.pair, one.load, one.rate_rps, one.stop) for one in parts), strict=True)
-        return cls(*(np.concatenate(column) for column in columns))
-
-
 class BatchSearch:
     """Finds flags, batches and rates for one workload, counting what it rejects and why."""
 
-    def __init__(self, workload: Workload, max_model_len: int, enough_rps: float = math.inf) -> None:
-        """`enough_rps` carries the whole demand."""
-        self.workload, self.max_model_len, self.enough_rps = workload, max_model_len, enough_rps
+    def __init__(self, workload: Workload, max_model_len: int) -> None:
+        self.workload, self.max_model_len = workload, max_model_len
         self.mix, self.targets = token_mix(workload), workload.planned_targets
         self.of_full_batch = [target for target in self.targets if target.metric == "tpot"]
         self.stops = (*map(target_key, self.targets), "memory", "max_batch_size")
         self.rejected: Counter[str] = Counter()
         self.nearest_ms: dict[str, float] = {}
 
-    def run(self, physics: Physics, rivals: Rivals | None = None) -> Rated:
-        """Every configuration that holds the targets of some class when almost idle, at the best batches for each.
-
-        With `rivals` of the configurations, and one class, what cannot be in a cheapest plan is left out.
-        """
+    def run(self, physics: Physics) -> Rated:
+        """Every configuration that holds the targets of some class when almost idle, at the best batches for each."""
         configurations, sizes = physics.configurations, physics.sizes
         if not len(configurations):
             return self._none(configurations)
@@ -135,48 +153,25 @@ class BatchSearch:
         found = self._batches(pairs, starts, level[row], of_class)
         row, of_class, pairs = row[found.pair], of_class[found.pair], pairs.take(found.pair)
         flags = starts.at(found.level, found.pair)
-        full = _Full(pairs, row, of_class, flags.tokens, sizes[found.size], found.stop)
-        loaded = self._loaded(full) if rivals is None or len(self.mix.names) > 1 else self._in_doubt(full, rivals)
+        batch = sizes[found.size]
+        replicas = pairs.replicas(flags.tokens, self.mix, batch)
+        load = largest_load(replicas, self.targets, of_class[:, None] == np.arange(len(self.mix.names)))
+        rated = RatedReplicas.at(replicas, load)
+        served_rps = np.where(self._excess(rated.open_loop).max(axis=0, initial=0.0) <= 1.0, rated.rate_rps, 0.0)
+        stop = np.where(rated.nearly_full, found.stop, self._late(replicas, load + 1, of_class))
         # Classes that end up with the same flags, batch and load share a row.
-        level, size = found.level[loaded.pair], found.size[loaded.pair]
-        same = ((row[loaded.pair] * len(starts) + level) * len(sizes) + size) * (LOAD_STEPS + 1) + loaded.load
-        some = np.unique(same, return_index=True)[1]
-        kept = loaded.pair[some]
+        same = ((row * len(starts) + found.level) * len(sizes) + found.size) * (LOAD_STEPS + 1) + load
+        _, kept = np.unique(same, return_index=True)
+        limit = tuple(self.stops[s] for s in stop[kept].tolist())
         return Rated(
             configurations.take(row[kept]),
             self.max_model_len,
-            full.batch[kept],
+            batch[kept],
             flags.tokens[kept] * (flags.tokens != pairs.defaults.max_num_batched_tokens)[kept],
-            loaded.rate_rps[some],
-            tuple(self.stops[s] for s in loaded.stop[some].tolist()),
+            served_rps[kept],
+            limit,
             self.mix.names,
         )
-
-    def _loaded(self, full: _Full) -> _Loaded:
-        """All of some pairs at the largest load at which the class holds every target."""
-        replicas = full.pairs.replicas(full.tokens, self.mix, full.batch)
-        load = largest_load(replicas, self.targets, full.of_class[:, None] == np.arange(len(self.mix.names)))
-        rated = RatedReplicas.at(replicas, load)
-        served_rps = np.where(self._excess(rated.open_loop).max(axis=0, initial=0.0) <= 1.0, rated.rate_rps, 0.0)
-        stop = np.where(rated.nearly_full, full.stop, self._late(replicas, load + 1, full.of_class))
-        return _Loaded(np.arange(len(load)), load, served_rps, stop)
-
-    def _in_doubt(self, full: _Full, rivals: Rivals) -> _Loaded:
-        """Those that may be in a cheapest plan: no load does more than a full batch, and most cannot win even so."""
-        most_rps = full.pairs.replicas(full.tokens, self.mix, full.batch).full_rate * MS_PER_S
-        rated, open_ = np.zeros(len(most_rps), bool), np.arange(len(most_rps))
-        workload, enough_rps = np.zeros_like(open_), np.array([self.enough_rps])
-        found: list[_Loaded] = []
-        for promising in ROUNDS:
-            field = Field(rivals, workload[open_], full.row[open_], most_rps[open_], rated[open_], enough_rps)
-            some = open_[promising(field)]
-            loaded = self._loaded(full.take(some))
-            most_rps[some], rated[some] = loaded.rate_rps[:, 0], True
-            found.append(replace(loaded, pair=some))
-            field = Field(rivals, workload[open_], full.row[open_], most_rps[open_], rated[open_], enough_rps)
-            open_ = open_[field.open()]
-        every = _Loaded.together(found)
-        return every.take(np.flatnonzero(np.isin(every.pair, open_)))
 
     def _none(self, configurations: Configurations) -> Rated:
         nothing = np.zeros(0, np.int64)

@@ -11,18 +11,16 @@ import numpy as np
 import numpy.ma  # np.unique loads it at its first call, which is in the middle of a solve
 
 from catalog import Catalog
-from optimizer.candidates.batch import BatchSearch, served_context_tokens
+from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, server_holds, ways_to_draft
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import worth_rating
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated
-from optimizer.candidates.rated import Rated
 from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
-from optimizer.candidates.rivals import Rivals
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.memory import holds_at_every_length
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Speculation, Workload
-from optimizer.serving_config import BoolArray, Configurations, IntArray, links_on
+from optimizer.serving_config import BoolArray, IntArray, links_on
 
 Kept = Literal["undominated", "every_structure", "all"]
 
@@ -52,15 +50,13 @@ def build_candidates(
     """
     keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
     nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
-    narrow = keep == "undominated" and ratings is None
-    ground = _Ground(scenario, catalog, nearness, share=narrow)
+    ground = _Ground(scenario, catalog, nearness, share=keep == "undominated" and ratings is None)
     shared = "" if ratings is None else shared_key(scenario, catalog)
 
     def predict(name: str, workload: Workload, here: _Here) -> Candidates:
         alone, offers = alone_rps(name, scenario), ground.near(here)
         if ratings is None:
-            rating = _rating(workload, here, ground, alone if narrow else None)
-            return _chosen(name, workload, rating, offers, alone, keep)
+            return _chosen(name, workload, _rating(workload, here, ground), offers, alone, keep)
         key = rating_key(shared, workload, offers)
         rating = ratings.rated.get(key, lambda: _rating(workload, here, ground))
         return ratings.candidates.get(
@@ -139,7 +135,6 @@ class _Ground:
                 asked.setdefault((_kind(workload), here), []).append(workload.max_context_tokens)
         self._longest = {key: max(tokens) for key, tokens in asked.items() if share and len(tokens) >= MANY}
         self._known: dict[tuple[_Kind, _Here, str, str, Speculation | None], tuple[Physics, Counter[str], int]] = {}
-        self._rivals: dict[tuple[_Kind, _Here, str, str, Speculation | None], Rivals] = {}
 
     def near(self, here: _Here) -> list[Offer]:
         """Those offers."""
@@ -162,15 +157,6 @@ class _Ground:
                 physics = physics.take(kept).tabulated(length)
             self._known[key] = physics, rejected, n
         return self._known[key]
-
-    def rivals(self, workload: Workload, here: _Here, model: str, engine: str, c: Configurations) -> Rivals:
-        """Which of the configurations prepared for a workload may stand in for which."""
-        key = (_kind(workload), here, model, engine, c.speculation)
-        if key not in self._known:
-            return Rivals.of(c, self.near(here), mix=not workload.single_format)
-        if key not in self._rivals:
-            self._rivals[key] = Rivals.of(c, self.near(here), mix=not workload.single_format)
-        return self._rivals[key]
 
     def _prepared(
         self, workload: Workload, here: _Here, model: str, engine: str, drafts: Speculation | None
@@ -205,11 +191,8 @@ def _measured(
     )
 
 
-def _rating(workload: Workload, here: _Here, ground: _Ground, enough_rps: float | None = None) -> Rating:
-    """Every model on every engine, on the cards on offer.
-
-    With `enough_rps`, which carries the whole demand, what cannot be in a cheapest plan is left out.
-    """
+def _rating(workload: Workload, here: _Here, ground: _Ground) -> Rating:
+    """Every model on every engine, on the cards on offer."""
     rejected: Counter[str] = Counter()
     nearest_ms: dict[str, float] = {}
     found: list[Rated] = []
@@ -224,11 +207,8 @@ def _rating(workload: Workload, here: _Here, ground: _Ground, enough_rps: float 
         for engine, drafts in ways:
             physics, rejected_before, n = ground.physics(workload, here, model, engine, drafts)
             n_evaluated += n
-            search = BatchSearch(workload, max_model_len, np.inf if enough_rps is None else enough_rps)
-            rivals = None
-            if enough_rps is not None and n:
-                rivals = ground.rivals(workload, here, model, engine, physics.configurations)
-            found.append(search.run(physics, rivals))
+            search = BatchSearch(workload, max_model_len)
+            found.append(search.run(physics))
             rejected.update(rejected_before)
             rejected.update(search.rejected)
             for key, value in search.nearest_ms.items():

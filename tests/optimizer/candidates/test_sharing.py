@@ -10,7 +10,7 @@ import pytest
 
 from catalog import Catalog
 from optimizer import load_scenario
-from optimizer.candidates import Candidates, Ratings, build_candidates
+from optimizer.candidates import Candidates, build_candidates
 from optimizer.candidates.batch import token_mix
 from optimizer.candidates.build import MANY
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
@@ -89,29 +89,6 @@ def test_the_table_holds_what_memory_says_at_every_batch(catalog: Catalog) -> No
             assert np.array_equal(worked_out.fits, looked_up.fits)
             assert np.array_equal(worked_out.reason, looked_up.reason)
             assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
-
-
-@pytest.mark.parametrize("model", ["Qwen/Qwen3-14B", "openai/gpt-oss-20b", "meta-llama/Llama-3.1-70B-Instruct"])
-@pytest.mark.parametrize("single_format", [True, False])
-def test_what_is_left_out_of_the_search_would_have_been_dropped_after_it(
-    model: str, single_format: bool, catalog: Catalog
-) -> None:
-    given = {
-        "name": "narrow",
-        "workloads": {},
-        "inventory": OFFERS | {"t4": {"gpu": "t4", "gpus_per_server": 4, "rent": {"price": "$0.4/gpu/h"}}},
-    }
-    given["workloads"] = {f"w{i}": chat(i, model) | {"single_format": single_format} for i in range(MANY - 1)}
-    given["workloads"]["w0"] |= {"requests": "0.02/s"}  # one GPU of any card carries it alone
-    scenario = load_scenario(given, catalog)
-    narrowed = build_candidates(scenario, catalog)
-    searched = build_candidates(scenario, catalog, ratings=Ratings())  # kept for any demand: nothing is left out
-    for few, all_ in zip(narrowed, searched, strict=True):
-        assert few.specs == all_.specs
-        assert np.array_equal(few.offer, all_.offer)
-        assert few.rate_rps == pytest.approx(all_.rate_rps)
-        assert few.rejected == all_.rejected
-        assert few.nearest_ms == pytest.approx(all_.nearest_ms)
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
