@@ -48,7 +48,7 @@ def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
     workload = next(iter(scenario.workloads.values()))
     offers = list(scenario.inventory.values())
     configurations = enumerate_configurations(workload, offers, catalog, workload.models[0], "vllm", Counter())
-    return Physics.of(configurations, batch_sizes(workload), 8192, catalog.calibration)
+    return Physics.of(configurations, batch_sizes(workload), catalog.calibration)
 
 
 def usual(physics: Physics) -> Flags:
