@@ -206,10 +206,11 @@ def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
          group.limit or UNKNOWN)
         for name, _, group in named_groups(layout)
     ]  # fmt: skip
+    planned_on = percent(scenario.max_utilization_fraction)
     return table(
-        f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on",
+        f"Replicas, tokens of a step; at most {planned_on} of what they carry is planned on",
         (("workload", "left"), ("on", "left"), ("replicas", "right"), ("GPUs each", "left"), ("batch", "right"),
-         ("tokens/step", "right"), ("requests/s", "right"), ("used", "right"), ("bound by", "left")),
+         ("tokens", "right"), ("requests/s", "right"), ("used", "right"), ("bound by", "left")),
         rows,
     )  # fmt: skip
 
