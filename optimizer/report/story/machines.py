@@ -18,13 +18,14 @@ from optimizer.report.figures import (
     stack_chart,
     target_chart,
 )
-from optimizer.report.fleet import Kind, kinds, moments, months_between
+from optimizer.report.fleet import Kind, kinds, moments
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import degrees
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario
 from optimizer.topology import Server, Topology, build_topology
+from optimizer.uses import months_between
 
 METRICS = {"ttft": "first token", "tpot": "next tokens", "e2e": "whole request"}
 MEMORY = ("weights", "activations", "CUDA and NCCL", "graphs", "KV cache")

@@ -9,7 +9,7 @@ from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.fleet import Use, actions, months_between, uses
+from optimizer.report.fleet import actions
 from optimizer.report.periods import TERMS, likeliest
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
@@ -22,6 +22,7 @@ from optimizer.report.story.whatif import WhatIf
 from optimizer.report.stress import HEADERS, TITLE, stress_rows
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
 from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.uses import Use, months_between, uses
 
 
 def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: WhatIf | None) -> Page:
