@@ -35,13 +35,13 @@ MOST_IN_MERMAID = 24
 
 def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
     """Per workload and target: the prediction, its band, and what binds; with periods how demand grows."""
-    if layout.periods:
+    if len(layout.periods) > 1:
         yield _growth(layout)
     yield from latency_blocks(layout, scenario)
     found = kinds(layout)
     yield table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on"
-        + ("; load and use are those of the period with the most" if layout.periods else ""),
+        + ("; load and use are those of the period with the most" if len(layout.periods) > 1 else ""),
         "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
         [
             (kind.name, _runs(kind.group), kind.group.offer, _replicas(kind), degrees(kind.group),
@@ -50,7 +50,7 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
             for kind in found
         ],
     )  # fmt: skip
-    if layout.periods:
+    if len(layout.periods) > 1:
         starts = [figure(plan.starts_month + 1) for plan in layout.periods]
         yield table(
             "Replicas in each period",
@@ -154,7 +154,7 @@ def topology_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> Ite
         topology = build_topology(layout, catalog, period)
         yield from _topology_at(f", {name}" if name else "", topology, scenario)
     if layout.periods:
-        yield Words("Other periods: gpuplan export PLAN --period K --to topology")
+        yield Words("Other periods: `gpuplan export PLAN --period K --to topology`")
 
 
 def _topology_at(when: str, topology: Topology, scenario: Scenario) -> Iterator[Block]:
