@@ -175,7 +175,7 @@ def _topology_at(when: str, topology: Topology, scenario: Scenario) -> Iterator[
             ("region|" if any(region.values()) else "") + "server|term|GPUs|>idle|>kW|replicas",
             [
                 (*((region[server.offer] or UNKNOWN,) if any(region.values()) else ()),
-                 server.id, TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
+                 _place(server), TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
                  count(sum(use is None for use in server.gpus)), figure(kw[server.offer]),
                  ", ".join(dict.fromkeys(use.replica for use in server.gpus if use is not None)) or "none")
                 for server in servers
@@ -213,7 +213,7 @@ def mermaid(topology: Topology, region: Mapping[str, str]) -> str:
 
 def _mermaid_server(at: int, server: Server, ends: dict[str, str]) -> Iterator[str]:
     """The lines of one server; adds its replicas' stages to `ends`."""
-    yield f'  subgraph s{at}["{_label(f"{server.id} · {TERMS[server.term]} · {server.gpu}")}"]'
+    yield f'  subgraph s{at}["{_label(f"{_place(server)} · {TERMS[server.term]} · {server.gpu}")}"]'
     parts: dict[tuple[str, int], int] = {}
     for use in server.gpus:
         if use is not None:
@@ -228,7 +228,12 @@ def _mermaid_server(at: int, server: Server, ends: dict[str, str]) -> Iterator[s
 
 def _label(text: str) -> str:
     """Text in quotes, in which Mermaid reads nothing but entities."""
-    return "".join(c if c.isalnum() or c in " ._/-·" else f"#{ord(c)};" for c in text)
+    return "".join(c if c.isalnum() or c in " .,_/-·" else f"#{ord(c)};" for c in text)
+
+
+def _place(server: Server) -> str:
+    """The server, and where it matters its rack."""
+    return server.id if server.rack is None else f"{server.id}, rack {server.rack}"
 
 
 def _box(server: Server, kw: float, region: str) -> ServerBox:
@@ -240,7 +245,10 @@ def _box(server: Server, kw: float, region: str) -> ServerBox:
             workload, _, number = use.replica.rpartition("/")
             gpus.append((workload, number))
     return ServerBox(
-        server.id, f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW", tuple(gpus), region
+        _place(server),
+        f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW",
+        tuple(gpus),
+        region,
     )
 
 

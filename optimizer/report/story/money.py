@@ -43,7 +43,7 @@ def cost_blocks(ledger: Ledger, scenario: Scenario) -> Iterator[Block]:
     if found:
         total = f"cost over {span}"
         yield Figure(
-            f"What the {span} cost, and why",
+            f"What {'a month costs' if scenario.horizon_months == 1 else f'the {span} cost'}, and why",
             waterfall_chart(f"From prices to the cost over {span}", found, total, usd),
             table("Cost by cause", "cause|>USD", [(n, usd(a)) for n, a in (*found, (total, ledger.cost_usd))]),
         )

@@ -10,7 +10,7 @@ from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.fleet import actions
+from optimizer.report.fleet import actions, listed
 from optimizer.report.periods import TERMS, asked_rps, busiest, likeliest, serving
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
@@ -186,10 +186,24 @@ def _purchase_list(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         "offer|term|>servers|GPUs of each|when|>price|>price of each|>lead time",
         rows,
     )
+    yield from _standing_by(layout)
     if len(layout.periods) > 1:
         yield _in_service(layout)
     yield Words("As a spreadsheet:")
     yield Code("gpuplan export PLAN --to bill-of-materials -O FOLDER")
+
+
+def _standing_by(layout: Layout) -> Iterator[Block]:
+    """Which of the servers run nothing until another one fails."""
+    most: dict[str, int] = {}
+    for plan in layout.periods or (layout,):
+        for row in plan.servers:
+            if row.stand_by:
+                most[row.offer] = max(most.get(row.offer, 0), row.stand_by)
+    if most:
+        up_to = "up to " if len(layout.periods) > 1 else ""
+        waiting = listed([f"{up_to}{n} × {offer}" for offer, n in most.items()])
+        yield Words(f"Standing by, to take the place of servers that fail: {waiting}.")
 
 
 def _futures(layout: Layout, months: float) -> Iterator[Block]:
