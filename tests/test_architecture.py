@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.candidates", "optimizer.verification", "optimizer.calibration"),
     ("optimizer.performance", "optimizer.topology", "optimizer.fitting", "optimizer.startup_log"),
     ("optimizer.memory",),
-    ("optimizer.plans", "optimizer.placement"),
+    ("optimizer.plans", "optimizer.placement", "optimizer.uses"),
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
     ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),

@@ -81,9 +81,14 @@ def resources_of(named: NamedGroup) -> dict[str, dict[str, str]]:
     gpus, resource = gpus_per_server(named), gpu_resource(named)
     memory_gib = HOST_GIB_PER_GPU * gpus
     return {
-        "limits": {resource: str(gpus), "memory": f"{2 * memory_gib + SHARED_GIB_PER_GPU * gpus}Gi"},
+        "limits": {resource: str(gpus), "memory": f"{most_memory_gib(gpus)}Gi"},
         "requests": {resource: str(gpus), "cpu": str(CPUS_PER_GPU * gpus), "memory": f"{memory_gib}Gi"},
     }
+
+
+def most_memory_gib(gpus: int) -> int:
+    """What a pod of so many GPUs may take of the host: twice what it asks for and /dev/shm, which counts as its."""
+    return (2 * HOST_GIB_PER_GPU + SHARED_GIB_PER_GPU) * gpus
 
 
 def start_up_s(named: NamedGroup) -> int:
@@ -158,6 +163,9 @@ def pod_spec(named: NamedGroup, topology: Topology, containers: Sequence[dict[st
     """A pod on a node with the planned card."""
     shared_gib = SHARED_GIB_PER_GPU * gpus_per_server(named)
     return {
+        # Else a Service called vllm would set VLLM_PORT, which vLLM takes for its own
+        # (https://docs.vllm.ai/en/v0.10.1/configuration/env_vars.html).
+        "enableServiceLinks": False,
         "nodeSelector": node_selector(named, topology),
         "tolerations": [{"key": gpu_resource(named), "operator": "Exists", "effect": "NoSchedule"}],
         "containers": list(containers),

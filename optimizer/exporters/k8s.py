@@ -12,9 +12,12 @@ from optimizer.exporters.base import (
     finished,
     header,
 )
-from optimizer.exporters.containers import container, labels_of, notes, plan_annotation, pod_spec
+from optimizer.exporters.containers import container, labels_of, notes, plan_annotation, pod_spec, start_up_s
 from optimizer.topology import Topology
 from optimizer.yaml_text import block_yaml
+
+ROLLOUT_S = 600
+"""Kubernetes' default of `progressDeadlineSeconds`: for scheduling and fetching the image."""
 
 
 def render(topology: Topology) -> Export:
@@ -44,6 +47,8 @@ def _deployment(named: NamedGroup, topology: Topology) -> dict[str, Any]:
         "metadata": {"name": named.name, "labels": labels, "annotations": plan_annotation(topology)},
         "spec": {
             "replicas": named.group.replicas,
+            # Kubernetes calls a rollout failed after ten minutes, and weights may take longer.
+            "progressDeadlineSeconds": start_up_s(named) + ROLLOUT_S,
             "selector": {"matchLabels": {"app.kubernetes.io/name": named.name}},
             # A new pod finds no free GPUs before an old one is gone.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},

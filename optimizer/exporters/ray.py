@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
+from catalog.units import GIB
 from optimizer.exporters.base import Export, NamedGroup, chosen, dns_labels, finished, header, servers_of
 from optimizer.exporters.containers import (
     CPUS_PER_GPU,
@@ -13,6 +14,7 @@ from optimizer.exporters.containers import (
     SHARED_GIB_PER_GPU,
     environment,
     gpu_resource,
+    most_memory_gib,
     node_selector,
     plan_annotation,
 )
@@ -107,7 +109,12 @@ def _service(started: tuple[NamedGroup, ...], topology: Topology) -> dict[str, A
                     "template": {
                         "spec": {
                             "containers": [
-                                {"name": "ray-head", "image": IMAGE, "resources": {"limits": head, "requests": head}}
+                                {
+                                    "name": "ray-head",
+                                    "image": IMAGE,
+                                    "env": environment(started[0])[:1],  # it reads the models' configurations
+                                    "resources": {"limits": head, "requests": head},
+                                }
                             ]
                         }
                     },
@@ -127,8 +134,9 @@ def _workers(started: tuple[NamedGroup, ...], topology: Topology) -> list[dict[s
     for (offer, n_servers), label in zip(offers.items(), dns_labels(offers), strict=True):
         named = next(one for one in started if one.group.offer == offer)
         gpus, resource = sizes[offer], gpu_resource(named)
-        size = {resource: str(gpus), "cpu": str(CPUS_PER_GPU * gpus), "memory": f"{HOST_GIB_PER_GPU * gpus}Gi"}
-        shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{SHARED_GIB_PER_GPU * gpus}Gi"}}
+        size = {resource: str(gpus), "cpu": str(CPUS_PER_GPU * gpus)}
+        shared_gib = SHARED_GIB_PER_GPU * gpus  # half of it for Ray, which goes to disk where it finds less
+        shm = {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_gib}Gi"}}
         groups.append(
             {
                 "groupName": label,
@@ -136,9 +144,10 @@ def _workers(started: tuple[NamedGroup, ...], topology: Topology) -> list[dict[s
                 "minReplicas": n_servers,
                 "maxReplicas": n_servers,
                 "numOfHosts": 1,
-                "rayStartParams": {"num-gpus": str(gpus)},
+                "rayStartParams": {"num-gpus": str(gpus), "object-store-memory": str(shared_gib * GIB // 2)},
                 "template": {
                     "spec": {
+                        "enableServiceLinks": False,  # as in every other pod
                         "nodeSelector": node_selector(named, topology),
                         "tolerations": [{"key": resource, "operator": "Exists", "effect": "NoSchedule"}],
                         "containers": [
@@ -146,7 +155,10 @@ def _workers(started: tuple[NamedGroup, ...], topology: Topology) -> list[dict[s
                                 "name": "ray-worker",
                                 "image": IMAGE,
                                 "env": environment(named)[:1],
-                                "resources": {"limits": size, "requests": size},
+                                "resources": {
+                                    "limits": {**size, "memory": f"{most_memory_gib(gpus)}Gi"},
+                                    "requests": {**size, "memory": f"{HOST_GIB_PER_GPU * gpus}Gi"},
+                                },
                                 "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],
                             }
                         ],

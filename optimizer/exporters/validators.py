@@ -67,8 +67,13 @@ def _on_path(program: str) -> Callable[[], bool]:
     return lambda: shutil.which(program) is not None
 
 
-def _has_docker_compose() -> bool:
-    return shutil.which("docker") is not None and not _run("docker", "compose", "version")
+def _docker_compose() -> tuple[str, ...]:
+    """Compose as a plugin of Docker or as a program of its own; empty where there is neither."""
+    for words in (("docker", "compose"), ("docker-compose",)):
+        # Version 1, which reads another format, is there as a program only and has no `--dry-run`.
+        if shutil.which(words[0]) is not None and not _run(*words, "--dry-run", "version"):
+            return words
+    return ()
 
 
 def _run(*command: str) -> str:
@@ -109,14 +114,14 @@ def _is_compose(path: Path) -> bool:
 
 def _compose_problem(path: Path) -> str:
     # Variables that the user must set are no fault of the file: --no-interpolate leaves them alone.
-    return _run("docker", "compose", "-f", str(path), "config", "--quiet", "--no-interpolate")
+    return _run(*_docker_compose(), "-f", str(path), "config", "--quiet", "--no-interpolate")
 
 
 _JUDGES = (
     _Judge("bash -n", _on_path("bash"), lambda path: path.suffix == ".sh", lambda path: _run("bash", "-n", str(path))),
     _Judge("shellcheck", _on_path("shellcheck"), lambda path: path.suffix == ".sh",
            lambda path: _run("shellcheck", "--severity=error", str(path))),
-    _Judge("docker compose config", _has_docker_compose, _is_compose, _compose_problem),
+    _Judge("docker compose config", lambda: bool(_docker_compose()), _is_compose, _compose_problem),
     _Judge("kubernetes-validate", lambda: find_spec("kubernetes_validate") is not None, _is_kubernetes,
            _kubernetes_validate),
     _Judge("kubeconform", _on_path("kubeconform"), _is_kubernetes,

@@ -9,10 +9,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Layout
-from optimizer.report.fleet import kinds, uses
+from optimizer.report.fleet import kinds
 from optimizer.report.periods import TERMS, counted, term_words
 from optimizer.report.plan import degrees
 from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
+from optimizer.uses import uses
 
 
 def comparison_report(plans: Mapping[str, Layout]) -> RenderableType:

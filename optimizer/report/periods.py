@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 
-from optimizer.layout import Layout, PeriodPlan, Servers
+from optimizer.layout import FuturePlan, Layout, PeriodPlan, Servers
 from optimizer.report.words import count, figure, percent, table, usd
 
 TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
@@ -16,7 +16,7 @@ def periods_report(periods: tuple[PeriodPlan, ...]) -> RenderableType:
     """One row a period. Prices are not discounted."""
     rows = [
         (count(plan.period), f"{figure(plan.starts_month)} mo",
-         figure(_asked_rps(plan)), _serving(plan),
+         figure(asked_rps(plan)), serving(plan),
          "\n".join(_orders(plan)), usd(sum(_paid_per_hour(row) for row in plan.servers)))
         for plan in periods
     ]  # fmt: skip
@@ -32,9 +32,9 @@ def futures_report(layout: Layout) -> RenderableType:
     """One row a future: how likely it is, and at its busiest what is asked and what serves."""
     rows = []
     for future in layout.futures:
-        busiest = max(future.periods, key=_asked_rps)
+        plan = busiest(future)
         rows.append(
-            (future.name, percent(future.probability), figure(_asked_rps(busiest)), _serving(busiest),
+            (future.name, percent(future.probability), figure(asked_rps(plan)), serving(plan),
              usd(future.usd_per_hour))
         )  # fmt: skip
     where = ", in the busiest period of each" if len(layout.periods) > 1 else ""
@@ -69,11 +69,18 @@ def counted(row: Servers) -> str:
     return f"{row.count} ({', '.join(words)})" if words else count(row.count)
 
 
-def _asked_rps(plan: PeriodPlan) -> float:
+def busiest(future: FuturePlan) -> PeriodPlan:
+    """The period in which a future asks for the most."""
+    return max(future.periods, key=asked_rps)
+
+
+def asked_rps(plan: PeriodPlan) -> float:
+    """Requests per second of all workloads at peak."""
     return sum(one.demand_rps for one in plan.workloads)
 
 
-def _serving(plan: PeriodPlan) -> str:
+def serving(plan: PeriodPlan) -> str:
+    """The servers of a period, an offer and term a line."""
     return "\n".join(f"{row.offer}, {term_words(row)}: {counted(row)}" for row in plan.servers)
 
 

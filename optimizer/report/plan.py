@@ -14,6 +14,7 @@ from optimizer.report.periods import TERMS, counted, futures_report, likeliest, 
 from optimizer.report.stress import stress_report
 from optimizer.report.words import (
     UNKNOWN,
+    Justify,
     bullets,
     count,
     figure,
@@ -28,6 +29,7 @@ from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
 LIKELIEST = "What follows is {}, the likeliest scenario; `gpuplan export --future NAME` exports another."
+ALTERNATIVES = "The next best plans, each without something that every better one uses"
 MOST_GIVEN_UP = 4
 TIE_USD_PER_HOUR = 0.005
 """Less than half a cent an hour is a tie."""
@@ -75,30 +77,30 @@ def _ahead(layout: Layout) -> Iterator[RenderableType]:
 
 
 def _alternatives(layout: Layout) -> list[RenderableType]:
-    """What each alternative costs more, what it gives up and on which servers it runs."""
-    if not layout.alternatives or layout.cost is None:
+    """A table, if alternatives were asked for."""
+    if not layout.alternatives:
         return []
-    rows = []
+    columns: tuple[tuple[str, Justify], ...] = (
+        ("", "right"), ("$/h", "right"), ("more", "right"), ("does without", "left"), ("uses", "left"),
+        ("servers", "left"),
+    )  # fmt: skip
+    return [table(ALTERNATIVES, columns, alternative_rows(layout)), Text("")]
+
+
+def alternative_rows(layout: Layout) -> Iterator[tuple[str, ...]]:
+    """A line an alternative: its number, its cost an hour, what it costs more, does without and uses, its servers."""
     for number, other in enumerate(layout.alternatives, start=1):
+        assert layout.cost is not None, "only a plan has alternatives"
         more = other.cost.usd_per_hour - layout.cost.usd_per_hour
         tie = abs(more) < TIE_USD_PER_HOUR
-        rows.append(
-            (
-                f"{number}",
-                usd(other.cost.usd_per_hour),
-                ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
-                _first(other.gives_up),
-                _first(other.uses_instead),
-                "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
-            )
+        yield (
+            f"{number}",
+            usd(other.cost.usd_per_hour),
+            ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
+            _first(other.gives_up),
+            _first(other.uses_instead),
+            "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
         )
-    drawn = table(
-        "The next best plans, each without something that every better one uses",
-        (("", "right"), ("$/h", "right"), ("more", "right"), ("does without", "left"), ("uses", "left"),
-         ("servers", "left")),
-        rows,
-    )  # fmt: skip
-    return [drawn, Text("")]
 
 
 def _first(lines: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from optimizer.layout import Layout
 from optimizer.report.figures import Point, point_chart, range_chart
 from optimizer.report.fleet import decision, in_words
+from optimizer.report.plan import ALTERNATIVES, alternative_rows
 from optimizer.report.story.parts import Block, Bullets, Figure, Words, table
 from optimizer.report.story.whatif import Swing, Threshold, WhatIf
 from optimizer.report.words import figure, percent, usd
@@ -18,10 +19,21 @@ MOST_RUNNERS_UP = 5
 def doubt_sections(
     layout: Layout, scenario: Scenario, found: WhatIf | None
 ) -> tuple[list[Block], list[Block], list[Block]]:
-    """Alternatives, what moves the cost, thresholds; empty where nothing was asked or answered."""
+    """Alternatives, what moves the cost, thresholds; empty where nothing was asked or answered, but for what the plan
+    itself has of alternatives."""
     if found is None:
-        return [], [], []
-    return list(_alternatives(layout, found)), list(_swings(layout, found)), list(_thresholds(layout, scenario, found))
+        return list(_kept(layout)), [], []
+    return (
+        [*_alternatives(layout, found), *_kept(layout)],
+        list(_swings(layout, found)),
+        list(_thresholds(layout, scenario, found)),
+    )
+
+
+def _kept(layout: Layout) -> Iterator[Block]:
+    """The next best plans, if they were asked for when the plan was made."""
+    if layout.alternatives:
+        yield table(ALTERNATIVES, "|>$/h|>more|does without|uses|servers", alternative_rows(layout))
 
 
 def _alternatives(layout: Layout, found: WhatIf) -> Iterator[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from optimizer.report.story.parts import Block, Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
+    from markupsafe import Markup
 
 
 def page_html(page: Page) -> str:
@@ -24,6 +26,13 @@ def page_fragment(blocks: tuple[Block, ...]) -> str:
     return str(module.styled(blocks))
 
 
+def _with_code(text: str) -> Markup:
+    """Escaped text in which what stands between backticks is code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 @cache
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
@@ -32,4 +41,5 @@ def _template() -> Template:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["kind"] = lambda block: type(block).__name__
+    environment.filters["with_code"] = _with_code
     return environment.from_string(files("optimizer.report.story").joinpath("page.html.j2").read_text(encoding="utf-8"))

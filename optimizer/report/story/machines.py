@@ -18,13 +18,14 @@ from optimizer.report.figures import (
     stack_chart,
     target_chart,
 )
-from optimizer.report.fleet import Kind, kinds, moments, months_between
+from optimizer.report.fleet import Kind, kinds, moments
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import degrees
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario
 from optimizer.topology import Server, Topology, build_topology
+from optimizer.uses import months_between
 
 METRICS = {"ttft": "first token", "tpot": "next tokens", "e2e": "whole request"}
 MEMORY = ("weights", "activations", "CUDA and NCCL", "graphs", "KV cache")
@@ -34,13 +35,13 @@ MOST_IN_MERMAID = 24
 
 def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
     """Per workload and target: the prediction, its band, and what binds; with periods how demand grows."""
-    if layout.periods:
+    if len(layout.periods) > 1:
         yield _growth(layout)
     yield from latency_blocks(layout, scenario)
     found = kinds(layout)
     yield table(
         f"Replicas; at most {percent(scenario.max_utilization_fraction)} of what they could carry is planned on"
-        + ("; load and use are those of the period with the most" if layout.periods else ""),
+        + ("; load and use are those of the period with the most" if len(layout.periods) > 1 else ""),
         "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
         [
             (kind.name, _runs(kind.group), kind.group.offer, _replicas(kind), degrees(kind.group),
@@ -49,7 +50,7 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
             for kind in found
         ],
     )  # fmt: skip
-    if layout.periods:
+    if len(layout.periods) > 1:
         starts = [figure(plan.starts_month + 1) for plan in layout.periods]
         yield table(
             "Replicas in each period",
@@ -153,7 +154,7 @@ def topology_blocks(layout: Layout, scenario: Scenario, catalog: Catalog) -> Ite
         topology = build_topology(layout, catalog, period)
         yield from _topology_at(f", {name}" if name else "", topology, scenario)
     if layout.periods:
-        yield Words("Other periods: gpuplan export PLAN --period K --to topology")
+        yield Words("Other periods: `gpuplan export PLAN --period K --to topology`")
 
 
 def _topology_at(when: str, topology: Topology, scenario: Scenario) -> Iterator[Block]:
@@ -174,7 +175,7 @@ def _topology_at(when: str, topology: Topology, scenario: Scenario) -> Iterator[
             ("region|" if any(region.values()) else "") + "server|term|GPUs|>idle|>kW|replicas",
             [
                 (*((region[server.offer] or UNKNOWN,) if any(region.values()) else ()),
-                 server.id, TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
+                 _place(server), TERMS[server.term], f"{len(server.gpus)} × {server.gpu}",
                  count(sum(use is None for use in server.gpus)), figure(kw[server.offer]),
                  ", ".join(dict.fromkeys(use.replica for use in server.gpus if use is not None)) or "none")
                 for server in servers
@@ -212,7 +213,7 @@ def mermaid(topology: Topology, region: Mapping[str, str]) -> str:
 
 def _mermaid_server(at: int, server: Server, ends: dict[str, str]) -> Iterator[str]:
     """The lines of one server; adds its replicas' stages to `ends`."""
-    yield f'  subgraph s{at}["{_label(f"{server.id} · {TERMS[server.term]} · {server.gpu}")}"]'
+    yield f'  subgraph s{at}["{_label(f"{_place(server)} · {TERMS[server.term]} · {server.gpu}")}"]'
     parts: dict[tuple[str, int], int] = {}
     for use in server.gpus:
         if use is not None:
@@ -227,7 +228,12 @@ def _mermaid_server(at: int, server: Server, ends: dict[str, str]) -> Iterator[s
 
 def _label(text: str) -> str:
     """Text in quotes, in which Mermaid reads nothing but entities."""
-    return "".join(c if c.isalnum() or c in " ._/-·" else f"#{ord(c)};" for c in text)
+    return "".join(c if c.isalnum() or c in " .,_/-·" else f"#{ord(c)};" for c in text)
+
+
+def _place(server: Server) -> str:
+    """The server, and where it matters its rack."""
+    return server.id if server.rack is None else f"{server.id}, rack {server.rack}"
 
 
 def _box(server: Server, kw: float, region: str) -> ServerBox:
@@ -239,7 +245,10 @@ def _box(server: Server, kw: float, region: str) -> ServerBox:
             workload, _, number = use.replica.rpartition("/")
             gpus.append((workload, number))
     return ServerBox(
-        server.id, f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW", tuple(gpus), region
+        _place(server),
+        f"{TERMS[server.term]} · {len(server.gpus)} × {server.gpu} · {figure(kw)} kW",
+        tuple(gpus),
+        region,
     )
 
 

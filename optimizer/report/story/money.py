@@ -11,11 +11,12 @@ from catalog.units import HOURS_PER_MONTH, MONTHS_PER_YEAR
 from optimizer.formulation.terms import running_usd_per_month, server_power_kw
 from optimizer.layout import Layout
 from optimizer.report.figures import Line, Stack, line_chart, stack_chart, waterfall_chart
-from optimizer.report.fleet import decision, months_between
+from optimizer.report.fleet import decision
 from optimizer.report.story.ledger import Cause, Ledger, steps
 from optimizer.report.story.parts import Block, Figure, Words, table
 from optimizer.report.words import figure, percent, usd
 from optimizer.scenario import Scenario
+from optimizer.uses import months_between
 
 MOST_STEPS = 12
 """Bars of a chart over time."""
@@ -42,7 +43,7 @@ def cost_blocks(ledger: Ledger, scenario: Scenario) -> Iterator[Block]:
     if found:
         total = f"cost over {span}"
         yield Figure(
-            f"What the {span} cost, and why",
+            f"What {'a month costs' if scenario.horizon_months == 1 else f'the {span} cost'}, and why",
             waterfall_chart(f"From prices to the cost over {span}", found, total, usd),
             table("Cost by cause", "cause|>USD", [(n, usd(a)) for n, a in (*found, (total, ledger.cost_usd))]),
         )

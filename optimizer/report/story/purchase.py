@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
+from catalog.units import HOURS_PER_MONTH
 from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.fleet import Use, actions, months_between, uses
-from optimizer.report.periods import TERMS, likeliest
+from optimizer.report.fleet import actions, listed
+from optimizer.report.periods import TERMS, asked_rps, busiest, likeliest, serving
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
 from optimizer.report.story.ledger import Ledger
 from optimizer.report.story.machines import demand_blocks, memory_blocks, topology_blocks
 from optimizer.report.story.money import break_even_blocks, cost_blocks, months_text
-from optimizer.report.story.parts import Block, Figure, KeyFigure, KeyFigures, Page, Words, sections, table
+from optimizer.report.story.parts import Block, Code, Figure, KeyFigure, KeyFigures, Page, Words, sections, table
 from optimizer.report.story.provenance import provenance_blocks
 from optimizer.report.story.whatif import WhatIf
 from optimizer.report.stress import HEADERS, TITLE, stress_rows
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
 from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.uses import Use, months_between, uses
 
 
 def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: WhatIf | None) -> Page:
@@ -37,6 +39,7 @@ def purchase_page(layout: Layout, scenario: Scenario, catalog: Catalog, found: W
         sections=sections(
             ("figures", "Key figures", [_key_figures(layout, scenario, known)]),
             ("list", "What to buy, rent and use", _purchase_list(layout, scenario)),
+            ("futures", "Demand scenarios", _futures(layout, scenario.horizon_months)),
             ("money", "Cost over time", cost_blocks(Ledger.of(layout, scenario, known), scenario)),
             ("break-even", "Buy or rent", break_even_blocks(layout, scenario, known)),
             ("alternatives", "Alternatives", pareto),
@@ -78,6 +81,8 @@ def recommendation(layout: Layout, scenario: Scenario) -> str:
     assert layout.cost is not None
     months = scenario.horizon_months
     span = "a month" if months == 1 else f"over {months_text(months)}"
+    if layout.futures:
+        span = f"expected {span}"
     front = ""
     if layout.cost.capex_usd:
         front = f", {usd(layout.cost.capex_usd)} of it {'for purchases' if layout.periods else 'up front'}"
@@ -140,7 +145,7 @@ def _key_figures(layout: Layout, scenario: Scenario, catalog: Catalog) -> KeyFig
     asked_rps, served_rps = demand_and_served_rps(layout)
     most_rps = max(sum(one.demand_rps for one in span.workloads) for span in spans)
     at_peak = f"requests at peak; {figure(served_rps)}/s are served" if served_rps < asked_rps else "requests at peak"
-    paid = f"over {months_text(scenario.horizon_months)}"
+    paid = f"{'expected ' if layout.futures else ''}over {months_text(scenario.horizon_months)}"
     if scenario.discount_rate_per_year:
         paid += f", later money at {percent(scenario.discount_rate_per_year)} a year less"
     found = [
@@ -181,24 +186,50 @@ def _purchase_list(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         "offer|term|>servers|GPUs of each|when|>price|>price of each|>lead time",
         rows,
     )
-    if layout.futures:
-        yield table(
-            "Demand scenarios; what is bought and reserved is the same in all, and $/h counts it",
-            "scenario|>probability|>requests/s at peak|>$/h",
-            [
-                (one.name, percent(one.probability),
-                 figure(max(sum(asked.demand_rps for asked in plan.workloads) for plan in one.periods)),
-                 usd(one.usd_per_hour))
-                for one in layout.futures
-            ],
-        )  # fmt: skip
-        yield Words(
-            f"Costs are what is expected over all of them. Servers, workloads and places that follow are those of "
-            f"{likeliest(layout)}, the likeliest; gpuplan export PLAN --future NAME exports another."
-        )
+    yield from _standing_by(layout)
     if len(layout.periods) > 1:
         yield _in_service(layout)
-    yield Words("As a spreadsheet: gpuplan export PLAN --to bill-of-materials -O FOLDER")
+    yield Words("As a spreadsheet:")
+    yield Code("gpuplan export PLAN --to bill-of-materials -O FOLDER")
+
+
+def _standing_by(layout: Layout) -> Iterator[Block]:
+    """Which of the servers run nothing until another one fails."""
+    most: dict[str, int] = {}
+    for plan in layout.periods or (layout,):
+        for row in plan.servers:
+            if row.stand_by:
+                most[row.offer] = max(most.get(row.offer, 0), row.stand_by)
+    if most:
+        up_to = "up to " if len(layout.periods) > 1 else ""
+        waiting = listed([f"{up_to}{n} × {offer}" for offer, n in most.items()])
+        yield Words(f"Standing by, to take the place of servers that fail: {waiting}.")
+
+
+def _futures(layout: Layout, months: float) -> Iterator[Block]:
+    """In which ways demand may turn out, how likely each is, what it costs and what serves then."""
+    if not layout.futures:
+        return
+    assert layout.cost is not None
+    yield Words(
+        "What is bought and reserved is decided before demand is known, and the same in all; what is rented follows "
+        "demand. Costs elsewhere in this report are what is expected: each scenario's, weighted by its probability. "
+        f"Servers, workloads and places are those of {likeliest(layout)}, the likeliest; "
+        "`gpuplan export PLAN --future NAME` exports another."
+    )
+    where = " in its busiest period" if len(layout.periods) > 1 else ""
+    yield table(
+        f"Demand scenarios, what each costs over {months_text(months)}, and what serves{where}",
+        "scenario|>probability|>requests/s at peak|servers|>cost",
+        [
+            *(
+                (one.name, percent(one.probability), figure(asked_rps(busiest(one))), serving(busiest(one)),
+                 usd(one.usd_per_hour * HOURS_PER_MONTH * months))
+                for one in layout.futures
+            ),
+            ("expected", UNKNOWN, UNKNOWN, UNKNOWN, usd(layout.cost.usd_over_horizon)),
+        ],
+    )  # fmt: skip
 
 
 def _price(use: Use, scenario: Scenario) -> str:

@@ -76,6 +76,18 @@ def test_each_deployment_has_a_service_that_finds_its_pods(k8s: list[dict[str, A
     assert len(services) == len(deployments(k8s)) == 4
 
 
+def test_no_service_reaches_into_the_engines_environment(k8s: list[dict[str, Any]]) -> None:
+    # A Service called vllm would set VLLM_PORT, which is vLLM's own variable.
+    assert {one["spec"]["template"]["spec"]["enableServiceLinks"] for one in deployments(k8s)} == {False}
+
+
+def test_a_rollout_may_take_as_long_as_the_first_start(k8s: list[dict[str, Any]]) -> None:
+    for one in deployments(k8s):
+        probe = one["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+        longest_start_s = probe["periodSeconds"] * probe["failureThreshold"]
+        assert one["spec"]["progressDeadlineSeconds"] > longest_start_s
+
+
 def test_names_and_labels_are_ones_that_kubernetes_accepts(k8s: list[dict[str, Any]]) -> None:
     value = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
     for document in k8s:

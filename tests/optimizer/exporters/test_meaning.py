@@ -68,13 +68,26 @@ def test_the_quota_is_the_purchase_list(engines: Topology) -> None:
     # 7 servers of 8 H100 and one of 8 MI300X
     (text,) = EXPORTERS["kueue"].render(engines).files.values()
     (queue,) = (one for one in yaml.safe_load_all(text) if one["kind"] == "ClusterQueue")
+    (group,) = queue["spec"]["resourceGroups"]
     quotas = {
-        resource["name"]: resource["nominalQuota"]
-        for group in queue["spec"]["resourceGroups"]
-        for flavor in group["flavors"]
-        for resource in flavor["resources"]
+        flavor["name"]: {one["name"]: one["nominalQuota"] for one in flavor["resources"]} for flavor in group["flavors"]
     }
-    assert quotas == {"nvidia.com/gpu": 56, "amd.com/gpu": 8}
+    h100, mi300x = quotas.values()
+    assert (h100["nvidia.com/gpu"], h100["amd.com/gpu"]) == (56, 0)
+    assert (mi300x["nvidia.com/gpu"], mi300x["amd.com/gpu"]) == (0, 8)
+    # four times 4 CPUs and 16 GiB for each GPU
+    assert (mi300x["cpu"], mi300x["memory"]) == (128, "512Gi")
+
+
+def test_the_quota_admits_every_pod_of_the_plan(engines: Topology) -> None:
+    # Kueue leaves a pod waiting that asks for anything without a quota on the flavor of its card.
+    (queued,) = EXPORTERS["kueue"].render(engines).files.values()
+    (queue,) = (one for one in yaml.safe_load_all(queued) if one["kind"] == "ClusterQueue")
+    (group,) = queue["spec"]["resourceGroups"]
+    assert all([one["name"] for one in flavor["resources"]] == group["coveredResources"] for flavor in group["flavors"])
+    for text in EXPORTERS["k8s"].render(engines).files.values():
+        pod = next(yaml.safe_load_all(text))["spec"]["template"]["spec"]
+        assert set(pod["containers"][0]["resources"]["requests"]) <= set(group["coveredResources"])
 
 
 def test_ray_workers_are_the_servers_in_use(engines: Topology) -> None:
@@ -87,9 +100,9 @@ def test_ray_workers_are_the_servers_in_use(engines: Topology) -> None:
 def test_the_bill_of_materials_is_the_purchase_list_in_both_forms(engines: Topology, engines_plan: Layout) -> None:
     files = EXPORTERS["bill-of-materials"].render(engines).files
     rows = list(csv.DictReader(files["bill-of-materials.csv"].splitlines()))
-    assert [(row["offer"], row["term"], int(row["count"]), int(row["gpus"])) for row in rows] == [
+    assert sorted((row["offer"], row["term"], int(row["count"]), int(row["gpus"])) for row in rows) == sorted(
         (row.offer, row.term, row.count, row.count * row.gpus_per_server) for row in engines_plan.servers
-    ]
+    )
     lines = json.loads(files["bill-of-materials.json"])["lines"]
     assert [[str(line[column] or "") for column in rows[0]] for line in lines] == [list(row.values()) for row in rows]
 

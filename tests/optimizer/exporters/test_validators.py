@@ -30,6 +30,38 @@ def test_judges_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: py
     assert missing == ("bash -n", "shellcheck", "docker compose config")
 
 
+COMPOSE = """#!/bin/sh
+case "$1" in --dry-run) exit {dry_run};; esac
+/bin/grep -q imagee "$2" && echo 'services.a additional properties "imagee" not allowed' >&2 && exit 15
+exit 0
+"""
+
+
+@pytest.mark.parametrize(("dry_run", "asked"), [(0, True), (1, False)], ids=["version 2", "version 1"])
+def test_compose_without_docker_is_asked_from_version_2_on(
+    dry_run: int, asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "docker-compose"
+    program.parent.mkdir()
+    program.write_text(COMPOSE.format(dry_run=dry_run))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    files = {"good.yaml": "services: {a: {image: 'x:1'}}\n", "bad.yaml": "services: {a: {imagee: 'x:1'}}\n"}
+    verdicts, missing = judge_files(write_files(tmp_path / "out", files))
+    assert ("docker compose config" in missing) is not asked
+    assert [bool(one.problem) for one in verdicts] == ([False, True] if asked else [])
+
+
+def test_compose_itself_objects_to_nothing(engines: Topology, mixed: Topology, tmp_path: Path) -> None:
+    for number, topology in enumerate((engines, mixed)):
+        files = EXPORTERS["compose"].render(topology).files
+        verdicts, missing = judge_files(write_files(tmp_path / str(number), files))
+        if missing:
+            pytest.skip("docker compose is not installed")
+        assert [one.judge for one in verdicts] == ["docker compose config"] * len(files)
+        assert [one.problem for one in verdicts if one.problem] == []
+
+
 def test_verdicts_in_words() -> None:
     verdicts = (Verdict("a.sh", "bash -n", ""), Verdict("b.sh", "bash -n", "line 1: no"))
     assert verdicts_text(verdicts, ("kubeconform",)) == (

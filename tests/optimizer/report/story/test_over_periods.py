@@ -12,11 +12,12 @@ from measured import workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize
 from optimizer.layout import Layout
-from optimizer.report.fleet import decision, kinds, moments, uses
+from optimizer.report.fleet import decision, kinds, moments
 from optimizer.report.story import comparison_page, page_html, page_markdown, purchase_page
 from optimizer.report.story.ledger import Ledger, steps
 from optimizer.report.story.parts import Figure, Page
 from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.uses import uses
 
 ROOT = Path(__file__).parents[4]
 # One server carries 10/s. Two quarters; in the second one two servers are needed. A server takes a quarter to arrive.
