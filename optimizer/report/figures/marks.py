@@ -31,7 +31,7 @@ font:12px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;max
 display:block}
 svg.fig text{fill:var(--ink)}svg.fig .soft{fill:var(--soft)}svg.fig .strong{font-weight:600}
 svg.fig .region{font-weight:600;fill:var(--c0)}
-svg.fig .in{fill:#fff;font-size:10px}svg.fig .rule{stroke:var(--rule);stroke-width:1}
+svg.fig .in{fill:#fff;font-size:10px}svg.fig .small{font-size:10px}svg.fig .rule{stroke:var(--rule);stroke-width:1}
 svg.fig .mark{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:4 3}svg.fig .band{stroke:var(--ink);stroke-width:1.5}
 svg.fig .curve{fill:none;stroke-width:2}svg.fig .spread{opacity:.2}
 svg.fig .idle{fill:var(--idle)}svg.fig .good{fill:var(--good)}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from optimizer.batch import Row, read_results, results
-from optimizer.batch.axes import Axis
+from optimizer.batch import Row, axes, read_results, results
+from optimizer.batch.axes import AMOUNT, Axis
+from optimizer.batch.columns import write_part
 from optimizer.batch.results import opened
 from optimizer.batch.work import Problem, Solved
 from optimizer.errors import InputError
@@ -49,6 +51,21 @@ def test_a_row_comes_back_as_it_was_put_in(tmp_path: Path) -> None:
     assert back["worst_latency_slack"] is None
     assert back["rent [$/h]"] == 2.0
     assert back["usd_over_horizon"] == 1825.0  # $2.50 × 730 h
+
+
+def test_writing_rows_looks_at_each_value_of_an_axis_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        n_matches = 0
+
+        def fullmatch(self, text: str) -> re.Match[str] | None:
+            self.n_matches += 1
+            return AMOUNT.fullmatch(text)
+
+    counting = Counting()
+    monkeypatch.setattr(axes, "AMOUNT", counting)
+    axis = Axis("rent", ("rent",), tuple(f"${i}/h" for i in range(100)))
+    write_part(tmp_path / "part.parquet", [row(f"r{i}") for i in range(50)], (axis,))
+    assert counting.n_matches == 100 + 50  # the axis for its unit, and each row's cell
 
 
 def test_rows_that_no_part_holds_yet_survive_a_crash(tmp_path: Path) -> None:

@@ -36,36 +36,83 @@ def drawn(svg: str, kind: str) -> list[ET.Element]:
     return list(ET.fromstring(svg).iter(f"{SVG}{kind}"))
 
 
+def strengths(svg: str) -> dict[str | None, str | None]:
+    """How strong each box is drawn, by what it says."""
+    return {box.findtext(f"{SVG}title"): box.get("fill-opacity") for box in drawn(svg, "rect")}
+
+
 def test_a_heat_map_has_a_cell_for_every_pair_and_says_where_there_is_no_plan() -> None:
-    cells = drawn(sweep_svg(rows(p=[1, 2, 3], q=[1, 2, 4]), "usd_per_hour"), "rect")
-    words = {cell.findtext(f"{SVG}title"): cell.get("fill") for cell in cells}
-    assert len(cells) == 9
-    assert {"1, 1: 1", "4, 2: 8", "4, 3: no plan"} <= words.keys()  # x is q, the last key
-    assert (words["1, 1: 1"], words["4, 2: 8"]) == ("#eff3ff", "#084594")  # the ends of the scale
+    found = strengths(sweep_svg(rows(p=[1, 2, 3], q=[1, 2, 4]), "usd_per_hour"))
+    assert {f"{q}, {p}: {'no plan' if p * q > 8 else p * q}" for p in (1, 2, 3) for q in (1, 2, 4)} <= found.keys()
+    assert (found["1, 1: 1"], found["4, 2: 8"]) == ("0.080", "1.000")  # x is q, the last key; the ends of the scale
+    assert float(found["2, 2: 4"] or 0) == pytest.approx(
+        0.08 + 0.92 * 3 / 7, abs=1e-3
+    )  # 4 is 3/7 of the way from 1 to 8
+
+
+def test_the_legend_says_what_the_colours_stand_for() -> None:
+    svg = sweep_svg(rows(p=[1, 2, 3], q=[1, 2, 4]), "usd_per_hour")
+    found = strengths(svg)
+    assert [found[name] for name in ("1", "4.5", "8")] == ["0.080", "0.540", "1.000"]  # least, half way, most
+    texts = [one.text for one in drawn(svg, "text")]
+    assert texts.count("no plan") == 1
+    all_solved = sweep_svg(rows(p=[1, 2], q=[1, 2]), "usd_per_hour")
+    assert "no plan" not in [one.text for one in drawn(all_solved, "text")]
+
+
+def test_figures_stand_in_cells_that_are_wide_enough() -> None:
+    def figures(n: int) -> int:
+        return sum(one.text == "1.5" for one in drawn(sweep_svg(half(n), "usd_per_hour"), "text"))
+
+    def half(n: int) -> list[dict[str, Any]]:
+        return [{**row, "usd_per_hour": 1.5} for row in rows(p=[1], q=list(range(n)))]
+
+    assert (figures(4), figures(100)) == (4, 0)
 
 
 def test_the_least_over_a_third_key_is_drawn_and_said() -> None:
     three = [{**row, "r": r, "usd_per_hour": 10.0 * r} for row in rows(p=[1, 2], q=[1, 2]) for r in (1, 2)]
     svg = sweep_svg(three, "usd_per_hour", x="p", y="q")
-    assert {cell.findtext(f"{SVG}title") for cell in drawn(svg, "rect")} == {
-        f"{p}, {q}: 10" for p in (1, 2) for q in (1, 2)
-    }
+    assert {f"{p}, {q}: 10" for p in (1, 2) for q in (1, 2)} <= strengths(svg).keys()
+    assert not any(one and one.endswith("20") for one in strengths(svg))
     assert "usd_per_hour, least over r" in svg
 
 
 def test_one_key_draws_a_line_with_its_band() -> None:
     one = [{key: value for key, value in row.items() if key != "p"} for row in rows(p=[1], q=[1, 2, 4])]
     svg = sweep_svg(one, "usd_per_hour")
-    assert len(drawn(svg, "line")) == 2
-    (band,) = drawn(svg, "polygon")
+    (curve,), (band,) = drawn(svg, "polyline"), drawn(svg, "polygon")
+    assert len(str(curve.get("points")).split()) == 3
     assert len(str(band.get("points")).split()) == 6  # three costs, and the three bounds back
+    assert "usd_per_hour, and down to what is proven" in [one.text for one in drawn(svg, "text")]
+    assert [dot.findtext(f"{SVG}title") for dot in drawn(svg, "circle")] == [
+        "1: 1, at least 0.9", "2: 2, at least 1.8", "4: 4, at least 3.6",
+    ]  # fmt: skip
+
+
+def test_a_line_over_words_names_each_of_them() -> None:
+    words = [{**row, "q": word} for row, word in zip(rows(p=[1], q=[1, 2, 4]), ("low", "mid", "high"), strict=True)]
+    svg = sweep_svg([{key: value for key, value in row.items() if key != "p"} for row in words], "usd_per_hour")
+    texts = [one.text for one in drawn(svg, "text")]
+    assert [texts.count(word) for word in ("low", "mid", "high")] == [1, 1, 1]
 
 
 def test_names_are_never_markup() -> None:
     page = sweep_page(rows(**{"<b>&": [1, 2], "q": [1, 2]}), "usd_per_hour")
     assert "&lt;b&gt;&amp;" in page
     assert "<b>" not in page
-    assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_page_lists_the_least_beside_the_picture() -> None:
+    page = sweep_page(rows(p=[1, 2, 3], q=[1, 2, 4]), "usd_per_hour")
+    assert "9 scenarios, 8 with a plan." in page  # 3 × 4 = 12 is over 8
+    assert page.index("s-1-1") < page.index("s-1-2") < page.index("s-2-4")
+
+
+def test_a_sweep_without_any_plan_is_not_drawn() -> None:
+    with pytest.raises(InputError, match="no scenario has a usd_per_hour"):
+        sweep_svg(rows(p=[3], q=[4]), "usd_per_hour")
 
 
 @pytest.mark.parametrize(

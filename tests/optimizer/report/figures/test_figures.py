@@ -12,6 +12,7 @@ from optimizer.report.figures import (
     ServerBox,
     Stack,
     Target,
+    heat_chart,
     line_chart,
     point_chart,
     range_chart,
@@ -51,6 +52,9 @@ PICTURES = {
         ("x", figure),
         ("y", usd),
         is_log=True,
+    ),
+    "heat": heat_chart(
+        HOSTILE, {(0, 0): 1.0, (0, 1): 2.0}, (HOSTILE, [HOSTILE, "b"]), (HOSTILE, ["c", "d"]), usd, HOSTILE
     ),
     "targets": target_chart(HOSTILE, [Target(HOSTILE, 10.0, 8.0, (4.0, 6.0))], figure),
 }
