@@ -8,7 +8,7 @@ rate    N scenarios (2,000) of one workload by one and by two workers: a second,
         second; also by Ray where it is installed; a minute, for which the machine must have nothing else to do
 memory  the peak of driver and two workers together over N scenarios (20,000); 2 to 4 minutes
 solve   a solve of N workloads (24) of two request classes, by this process and by two workers of each engine: seconds,
-        and processor time where it can be had; a minute, and 5 for 60 workloads
+        and processor time where it can be had; a minute
 """
 
 from __future__ import annotations
