@@ -4,7 +4,8 @@ usage: python benchmarks/simulation.py [SECONDS]      simulated time of each run
 
 For replicas × request sizes × batches, at loads given in parts of a full batch: closed-form percentiles over simulated
 ones, and those of other requests at the same rate, which is how far simulations differ among themselves. Then for
-latency targets: the closed form's capacity over the largest rate at which the simulation holds them.
+latency targets: the closed form's capacity over the largest rate at which the simulation holds them. Last for several
+limits of a step's tokens, over a third of the time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import numpy as np
 from catalog import load_catalog
 from catalog.units import MS_PER_S
 from optimizer.memory import ReplicaMemory, replica_memory
-from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, largest_load, open_replicas
+from optimizer.performance import (
+    LOAD_STEPS,
+    Latency,
+    RatedReplicas,
+    Statistic,
+    TokenMix,
+    largest_load,
+    open_replicas,
+)
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.scenario import Target
 from optimizer.serving_config import Configurations, FloatArray, one_configuration
@@ -53,6 +62,14 @@ TARGETS = (
     (Target("ttft", "p99", 3000.0),),
     (Target("e2e", "p95", 20000.0),),
 )
+STEP_TOKENS = (1024, 2048, 4096, 8192, 16384)
+OF_STEP_TOKENS = tuple(
+    (replica, size, batch)
+    for replica in (REPLICAS[0], REPLICAS[2], REPLICAS[4])
+    for size in (SIZES[2], SIZES[3], SIZES[5], SIZES[4])
+    for batch in (16, 64, 192)
+)
+OF_STEPS: tuple[tuple[Latency, Statistic], ...] = (("ttft", "mean"), ("ttft", "p95"), ("tpot", "mean"), ("tpot", "p95"))
 MAX_MODEL_LEN = 32768
 WARM_UP_FRACTION = 0.2
 BISECTIONS = 6
@@ -66,6 +83,8 @@ class Case:
     size: tuple[int, int, float]
     batch: int
     arrival_cv: float = 1.0
+    step_tokens: int | None = None
+    """The engine's own limit where there is none."""
 
     @cached_property
     def configuration(self) -> Configurations:
@@ -77,7 +96,10 @@ class Case:
 
     @cached_property
     def memory(self) -> ReplicaMemory:
-        return replica_memory(self.configuration, max_model_len=MAX_MODEL_LEN, max_num_seqs=np.array([self.batch]))
+        return replica_memory(
+            self.configuration, max_model_len=MAX_MODEL_LEN, max_num_seqs=np.array([self.batch]),
+            max_num_batched_tokens=self.step_tokens,
+        )  # fmt: skip
 
     @property
     def runs(self) -> bool:
@@ -122,6 +144,7 @@ def main(duration_s: float) -> None:
         print_latencies(cases, duration_s)
         print_capacities(cases, duration_s)
         print()
+    print_step_tokens(duration_s / 3.0)
     print_speed()
 
 
@@ -170,6 +193,24 @@ def simulated_capacity_rps(case: Case, targets: tuple[Target, ...], predicted_rp
         held = all(seen[target.metric][target.statistic] <= target.limit_ms for target in targets)
         low, high = (middle, high) if held else (low, middle)
     return float(np.sqrt(low * high))
+
+
+def print_step_tokens(duration_s: float) -> None:
+    """Closed form over simulation, by the most tokens that a step computes, at a light load of what can decode then."""
+    ratios: dict[tuple[Latency, Statistic], list[list[float]]] = {}
+    for column, tokens in enumerate(STEP_TOKENS):
+        for replica, size, batch in OF_STEP_TOKENS:
+            case = Case(replica, size, batch, step_tokens=tokens)
+            if not case.runs:
+                continue
+            at = case.closed_form.at(LOADS[0] * case.closed_form.most)
+            seen = case.simulate(float(at.rate_rps[0]), duration_s).statistics()
+            for metric, statistic in OF_STEPS:
+                kept = ratios.setdefault((metric, statistic), [[] for _ in STEP_TOKENS])
+                kept[column].append(float(at.statistic(metric, statistic)[0, 0]) / seen[metric][statistic])
+    print(f"{f'load {LOADS[0]}, by tokens of a step':28}" + "".join(f"{tokens:<27,}" for tokens in STEP_TOKENS))
+    for (metric, statistic), by_tokens in ratios.items():
+        print(f"{f'{metric} {statistic}':28}" + "".join(f"{spread(np.array(of)):27}" for of in by_tokens))
 
 
 def print_speed() -> None:

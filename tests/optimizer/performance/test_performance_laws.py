@@ -22,7 +22,7 @@ from optimizer.performance import (
 )
 from optimizer.performance.work import output_held_fraction
 from optimizer.scenario.targets import METRICS
-from optimizer.serving_config import Configurations, FloatArray, one_configuration
+from optimizer.serving_config import Configurations, FloatArray, Links, one_configuration
 
 MODELS = (
     "Qwen/Qwen3-8B", "Qwen/Qwen3-235B-A22B", "deepseek-ai/DeepSeek-V3", "google/gemma-3-27b-it",
@@ -277,3 +277,23 @@ def test_one_replica_asked_for_by_name_is_the_same_arithmetic() -> None:
     assert asked.ttft_ms == pytest.approx(found.ttft_ms[0, 0])
     assert asked.requests_per_s == pytest.approx(found.rate_rps[0, 0])
     assert asked.output_tokens_per_s == pytest.approx(90 * asked.requests_per_s)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_ranks_wait_less_for_each_other_over_a_fast_link_than_over_pcie(engine: str) -> None:
+    """Every card that has one, in pairs, beside the same cards in a server without it: from one request on."""
+    linked = tuple(gpu for gpu in CATALOG.gpus.values() if gpu.link_gb_per_s is not None and gpu.link_domain_gpus > 1)
+    n = 2 * len(linked)
+    bare = Links(1, between_servers=False, network_gb_per_s=None)
+    formats = np.array([0 if gpu.tflops.bf16 else 1 for gpu in linked])
+    two, one = np.full(n, 2), np.ones(n, np.int64)
+    pairs = Configurations(
+        CATALOG.models["Qwen/Qwen3-8B"], CATALOG.engines[engine], None, linked * 2,
+        (CATALOG.formats["bf16"], CATALOG.formats["fp16"]), KV[:1], np.arange(n), np.tile(formats, 2),
+        np.zeros(n, np.int64), two, one, one, one, links=(None,) * len(linked) + (bare,) * len(linked),
+    )  # fmt: skip
+    for concurrency in (1.0, 64.0):
+        _, found = predict(pairs, CLASSES, concurrency)
+        for waited in (found.parts["all_reduce"], found.tpot_ms[:, 0], found.ttft_parts["prefill"]):
+            fast, pcie = waited[: len(linked)], waited[len(linked) :]
+            assert (fast < pcie).all(), [gpu.id for gpu, late in zip(linked, fast >= pcie, strict=True) if late]
