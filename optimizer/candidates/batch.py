@@ -121,8 +121,12 @@ class _Evaluation:
         """Of the fields, in their order."""
         return self.fits, self.reason, self.held, self.places, self.spare_gib
 
-    def take(self, rows: BoolArray) -> _Evaluation:
-        """The chosen rows."""
+    @classmethod
+    def together(cls, parts: Sequence[_Evaluation]) -> _Evaluation:
+        return cls(*map(np.concatenate, zip(*(one.columns for one in parts), strict=True)))
+
+    def take(self, rows: IntArray | BoolArray) -> _Evaluation:
+        """The chosen rows, in that order."""
         return _Evaluation(*(column[rows] for column in self.columns))
 
     def put(self, rows: IntArray, other: _Evaluation) -> None:
@@ -282,9 +286,8 @@ class BatchSearch:
             lowest[open_] = np.maximum(lowest[open_], known.reshape(-1, looks).max(axis=1))
             refused = np.where(at.runs, len(pairs.sizes), size)
             beyond[open_] = np.minimum(beyond[open_], refused.reshape(-1, looks).min(axis=1))
-            starts = at.fits.reshape(-1, looks).all(axis=1)
             still = beyond[open_] - lowest[open_] > 1
-            open_, starts = open_[still], starts[still]
+            open_, starts = open_[still], at.fits.reshape(-1, looks)[still, -1]
             probe = between(lowest[open_], beyond[open_])
             probe[:, 0] = np.where(starts, lowest[open_] + 1, probe[:, 0])
         return lowest
@@ -313,6 +316,11 @@ class BatchSearch:
 
     def _evaluate(self, physics: Physics, size: IntArray, flags: Flags) -> _Evaluation:
         """At the batch sizes of these positions [n]."""
+        known = physics.tabulates(flags)
+        if known.any() and not known.all():
+            parts = [np.flatnonzero(known), np.flatnonzero(~known)]
+            found = [self._evaluate(physics.take(rows), size[rows], flags.take(rows)) for rows in parts]
+            return _Evaluation.together(found).take(np.argsort(np.concatenate(parts)))
         memory = physics.memory(size, self.max_model_len, flags)
         capacity, _ = capacity_of(physics.configurations, memory, self.mix, physics.calibration)
         spare_gib = memory.kv_cache_gib + memory.activation_gib

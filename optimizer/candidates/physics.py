@@ -15,7 +15,7 @@ from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Bench
-from optimizer.serving_config import Configurations, IntArray, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, IntArray, sequences_per_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,13 @@ class Physics:
             defaults=self.defaults.take(rows),
         )
 
+    def tabulates(self, flags: Flags) -> BoolArray:
+        """[n] whether the memory is looked up, and not worked out."""
+        return np.zeros(len(self.row), bool) if self.table is None else flags.usual(self.defaults)
+
     def memory(self, size: IntArray, max_model_len: int, flags: Flags) -> HeldMemory | ReplicaMemory:
         """At the batch sizes of these positions [n]."""
-        if self.table is not None and flags.are_usual(self.defaults):
+        if self.table is not None and self.tabulates(flags).all():
             return self.table.at(self.row, size, max_model_len)
         return replica_memory(
             self.configurations,
