@@ -8,7 +8,16 @@ import numpy as np
 
 from catalog.schema import Calibration
 from optimizer.candidates.starts import Flags
-from optimizer.memory import FlagDefaults, HeldMemory, MemoryTable, ReplicaMemory, flag_defaults, replica_memory
+from optimizer.memory import (
+    Basis,
+    FlagDefaults,
+    HeldMemory,
+    MemoryTable,
+    ReplicaMemory,
+    flag_defaults,
+    memory_basis,
+    replica_memory,
+)
 from optimizer.performance import TokenMix
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import RowConstants, row_constants
@@ -31,6 +40,7 @@ class Physics:
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
     row: IntArray  # [n] in the table
     defaults: FlagDefaults
+    basis: Basis
 
     @classmethod
     def of(cls, configurations: Configurations, sizes: IntArray, calibration: Calibration) -> Physics:
@@ -39,11 +49,12 @@ class Physics:
         rows, most = np.arange(len(configurations)), np.full(len(configurations), int(sizes[-1]))
         sequences = sequences_per_rank(most, configurations.dp)
         defaults = flag_defaults(configurations, max_num_seqs=sequences)
-        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults)
+        basis = memory_basis(configurations)
+        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults, basis)
 
     def tabulated(self, max_model_len: int) -> Physics:
         """The same with memory tabulated, at about that length of requests."""
-        table = MemoryTable(self.configurations, self.sizes, max_model_len, self.defaults.most_fraction)
+        table = MemoryTable(self.configurations, self.sizes, max_model_len, self.defaults.most_fraction, self.basis)
         return replace(self, table=table, row=np.arange(len(self.configurations)))
 
     def take(self, rows: IntArray) -> Physics:
@@ -55,6 +66,7 @@ class Physics:
             constants=self.constants.take(rows),
             row=self.row[rows],
             defaults=self.defaults.take(rows),
+            basis=self.basis.take(rows),
         )
 
     def tabulates(self, flags: Flags) -> BoolArray:
@@ -72,6 +84,7 @@ class Physics:
             max_num_batched_tokens=flags.tokens,
             gpu_memory_utilization=flags.fraction,
             with_margin=True,
+            basis=self.basis,
         )
 
     def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:
