@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.candidates.starts import Flags, Starts
-from optimizer.memory import REASONS, HeldMemory, ReplicaMemory
+from optimizer.memory import REASONS
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, capacity_of, largest_load
 from optimizer.performance.capacity import decoding_of
 from optimizer.performance.open_loop import OpenLoop, OpenReplicas
@@ -27,6 +28,8 @@ from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntA
 
 LACKS_MEMORY = tuple(REASONS.index(key) for key in ("", "memory", "context", "margin"))
 """Reasons, or none, for which fewer tokens a step may help."""
+ROWS_AT_ONCE = 1000
+"""About as many take twice as long to compute as none."""
 CONTEXT_BLOCK_TOKENS = 16
 """max_model_len is rounded up to whole KV blocks of this size (vLLM's default block)."""
 
@@ -98,19 +101,38 @@ class _Evaluation:
 
     fits: BoolArray  # [n]
     reason: NDArray[np.int8]  # [n] index into REASONS, 0 where it fits
-    fills: BoolArray  # [n] the KV cache holds the whole batch
+    held: FloatArray  # [n] requests that the KV cache holds at once
+    places: IntArray  # [n] of the batch
     spare_gib: FloatArray  # [n] of the KV cache, if steps took no memory
 
     @property
     def runs(self) -> BoolArray:
         """[n] the replica starts and its batch fills."""
-        return self.fits & self.fills
+        return self.fits & (self.held >= self.places)
 
     @property
     def may_be_leaner(self) -> BoolArray:
         """[n] it lacks memory, and not more than steps take."""
         lean: BoolArray = ~self.runs & np.isin(self.reason, LACKS_MEMORY) & (self.spare_gib > 0)
         return lean
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """Of the fields, in their order."""
+        return self.fits, self.reason, self.held, self.places, self.spare_gib
+
+    @classmethod
+    def together(cls, parts: Sequence[_Evaluation]) -> _Evaluation:
+        return cls(*map(np.concatenate, zip(*(one.columns for one in parts), strict=True)))
+
+    def take(self, rows: IntArray | BoolArray) -> _Evaluation:
+        """The chosen rows, in that order."""
+        return _Evaluation(*(column[rows] for column in self.columns))
+
+    def put(self, rows: IntArray, other: _Evaluation) -> None:
+        """Some rows written over."""
+        for column, value in zip(self.columns, other.columns, strict=True):
+            column[rows] = value
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +204,16 @@ class BatchSearch:
         """[n] the first level at which each configuration runs with the smallest batch; the first of all if none."""
         n = len(physics.configurations)
         level, smallest = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        first = self._evaluate(physics, smallest, starts.at(0, np.arange(n)))
-        leanest = len(starts) - 1
-        short = np.flatnonzero(first.may_be_leaner) if leanest else smallest[:0]
-        short = short[self._runs(physics, starts, leanest, short, smallest)]  # what does not run so runs with none
-        level[short] = leanest
-        for at in range(1, leanest):
-            runs = self._runs(physics, starts, at, short, smallest)
-            level[short[runs]] = at
-            short = short[~runs]
-        if level.any():
-            first = self._evaluate(physics, smallest, starts.at(level, np.arange(n)))
-        return level, first
+        found = self._evaluate(physics, smallest, starts.at(0, np.arange(n)))
+        short = np.flatnonzero(found.may_be_leaner)
+        for at in range(len(starts) - 1, 0, -1):  # what does not run with the fewest tokens runs with none
+            if not short.size:
+                break
+            leaner = self._evaluate(physics.take(short), smallest[short], starts.at(at, short))
+            short, leaner = short[leaner.runs], leaner.take(leaner.runs)
+            level[short] = at
+            found.put(short, leaner)
+        return level, found
 
     def _runs(self, physics: Physics, starts: Starts, level: int, rows: IntArray, size: IntArray) -> BoolArray:
         """[rows] whether some of the configurations run at a level, each with its batch `size` [n]."""
@@ -237,33 +257,39 @@ class BatchSearch:
         if not self.of_full_batch:
             return beyond - 1, stop
         while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
-            middle = (lowest[open_] + beyond[open_]) // 2
-            replicas = pairs.take(open_).replicas(budget[open_], self.mix, pairs.sizes[middle])
+            probe = between(lowest[open_], beyond[open_])
+            looks, row = probe.shape[1], np.repeat(open_, probe.shape[1])
+            replicas = pairs.take(row).replicas(budget[row], self.mix, pairs.sizes[probe.ravel()])
             full = self._excess(replicas.at(replicas.most), self.of_full_batch)
-            excess = full[:, np.arange(len(open_)), of_class[open_]]
-            held = excess.max(axis=0) <= 1.0
-            up, down = open_[held], open_[~held]
-            lowest[up], beyond[down] = middle[held], middle[~held]
-            stop[down] = self._tpot_stop(excess)[~held]
+            excess = full[:, np.arange(len(row)), of_class[row]]
+            late: BoolArray = excess.max(axis=0).reshape(-1, looks) > 1.0
+            first = np.where(late.any(axis=1), late.argmax(axis=1), looks)
+            up, down = np.flatnonzero(first > 0), np.flatnonzero(first < looks)
+            lowest[open_[up]], beyond[open_[down]] = probe[up, first[up] - 1], probe[down, first[down]]
+            stop[open_[down]] = self._tpot_stop(excess).reshape(-1, looks)[down, first[down]]
         return lowest, stop
 
     def _largest_running(self, pairs: Physics, flags: Flags, latest: IntArray) -> IntArray:
         """[n] index of the largest batch up to `latest` that starts and fills its places; the smallest always does.
 
         What a batch leaves room for, every smaller one holds too, for it takes less itself: so one look at the largest
-        tells nearly all.
+        tells nearly all, and where it starts but does not fill, one at the next that may.
         """
-        lowest, beyond, probe = np.zeros_like(latest), latest + 1, latest.copy()
-        while (open_ := np.flatnonzero(beyond - lowest > 1)).size:
-            size = probe[open_]
-            memory, held = self._held(pairs.take(open_), size, flags.take(open_))
-            runs = memory.fits & (held >= pairs.sizes[size])
-            beyond[open_[~runs]] = size[~runs]
-            room = np.searchsorted(pairs.sizes, held, side="right") - 1
-            known = np.where(runs, size, np.where(memory.fits, np.minimum(room, size - 1), 0))
-            lowest[open_] = np.maximum(lowest[open_], known)
-            middle = (lowest[open_] + beyond[open_]) // 2
-            probe[open_] = np.where(memory.fits & ~runs, lowest[open_] + 1, middle)
+        lowest, beyond = np.zeros_like(latest), latest + 1
+        open_ = np.flatnonzero(latest > 0)
+        probe = latest[open_, None]  # [open, looks]
+        while open_.size:
+            looks, row, size = probe.shape[1], np.repeat(open_, probe.shape[1]), probe.ravel()
+            at = self._evaluate(pairs.take(row), size, flags.take(row))
+            room = np.searchsorted(pairs.sizes, at.held, side="right") - 1
+            known = np.where(at.runs, size, np.where(at.fits, np.minimum(room, size - 1), 0))
+            lowest[open_] = np.maximum(lowest[open_], known.reshape(-1, looks).max(axis=1))
+            refused = np.where(at.runs, len(pairs.sizes), size)
+            beyond[open_] = np.minimum(beyond[open_], refused.reshape(-1, looks).min(axis=1))
+            still = beyond[open_] - lowest[open_] > 1
+            open_, starts = open_[still], at.fits.reshape(-1, looks)[still, -1]
+            probe = between(lowest[open_], beyond[open_])
+            probe[:, 0] = np.where(starts, lowest[open_] + 1, probe[:, 0])
         return lowest
 
     def _tpot_stop(self, excess: FloatArray) -> IntArray:
@@ -290,22 +316,22 @@ class BatchSearch:
 
     def _evaluate(self, physics: Physics, size: IntArray, flags: Flags) -> _Evaluation:
         """At the batch sizes of these positions [n]."""
-        memory, held = self._held(physics, size, flags)
-        spare_gib = memory.kv_cache_gib + memory.activation_gib
-        return _Evaluation(memory.fits, memory.reason, held >= physics.sizes[size], spare_gib)
-
-    def _held(self, physics: Physics, size: IntArray, flags: Flags) -> tuple[HeldMemory | ReplicaMemory, FloatArray]:
-        """Memory at the batch sizes of these positions [n], and the requests that it holds at once."""
+        known = physics.tabulates(flags)
+        if known.any() and not known.all():
+            parts = [np.flatnonzero(known), np.flatnonzero(~known)]
+            found = [self._evaluate(physics.take(rows), size[rows], flags.take(rows)) for rows in parts]
+            return _Evaluation.together(found).take(np.argsort(np.concatenate(parts)))
         memory = physics.memory(size, self.max_model_len, flags)
         capacity, _ = capacity_of(physics.configurations, memory, self.mix, physics.calibration)
-        return memory, capacity.requests
+        spare_gib = memory.kv_cache_gib + memory.activation_gib
+        return _Evaluation(memory.fits, memory.reason, capacity.requests, physics.sizes[size], spare_gib)
 
     def _rejecting(self, physics: Physics, starts: Starts, level: IntArray, first: _Evaluation) -> BoolArray:
         """[n, R] the classes that an almost idle replica serves in time; counts why a configuration serves none."""
         for code, n in enumerate(np.bincount(first.reason[~first.fits]).tolist()):
             self.rejected[REASONS[code]] += n
         runs = first.runs
-        self.rejected["memory"] += int((first.fits & ~first.fills).sum())
+        self.rejected["memory"] += int((first.fits & ~first.runs).sum())
         tokens, one = starts.tokens[level, np.arange(len(level))], np.full(len(level), physics.sizes[0])
         replicas = physics.replicas(tokens, self.mix, one)
         excess = self._excess(replicas.at(decoding_of(np.zeros(len(runs), np.int64), replicas.most)))
@@ -318,6 +344,14 @@ class BatchSearch:
                 self.nearest_ms[target_key(target)] = float(excess[t][runs].min() * target.limit_ms)
         served: BoolArray = within & runs[:, None]
         return served
+
+
+def between(lowest: IntArray, beyond: IntArray) -> IntArray:
+    """[n, looks] positions between two that are known [n], evenly spaced: more looks at once where rows are few."""
+    apart = (beyond - lowest)[:, None]
+    looks = int(np.clip(ROWS_AT_ONCE // max(len(apart), 1), 1, apart.max(initial=2) - 1))
+    further: IntArray = np.clip(apart * np.arange(1, looks + 1) // (looks + 1), 1, apart - 1)
+    return lowest[:, None] + further
 
 
 def target_key(target: Target) -> str:

@@ -8,14 +8,23 @@ import numpy as np
 
 from catalog.schema import Calibration
 from optimizer.candidates.starts import Flags
-from optimizer.memory import FlagDefaults, HeldMemory, MemoryTable, ReplicaMemory, flag_defaults, replica_memory
+from optimizer.memory import (
+    Basis,
+    FlagDefaults,
+    HeldMemory,
+    MemoryTable,
+    ReplicaMemory,
+    flag_defaults,
+    memory_basis,
+    replica_memory,
+)
 from optimizer.performance import TokenMix
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Bench
-from optimizer.serving_config import Configurations, IntArray, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, IntArray, sequences_per_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class Physics:
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
     row: IntArray  # [n] in the table
     defaults: FlagDefaults
+    basis: Basis
 
     @classmethod
     def of(cls, configurations: Configurations, sizes: IntArray, calibration: Calibration) -> Physics:
@@ -39,11 +49,12 @@ class Physics:
         rows, most = np.arange(len(configurations)), np.full(len(configurations), int(sizes[-1]))
         sequences = sequences_per_rank(most, configurations.dp)
         defaults = flag_defaults(configurations, max_num_seqs=sequences)
-        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults)
+        basis = memory_basis(configurations)
+        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults, basis)
 
     def tabulated(self, max_model_len: int) -> Physics:
         """The same with memory tabulated, at about that length of requests."""
-        table = MemoryTable(self.configurations, self.sizes, max_model_len, self.defaults.most_fraction)
+        table = MemoryTable(self.configurations, self.sizes, max_model_len, self.defaults.most_fraction, self.basis)
         return replace(self, table=table, row=np.arange(len(self.configurations)))
 
     def take(self, rows: IntArray) -> Physics:
@@ -55,11 +66,16 @@ class Physics:
             constants=self.constants.take(rows),
             row=self.row[rows],
             defaults=self.defaults.take(rows),
+            basis=self.basis.take(rows),
         )
+
+    def tabulates(self, flags: Flags) -> BoolArray:
+        """[n] whether the memory is looked up, and not worked out."""
+        return np.zeros(len(self.row), bool) if self.table is None else flags.usual(self.defaults)
 
     def memory(self, size: IntArray, max_model_len: int, flags: Flags) -> HeldMemory | ReplicaMemory:
         """At the batch sizes of these positions [n]."""
-        if self.table is not None and flags.are_usual(self.defaults):
+        if self.table is not None and self.tabulates(flags).all():
             return self.table.at(self.row, size, max_model_len)
         return replica_memory(
             self.configurations,
@@ -68,6 +84,7 @@ class Physics:
             max_num_batched_tokens=flags.tokens,
             gpu_memory_utilization=flags.fraction,
             with_margin=True,
+            basis=self.basis,
         )
 
     def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:

@@ -63,6 +63,7 @@ def _facts(physics: Physics, max_model_len: int) -> tuple[FloatArray, FloatArray
             max_num_seqs=sequences_per_rank(np.full(len(c), int(size)), c.dp),
             gpu_memory_utilization=physics.defaults.most_fraction,
             with_margin=True,
+            basis=physics.basis,
         )
         for size in (physics.sizes[0], physics.sizes[-1])
     ]

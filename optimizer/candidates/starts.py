@@ -14,7 +14,7 @@ import numpy as np
 
 from optimizer.memory import FlagDefaults
 from optimizer.scenario import Workload
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 LEAN = 4
 """Part of the engine's default number of tokens that is looked at where memory is short."""
@@ -33,11 +33,10 @@ class Flags:
         """The chosen rows, in that order."""
         return Flags(self.tokens[rows], self.fraction[rows])
 
-    def are_usual(self, defaults: FlagDefaults) -> bool:
-        """Whether all are the engine's tokens, and the most of the memory that a plan may ask for."""
-        return np.array_equal(self.tokens, defaults.max_num_batched_tokens) and np.array_equal(
-            self.fraction, defaults.most_fraction
-        )
+    def usual(self, defaults: FlagDefaults) -> BoolArray:
+        """[n] the engine's tokens, and the most of the memory that a plan may ask for."""
+        usual: BoolArray = (self.tokens == defaults.max_num_batched_tokens) & (self.fraction == defaults.most_fraction)
+        return usual
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Memory of a replica as its engine would count it: weights, activations, buffers, and what the KV cache gets."""
 
-from optimizer.memory.estimate import FlagDefaults, flag_defaults, replica_memory
+from optimizer.memory.estimate import Basis, FlagDefaults, flag_defaults, memory_basis, replica_memory
 from optimizer.memory.extras import may_draft, with_draft
 from optimizer.memory.one import estimate_memory
 from optimizer.memory.reasons import REASONS, SENTENCES
@@ -10,6 +10,7 @@ from optimizer.memory.table import HeldMemory, MemoryTable, holds_at_every_lengt
 __all__ = [
     "REASONS",
     "SENTENCES",
+    "Basis",
     "FlagDefaults",
     "HeldMemory",
     "MemoryEstimate",
@@ -19,6 +20,7 @@ __all__ = [
     "flag_defaults",
     "holds_at_every_length",
     "may_draft",
+    "memory_basis",
     "replica_memory",
     "with_draft",
 ]

@@ -17,7 +17,7 @@ from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import parts_of, stages_of
+from optimizer.memory.stages import Stage, parts_of, stages_of
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -37,6 +37,7 @@ def replica_memory(
     max_loras: int = 0,
     lora_rank: int = 16,
     with_margin: bool = False,
+    basis: Basis | None = None,
 ) -> ReplicaMemory:
     """Memory of n replicas of one model on one engine; None = the engine version's own default.
 
@@ -44,7 +45,8 @@ def replica_memory(
     it (mem_fraction_static, free_gpu_memory_fraction) and never carries over between engines. `gpu_memory_gib`
     overrides the visible memory of every card. `max_loras` adapters of `lora_rank` are held at once. `with_margin` lets
     only that fit which fits even where the prediction is off by its margin, as a plan must (the reason: "margin"), and
-    asks for no more memory than the engine's default or what leaves a reserve free ("reserve").
+    asks for no more memory than the engine's default or what leaves a reserve free ("reserve"). `basis` saves time
+    where the same configurations are asked about again; it knows of no adapters.
     """
     configurations = loaded(configurations)
     rules = _rules(configurations)
@@ -54,7 +56,8 @@ def replica_memory(
     )
     settings = engine.settings(request)
     job = _job(request, settings, enforce_eager, max_loras, lora_rank)
-    sized = _limiting_rank(job, engine)
+    basis = _basis(configurations, job, engine, rules) if basis is None else basis
+    sized = _limiting_rank(job, engine, basis.weights_gib)
     of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
     most = None
@@ -64,7 +67,39 @@ def replica_memory(
         most = engine.most_fraction(replace(job, utilization_fraction=default.utilization_fraction))
     n = len(configurations)
     least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
-    return _answer(job, sized, law_reason(configurations, job, rules), of_parts, margin, least, most)
+    return _answer(job, sized, basis.law, of_parts, margin, least, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What no flag changes of the memory of n configurations."""
+
+    law: NDArray[np.int8]  # [n] index into REASONS of the first law broken; 0 = none
+    weights_gib: FloatArray  # [n, S] on a rank of each distinct stage of the replica; 0 beyond the last
+
+    def take(self, rows: IntArray) -> Basis:
+        """The chosen rows, in that order."""
+        return Basis(self.law[rows], self.weights_gib[rows])
+
+
+def memory_basis(configurations: Configurations) -> Basis:
+    """What `replica_memory` finds of n configurations at any flags, without adapters."""
+    configurations = loaded(configurations)
+    rules = _rules(configurations)
+    engine = engine_memory(rules)
+    request = _request(configurations, None, None, None, None, None)
+    return _basis(configurations, _job(request, engine.settings(request), False, 0, 0), engine, rules)
+
+
+def _basis(configurations: Configurations, job: Job, engine: EngineMemory, rules: Rules) -> Basis:
+    stages = {int(depth): _stages(job, int(depth)) for depth in np.unique(job.pp)}
+    weights_gib = np.zeros((len(job.pp), max(map(len, stages.values()), default=1)))
+    for depth, of_depth in stages.items():
+        rows = np.flatnonzero(job.pp == depth)
+        some = job if len(stages) == 1 else job.take(rows)
+        for column, stage in enumerate(of_depth):
+            weights_gib[rows, column] = engine.weights_gib(some, stage)
+    return Basis(law_reason(configurations, job, rules), weights_gib)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +187,32 @@ def _rules(configurations: Configurations) -> Rules:
         ) from None
 
 
-def _limiting_rank(job: Job, engine: EngineMemory) -> Sized:
-    """Every distinct stage sized; of each replica the stage that holds the fewest requests."""
+def _limiting_rank(job: Job, engine: EngineMemory, weights_gib: FloatArray) -> Sized:
+    """Every distinct stage sized, with weights [n, S]; of each replica the stage that holds the fewest requests."""
     depths = np.unique(job.pp)
     if len(depths) < 2:
-        return _limiting_stage(job, engine, int(depths.max(initial=1)))
+        return _limiting_stage(job, engine, int(depths.max(initial=1)), weights_gib)
     whole: Sized | None = None
     for depth in depths:
         rows = np.flatnonzero(job.pp == depth)
-        whole = _limiting_stage(job.take(rows), engine, int(depth)).scatter(rows, whole, len(job.pp))
+        of_depth = _limiting_stage(job.take(rows), engine, int(depth), weights_gib[rows])
+        whole = of_depth.scatter(rows, whole, len(job.pp))
     assert whole is not None
     return whole
 
 
-def _limiting_stage(job: Job, engine: EngineMemory, depth: int) -> Sized:
-    stages = stages_of(job.model, min(depth, len(job.parts.architecture.layers)))
-    limiting = engine.size(job, stages[0])
+def _stages(job: Job, depth: int) -> tuple[Stage, ...]:
+    return stages_of(job.model, min(depth, len(job.parts.architecture.layers)))
+
+
+def _limiting_stage(job: Job, engine: EngineMemory, depth: int, weights_gib: FloatArray) -> Sized:
+    stages = _stages(job, depth)
+    limiting = engine.size(job, stages[0], weights_gib[:, 0])
     if len(stages) == 1:
         return limiting
     fewest = _requests(job, limiting)
-    for stage in stages[1:]:
-        sized = engine.size(job, stage)
+    for column, stage in enumerate(stages[1:], start=1):
+        sized = engine.size(job, stage, weights_gib[:, column])
         requests = _requests(job, sized)
         worse = (requests < fewest) | ((requests == fewest) & (sized.kv_cache_gib < limiting.kv_cache_gib))
         worse = (worse & (limiting.reason == 0)) | ((limiting.reason == 0) & (sized.reason != 0))
@@ -201,7 +241,8 @@ def _answer(
     that a plan asks for, None where none is made.
     """
     requests = _requests(job, sized)
-    reason = np.where(law != 0, law, sized.reason)
+    too_long = np.where(job.max_model_len > job.model.max_context_tokens, INDEX["context_limit"], sized.reason)
+    reason = np.where(law != 0, law, too_long)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
     reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason)
     reason = np.where((reason == 0) & (requests < least), INDEX["slots"], reason).astype(np.int8)

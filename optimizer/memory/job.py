@@ -150,8 +150,11 @@ class EngineMemory(Protocol):
     def most_fraction(self, job: Job) -> FloatArray:
         """[n] of memory that a plan may ask for, where `job` has the default; with that or less the engine starts."""
 
-    def size(self, job: Job, stage: Stage) -> Sized:
-        """Memory of every rank that holds this stage."""
+    def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] on every rank that holds this stage, whatever the flags."""
+
+    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds this stage, with its weights in GiB."""
 
 
 def context_gib(job: Job, rules: EngineRules) -> FloatArray:

@@ -15,7 +15,7 @@ from optimizer.serving_config import BoolArray, Configurations, IntArray
 
 
 def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> NDArray[np.int8]:
-    """[n] index into REASONS of the first law a configuration breaks; 0 = none."""
+    """[n] index into REASONS of the first law a configuration breaks, whatever the flags; 0 = none."""
     checks = (
         ("format", _format_unsupported(configurations)),
         ("kv_format", _kv_format_unsupported(configurations)),
@@ -26,7 +26,6 @@ def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> 
         ("width", (job.parts.dense_width % job.tp != 0) & (job.tp > 1)),
         ("experts", _experts_do_not_divide(job)),
         ("alignment", _breaks_alignment(job, rules)),
-        ("context_limit", job.max_model_len > job.model.max_context_tokens),
     )
     reason = np.zeros(len(job.tp), np.int8)
     for key, broken in reversed(checks):

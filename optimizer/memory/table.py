@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.units import GIB
-from optimizer.memory.estimate import replica_memory, takes_whole_contexts
+from optimizer.memory.estimate import Basis, memory_basis, replica_memory, takes_whole_contexts
 from optimizer.memory.extras import loaded
 from optimizer.memory.job import CacheLayout
 from optimizer.memory.reasons import INDEX
@@ -45,7 +45,12 @@ class MemoryTable:
     """
 
     def __init__(
-        self, configurations: Configurations, sizes: IntArray, max_model_len: int, fraction: FloatArray | None = None
+        self,
+        configurations: Configurations,
+        sizes: IntArray,
+        max_model_len: int,
+        fraction: FloatArray | None = None,
+        basis: Basis | None = None,
     ) -> None:
         n = len(configurations)
         self._sizes = sizes
@@ -56,6 +61,7 @@ class MemoryTable:
             max_num_seqs=sequences_per_rank(np.tile(sizes, n), configurations.dp[every]),
             gpu_memory_utilization=None if fraction is None else fraction[every],
             with_margin=True,
+            basis=(memory_basis(configurations) if basis is None else basis).take(every),
         )
         self._takes_whole_contexts = takes_whole_contexts(configurations)
         self._model_tokens = configurations.model.max_context_tokens

@@ -51,12 +51,15 @@ class Llamacpp:
         """[n] the default: the cache is as large as asked for."""
         return job.utilization_fraction
 
-    def size(self, job: Job, stage: Stage) -> Sized:
-        """Memory of every card that holds this stage."""
+    def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] on every rank that holds this stage, whatever the flags."""
+        return weight_bytes(job, stage, self.rules, embedding_on_host=self.rules.embedding_on_host) / GIB
+
+    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
+        """Memory of every card that holds this stage, with its weights in GiB."""
         rules, ubatch = self.rules, job.max_num_batched_tokens
         context = context_gib(job, rules)
         budget = job.visible_gib * job.utilization_fraction - rules.free_margin_gib
-        weights = weight_bytes(job, stage, rules, embedding_on_host=rules.embedding_on_host) / GIB
         logits = job.model.vocab_size if stage.last else 0
         layer = rules.compute_hidden_copies * job.model.hidden_size + 2.0 * job.parts.dense_width
         compute = ubatch * _F32_BYTES * np.maximum(float(logits), layer) / GIB

@@ -56,12 +56,15 @@ class Sglang:
         """[n] the default: too few start-ups are known to ask for more."""
         return job.utilization_fraction
 
-    def size(self, job: Job, stage: Stage) -> Sized:
-        """Memory of every rank that holds this stage."""
+    def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] on every rank that holds this stage, whatever the flags."""
+        return weight_bytes(job, stage, self.rules) / GIB + self.rules.load_overhead_gib
+
+    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds this stage, with its weights in GiB."""
         rules, formula = self.rules, self.rules.reserve_formula
         context = context_gib(job, rules)
         free_before = job.visible_gib - context
-        weights = weight_bytes(job, stage, rules) / GIB + rules.load_overhead_gib
         budget = free_before * job.utilization_fraction
         rest = budget - weights
         if rules.cache.state_pool_fraction is not None and any(c.kind == "state" for c in job.parts.classes):

@@ -49,11 +49,14 @@ class Trtllm:
         """[n] the default: too few start-ups are known to ask for more."""
         return job.utilization_fraction
 
-    def size(self, job: Job, stage: Stage) -> Sized:
-        """Memory of every rank that holds this stage."""
+    def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] on every rank that holds this stage, whatever the flags."""
+        return weight_bytes(job, stage, self.rules, separate_lm_head=self.rules.separate_lm_head) / GIB
+
+    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds this stage, with its weights in GiB."""
         rules = self.rules
         context = context_gib(job, rules)
-        weights = weight_bytes(job, stage, rules, separate_lm_head=rules.separate_lm_head) / GIB
         layer = (
             job.max_num_batched_tokens
             * 2.0

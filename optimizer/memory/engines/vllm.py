@@ -75,11 +75,14 @@ class Vllm:
         most: FloatArray = np.where(overdrawn | runs_out, safe, np.maximum(safe, job.utilization_fraction))
         return most
 
-    def size(self, job: Job, stage: Stage) -> Sized:
-        """Memory of every rank that holds this stage."""
+    def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
+        """[n] on every rank that holds this stage, whatever the flags."""
+        return weight_bytes(job, stage, self.rules) / GIB
+
+    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds this stage, with its weights in GiB."""
         rules = self.rules
         budget = job.visible_gib * job.utilization_fraction
-        weights = weight_bytes(job, stage, rules) / GIB
         activation = self._activation_gib(job, stage)
         non_torch = self._non_torch_gib(job)
         graphs = self._graphs_gib(job, stage)
