@@ -277,7 +277,8 @@ class BatchSearch:
         """
         lowest, beyond = np.zeros_like(latest), latest + 1
         open_ = np.flatnonzero(latest > 0)
-        probe = latest[open_, None]  # [open, looks]
+        probe = between(lowest[open_], beyond[open_])  # [open, looks]
+        probe[:, -1] = latest[open_]
         while open_.size:
             looks, row, size = probe.shape[1], np.repeat(open_, probe.shape[1]), probe.ravel()
             at = self._evaluate(pairs.take(row), size, flags.take(row))

@@ -87,7 +87,7 @@ def _columns(memory: ReplicaMemory) -> list[FloatArray]:
 
 def _beats(facts: tuple[FloatArray, FloatArray], here: IntArray) -> BoolArray:
     """[k, j] whether j beats k; of equals the first does."""
-    same, less = facts[0][here], facts[1][here]
+    same, less = (columns[:, (columns != columns[0]).any(axis=0)] for columns in (facts[0][here], facts[1][here]))
     # Written so that two infinities are equal.
     low, high = np.minimum(same[:, None], same[None, :]), np.maximum(same[:, None], same[None, :])
     equal = high <= low + ROUNDING * np.abs(low)

@@ -7,6 +7,7 @@ only then captures graphs and warms the sampler up (vllm/v1/worker/gpu_worker.py
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,10 +153,8 @@ class Vllm:
         if job.enforce_eager:
             return np.zeros(len(job.tp))
         growing = rules.per_layer_gib * stage.n_layers + (rules.moe_gib if job.model.moe else 0.0)
-        most = np.array([rules.largest_sequences])
-        pieces, whole = np.minimum(2 * job.max_num_seqs, most), np.minimum(job.max_num_seqs, most)
-        captured = (_sizes_captured(pieces) + _sizes_captured(whole)) / (2.0 * _sizes_captured(most))
-        gib: FloatArray = rules.constant_gib + growing * captured
+        captured = _captured_fractions(rules.largest_sequences)
+        gib: FloatArray = rules.constant_gib + growing * captured[np.minimum(job.max_num_seqs, len(captured) - 1)]
         return gib
 
     def _reason(
@@ -188,6 +187,15 @@ class Vllm:
         extra = np.array([self.rules.start_up_extra_gib.get(fmt.id, 0.0) for fmt in job.weight_formats])
         gib: FloatArray = extra[job.weight_format] * np.minimum(job.max_num_seqs / _WARM_UP_SEQUENCES, 1.0)
         return gib
+
+
+@lru_cache(maxsize=16)
+def _captured_fractions(most: int) -> FloatArray:
+    """[sequences], up to `most`: part of the graphs for `most` that are captured, in pieces and whole."""
+    whole = np.arange(most + 1)
+    captured = (_sizes_captured(np.minimum(2 * whole, most)) + _sizes_captured(whole)) / 2.0
+    fractions: FloatArray = captured / _sizes_captured(whole[-1:])
+    return fractions
 
 
 def _sizes_captured(largest: IntArray) -> FloatArray:
