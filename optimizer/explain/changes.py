@@ -78,6 +78,15 @@ def limit_of(scenario: Scenario, member: Member) -> Limit:
             lambda kilowatts: math.ceil(kilowatts * (1 - ROUNDING) * 10) / 10,
             lambda other, kilowatts: changed(other, facility=changed(other.facility, power_cap_kw=kilowatts)),
         )
+    if member.family == "capex_per_period":
+        t, amounts = int(member.index[0]) - 1, scenario.budget.capex_per_period_usd or ()
+        return Limit(
+            amounts[t],
+            f"budget.capex_per_period of period {t + 1}",
+            format_usd,
+            _dollars_up,
+            lambda other, usd: _with_capex_in(other, t, usd),
+        )
     key = {"capex_budget": "capex", "monthly_budget": "monthly"}[member.family]
     return Limit(
         getattr(scenario.budget, f"{key}_usd") or 0.0,
@@ -98,6 +107,13 @@ def with_most_servers(scenario: Scenario, offer: str, label: str, count: int) ->
         other = tuple(changed(one, max=count) if f"{one.term_months:g}mo" == length else one for one in entries)
         return with_offer(scenario, offer, reserve=other)
     return with_offer(scenario, offer, **{term: changed(getattr(scenario.inventory[offer], term), max=count)})
+
+
+def _with_capex_in(scenario: Scenario, period: int, usd: float) -> Scenario:
+    """With another amount for purchases in one period, counted from 0."""
+    amounts = list(scenario.budget.capex_per_period_usd or ())
+    amounts[period] = usd
+    return changed(scenario, budget=changed(scenario.budget, capex_per_period_usd=tuple(amounts)))
 
 
 def most_servers(scenario: Scenario, offer: str, label: str) -> int | None:

@@ -22,6 +22,7 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     "power_cap": (0, ("facility", "power_cap")),
     "monthly_budget": (0, ("budget", "monthly")),
     "capex_budget": (0, ("budget", "capex")),
+    "capex_per_period": (1, ("budget", "capex_per_period")),
     "offer_limits": (2, ("inventory", "0", "1")),
     "rack_room": (1, ("inventory", "0", "racks")),
     "order_limits": (2, ("inventory", "0", "1")),
@@ -29,7 +30,7 @@ SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
 """Families that a user states and can loosen, in the order in which they are tried to be left out; the rows of all
 others are what serving means, or that servers are there only if they were ordered (`commitments`, and `fleet_balance`
 but for its rows of periods in which nothing that is bought has arrived yet)."""
-LIMITS = ("power_cap", "monthly_budget", "capex_budget", "offer_limits", "order_limits")
+LIMITS = ("power_cap", "monthly_budget", "capex_budget", "capex_per_period", "offer_limits", "order_limits")
 """Those of them that hold an amount to a limit."""
 COUNTED = ("offer_limits", "order_limits")
 """… of servers of an offer on a term."""

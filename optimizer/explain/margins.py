@@ -136,6 +136,12 @@ def _higher_limits(scenario: Scenario) -> Iterator[Change]:
         if usd is not None:
             raised = changed(budget, **{f"{key}_usd": usd * (1 + LIMIT_STEP)})
             yield Change(f"{LIMIT_STEP:.0%} more budget.{key}", partial(changed, budget=raised))
+    for t, usd in enumerate(budget.capex_per_period_usd or ()):
+        amounts = list(budget.capex_per_period_usd or ())
+        amounts[t] = usd * (1 + LIMIT_STEP)
+        raised = changed(budget, capex_per_period_usd=tuple(amounts))
+        text = f"{LIMIT_STEP:.0%} more budget.capex_per_period in period {t + 1}"
+        yield Change(text, partial(changed, budget=raised))
     if cap is not None:
         site = changed(scenario.facility, power_cap_kw=cap * (1 + LIMIT_STEP))
         yield Change(f"{LIMIT_STEP:.0%} more facility.power_cap", partial(changed, facility=site))

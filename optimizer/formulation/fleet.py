@@ -53,6 +53,26 @@ def order_limits(inst: Instance, var: Variables) -> Rows:
     )
 
 
+def capex_per_period(inst: Instance, var: Variables) -> Rows:
+    """Prices paid at the start of a period stay within what budget.capex_per_period has for it.
+
+    Σ_{s,h} capex_usd[s,h] · n_servers[s,h] + Σ_{o: period[o] = t} capex_usd[o] · n_ordered[o]
+      ≤  capex_per_period_usd[t]    ∀ t
+
+    One period without orders starts with what is bought for it.
+    """
+    limits = inst.capex_per_period_usd
+    limited = np.flatnonzero(np.isfinite(limits))
+    scale = np.where(limits[limited] > 0, limits[limited], 1.0)
+    rows = Rows("capex_per_period", [str(t + 1) for t in limited.tolist()])
+    for row, t in enumerate(limited.tolist()):
+        now = np.flatnonzero((inst.orders.period == t) & (inst.orders.capex_usd > 0))
+        at_once = np.flatnonzero(inst.capex_usd)
+        rows.add(row=row, column=var.n_servers[at_once], coefficient=inst.capex_usd[at_once] / scale[row])
+        rows.add(row=row, column=var.n_ordered[now], coefficient=inst.orders.capex_usd[now] / scale[row])
+    return rows.at_most(limits[limited] / scale)
+
+
 def _in_service(family: str, inst: Instance, var: Variables, *, bought: bool) -> Rows:
     """One row for each term that orders fill."""
     orders = inst.orders
@@ -77,4 +97,4 @@ def _in_service(family: str, inst: Instance, var: Variables, *, bought: bool) ->
     )
 
 
-FLEET_FAMILIES = (fleet_balance, commitments, order_limits)
+FLEET_FAMILIES = (fleet_balance, commitments, order_limits, capex_per_period)

@@ -80,6 +80,7 @@ class Instance:
     survival: Survival
     orders: Orders
     capex_budget_usd: float  # infinite when there is none
+    capex_per_period_usd: FloatArray  # [T] likewise
     monthly_budget_usd: float
     power_cap_kw: float
 
@@ -215,6 +216,7 @@ def build_instance(
         survival=build_survival(sites, _loads(needs)),
         orders=build_orders(scenario.inventory, horizon),
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
+        capex_per_period_usd=np.array(budget.capex_per_period_usd or [np.inf] * horizon.n_periods, float),
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,
         power_cap_kw=np.inf if scenario.facility.power_cap_kw is None else scenario.facility.power_cap_kw,
     )

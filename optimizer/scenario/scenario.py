@@ -97,8 +97,21 @@ class Budget(Part):
 
     capex_usd: Annotated[float, Measured(MONEY, at_least=0)] | None = Field(default=None, alias="capex")
     """On purchases over the horizon, gross of residual value, such as `$1.2M`."""
+    capex_per_period_usd: (
+        Annotated[tuple[Annotated[float, Measured(MONEY, at_least=0)], ...], Several("amounts")] | None
+    ) = Field(default=None, alias="capex_per_period")
+    """On purchases at the start of each period, beside `capex`, such as `[$800k, $0, $400k]`."""
     monthly_usd: Annotated[float, Measured(MONEY_PER_MONTH, at_least=0)] | None = Field(default=None, alias="monthly")
     """On rent, reservations and running cost in a month, such as `$40k`."""
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """An amount for each period."""
+        periods, amounts = surroundings.periods, self.capex_per_period_usd
+        if periods is not None and amounts is not None and len(amounts) != periods:
+            yield problem(
+                f"one amount for each of the {periods} periods is expected; these are {len(amounts)}",
+                "capex_per_period",
+            )
 
 
 class DemandScenario(Part):

@@ -59,6 +59,9 @@ def money(claims: Claims) -> Iterator[str]:
     budget, cap = claims.scenario.budget, claims.scenario.facility.power_cap_kw
     if budget.capex_usd is not None and exceeds(capex, budget.capex_usd):
         yield f"budget.capex is ${number(budget.capex_usd)}, the bought servers cost ${number(capex)}"
+    for most in budget.capex_per_period_usd or ():
+        if exceeds(capex, most):
+            yield f"budget.capex_per_period is ${number(most)}, the bought servers cost ${number(capex)}"
     if budget.monthly_usd is not None and exceeds(monthly, budget.monthly_usd):
         yield f"budget.monthly is ${number(budget.monthly_usd)}, rent and running cost are ${number(monthly)} a month"
     if cap is not None and exceeds(power, cap):

@@ -168,6 +168,25 @@ def test_budgets_hold_in_each_period_and_over_all(catalog: Catalog) -> None:
     assert solved(given([1, 2], reserved, budget={"monthly": "$730"}), catalog).status == "optimal"
 
 
+def test_a_budget_of_a_period_holds_what_is_bought_at_its_start(catalog: Catalog) -> None:
+    # Three servers are needed in both years. $2k buy two at once; the third is rented for a year, and then bought.
+    offer = {"buy": {"price": "$1k/server", "life": "36mo"}, "rent": {"price": "$1/gpu/h"}}
+    layout = solved(given([3, 3], offer, budget={"capex_per_period": ["$2k", "$1k"]}), catalog)
+    assert [[(one.count, one.usd) for one in plan.purchases] for plan in layout.periods] == [[(2, 2000)], [(1, 1000)]]
+    assert in_service(layout) == [{"buy": (2, 2), "rent": (1, 1)}, {"buy": (3, 3)}]
+    # What is not spent in the first year is not there in the second.
+    later = solved(given([0, 3], offer, budget={"capex_per_period": ["$5k", "$1k"]}), catalog)
+    assert [sum(one.count for one in plan.purchases) for plan in later.periods] == [2, 1]
+
+
+def test_a_plan_that_spends_more_in_a_period_than_there_is_does_not_verify(catalog: Catalog) -> None:
+    offer = {"buy": {"price": "$1k/server", "life": "36mo"}}
+    layout = solved(given([3, 3], offer), catalog)
+    tight = load_scenario(given([3, 3], offer, budget={"capex_per_period": ["$2k", "$9k"]}), catalog)
+    poorer = layout.model_copy(update={"inputs": tight.canonical(), "scenario_sha256": tight.sha256})
+    assert verify(poorer, tight, catalog) == ["budget.capex_per_period has $2000 for period 1, its servers cost $3000"]
+
+
 def test_every_period_can_be_placed_on_its_servers(catalog: Catalog) -> None:
     layout = solved(given([1, 2], {"rent": {"price": "$1/gpu/h"}}), catalog)
     both = [build_topology(layout, catalog, period).document for period in (1, 2)]

@@ -307,6 +307,14 @@ del GROWING["requests"]
             "budget.capex $2,000 → $4,000",
             60,
         ),
+        # What is bought lives for a year, so that all four of the second year are bought in it.
+        (
+            {"buy": {"price": "$1k/server", "life": "12mo"}},
+            {"budget": {"capex_per_period": ["$9k", "$3k"]}},
+            "capex_per_period[2]",
+            "budget.capex_per_period of period 2 $3,000 → $4,000",
+            80,
+        ),
         # 4 × 730 h
         (
             {"rent": {"price": "$1/gpu/h"}},

@@ -64,7 +64,8 @@ def growing(**buy: Any) -> dict[str, Any]:
     }
     grows = workload(1, [("l4", 1, 1.0)]) | {"requests_per_period": ["1/s", "2/s", "3/s"]}
     del grows["requests"]
-    return scenario({"a": grows}, {"node": node}, horizon="36mo", periods=3, budget={"capex": "$9k", "monthly": "$9k"})
+    budget = {"capex": "$9k", "capex_per_period": ["$9k", "$0", "$10k"], "monthly": "$9k"}
+    return scenario({"a": grows}, {"node": node}, horizon="36mo", periods=3, budget=budget)
 
 
 def instance(given: dict[str, Any], catalog: Catalog) -> Instance:
@@ -228,6 +229,16 @@ MATTERS: dict[str, tuple[dict[str, Any], float, float]] = {
             {"a": workload(20, [("h100-sxm", 2, 5.0)])},
             {"node": CHEAP_AND_SMALL["node"] | {"buy": {"price": "$48k/server", "life": "48mo"}}},
             budget={"capex": "$50k"},
+        ),
+        8.0 + 1000 / 730,
+        2000 / 730,
+    ),
+    # The same where a limit is stated for each period, of which there is one.
+    "capex_per_period": (
+        scenario(
+            {"a": workload(20, [("h100-sxm", 2, 5.0)])},
+            {"node": CHEAP_AND_SMALL["node"] | {"buy": {"price": "$48k/server", "life": "48mo"}}},
+            budget={"capex_per_period": ["$50k"]},
         ),
         8.0 + 1000 / 730,
         2000 / 730,
