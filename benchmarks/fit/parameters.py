@@ -62,8 +62,8 @@ PRIORS = {
     "waited_prefills": Prior(0.50, (ENGINE, ERA)),
     "waited_prefills_per_sequence": Prior(0.08, (ENGINE, ERA)),
 }
-"""By field of `Constants`, in its order. What joins the ranks shows in `link_efficiency` alone: a dozen points over PCIe
-tell nothing of `all_reduce_ms` there, and a factor for the fast link only would make it the slower one."""
+"""By field of `Constants`, in its order. What joins the ranks shows in `link_efficiency` alone: a dozen points over
+PCIe tell nothing of `all_reduce_ms` there, and a factor for the fast link only would make it the slower one."""
 
 PACE = "pace"
 """The unknown that moves all constants of a generation of cards at once: every time longer, every efficiency lower.
