@@ -23,7 +23,7 @@ def fleet(claims: Claims) -> Iterator[str]:
     in_service, paid = Fleet(), Fleet()
     bought: Counter[str] = Counter()
     capex_usd = present_usd = 0.0
-    allowed_usd = claims.scenario.budget.capex_per_period_usd or (inf,) * claims.scenario.periods
+    allowed_usd = dict(enumerate(claims.scenario.budget.capex_per_period_usd or ()))
     for t, plan in enumerate(claims.layout.periods):
         spent_usd = 0.0
         for purchase in plan.purchases:
@@ -33,9 +33,9 @@ def fleet(claims: Claims) -> Iterator[str]:
             capex_usd += purchase.usd
             spent_usd += purchase.usd
             present_usd += purchase.count * _present_price(claims.scenario, t, buy) if buy else 0.0
-        if exceeds(spent_usd, allowed_usd[t]):
-            most = number(allowed_usd[t])
-            yield f"budget.capex_per_period has ${most} for period {t + 1}, its servers cost ${number(spent_usd)}"
+        if exceeds(spent_usd, most_usd := allowed_usd.get(t, inf)):
+            spent = f"its servers cost ${number(spent_usd)}"
+            yield f"budget.capex_per_period has ${number(most_usd)} for period {t + 1}, {spent}"
         for commitment in plan.commitments:
             yield from _commitment(claims, t, commitment, in_service, paid)
             present_usd += commitment.count * _present_terms(claims, t, commitment)
