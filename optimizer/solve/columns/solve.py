@@ -30,6 +30,8 @@ SHARE_OF_DUAL = 0.5
 """Of the time limit, that the bound may take before a whole plan is looked for."""
 MOST_OPENED, MOST_PLANS = 60, 60_000
 """Workloads with their own rows, and plans of the others, beyond which completing the proof would take minutes."""
+MOST_HALVINGS = 10
+"""Of the slack, to come down to so many plans: a thousandth of it proves nothing worth the time."""
 
 
 def solve_columns(
@@ -106,13 +108,19 @@ class _Run:
         """Prove more than prices can, by solving over all plans that a better answer could hold.
 
         Where a workload has too many, those near its cheapest may make a better answer, and the slack smaller; when
-        they no longer do, such workloads are opened.
+        they no longer do, such workloads are opened. Where there are too many plans in all, those within a part of the
+        slack may still hold a better answer, and prove that part.
         """
         open_ = has_several
         while self.best is not None and not self._is_proven() and self._time_left_s() > 0:
             before = self.best
             slack = max(0.0, before.usd_per_hour * (1 - self.limits.gap) - dual.bound_usd_per_hour)
             plans, complete = all_plans(self.blocks, dual.price, dual.least, slack, ~open_)
+            for _ in range(MOST_HALVINGS):
+                if len(plans) <= MOST_PLANS or not self._time_left_s():
+                    break
+                slack /= 2
+                plans, complete = all_plans(self.blocks, dual.price, dual.least, slack, ~open_)
             if len(plans) > MOST_PLANS or open_.sum() > MOST_OPENED:
                 return
             self._solve_over(plans, open_, dual, min(slack, float(complete[~open_].min(initial=slack))), before)

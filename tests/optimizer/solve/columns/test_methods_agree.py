@@ -37,6 +37,14 @@ def test_both_methods_agree_over_several_periods_with_orders_and_spares_of_spot_
     assert_methods_agree(draw_over_periods(seed), catalog, time_limit_s=5.0, always_proven=False)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_bounds_stay_true_where_a_proof_takes_more_plans_than_it_may_hold(
+    seed: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.solve.columns.solve.MOST_PLANS", 6)
+    assert_methods_agree(draw(seed), catalog, time_limit_s=5.0, always_proven=False)
+
+
 def assert_methods_agree(
     given: dict[str, Any], catalog: Catalog, *, time_limit_s: float = 20.0, always_proven: bool = True
 ) -> None:
