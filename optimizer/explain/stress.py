@@ -169,6 +169,7 @@ def _rates_rps(
         max_model_len=group.max_model_len,
         max_num_batched_tokens=group.max_num_batched_tokens,
         links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
+        speculation=workload.speculative if group.speculative else None,
         serves=() if len(served) == len(names) else served,
     )
     hurried = _hurried(case, workload).with_network(scenario.round_trip_ms(workload, offer))

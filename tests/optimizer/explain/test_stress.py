@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from measured import rented, scenario, workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
 from optimizer.layout import Layout, Stress
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
 
 def stressed(given: dict[str, Any], catalog: Catalog) -> tuple[Layout, dict[str, Stress]]:
@@ -118,6 +121,15 @@ def test_slower_replicas_miss_their_targets_sooner_than_in_proportion(catalog: C
     assert slow.workloads[0].bound_by == (group.limit,)
     assert slow.robust is not None
     assert slow.robust.usd_per_hour_more > 0
+
+
+def test_replicas_that_draft_tokens_go_on_drafting_under_stress(catalog: Catalog) -> None:
+    # Rated as if they drafted nothing, the same replicas would hold their targets for a fifth of the demand only.
+    loaded = load_scenario(SCENARIOS / "interactive.yaml", catalog)
+    layout = optimize(loaded, catalog, stressed=True)
+    assert all(group.speculative for plan in layout.workloads for group in plan.replica_groups)
+    (slower,) = (case for case in layout.stress if case.speed_factor < 1)
+    assert slower.served_fraction > 0.8
 
 
 def test_a_plan_without_stress_says_nothing(catalog: Catalog) -> None:
