@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from optimizer.candidates import ReplicaSpec
+from optimizer.candidates import planned_spec
 from optimizer.formulation import Horizon, Instance
 from optimizer.layout import Layout, ReplicaGroup, Servers, Term, WorkloadPlan
 from optimizer.solve import Start
@@ -55,20 +56,7 @@ def _states(plan: Layout, horizon: Horizon) -> Iterator[tuple[tuple[Servers, ...
 
 def _label(group: ReplicaGroup, tokens: int | None) -> str:
     """With so many tokens a step; a candidate's label does not say them where they are the engine's default."""
-    return ReplicaSpec(
-        gpu=group.gpu,
-        gpus=group.gpus_per_replica,
-        model=group.model,
-        weight_dtype=group.weight_dtype,
-        kv_cache_dtype=group.kv_cache_dtype,
-        engine=group.engine,
-        tp=group.tp,
-        pp=group.pp,
-        dp=group.dp,
-        ep=group.ep,
-        max_batch_size=group.max_batch_size,
-        max_num_batched_tokens=tokens,
-    ).label
+    return replace(planned_spec(group), max_num_batched_tokens=tokens).label
 
 
 def _without_batch(label: str) -> str:

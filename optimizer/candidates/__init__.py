@@ -5,7 +5,7 @@ from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures, replica_rates_rps
 from optimizer.candidates.prune import alone_rps, narrowed
 from optimizer.candidates.ratings import Ratings
-from optimizer.candidates.spec import Candidates, ReplicaSpec
+from optimizer.candidates.spec import Candidates, ReplicaSpec, planned_spec
 from optimizer.candidates.spread import build_candidates_on
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "build_candidates",
     "build_candidates_on",
     "narrowed",
+    "planned_spec",
     "replica_figures",
     "replica_rates_rps",
     "token_mix",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.scenario import Speculation
 from optimizer.serving_config import FloatArray, IntArray, Links
 
@@ -66,6 +67,35 @@ class ReplicaSpec:
         batch, tokens = f"b{self.max_batch_size}", self.max_num_batched_tokens
         name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
         return " ".join([*name, *((f"t{tokens}",) if tokens else ()), *served])
+
+
+def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
+    """The specification of replicas that a plan holds, but for their links, of which plans say nothing."""
+    served = tuple(name for name, rate_rps in group.rate_rps.items() if rate_rps > 0)
+    drafts = group.speculative
+    return ReplicaSpec(
+        gpu=group.gpu,
+        gpus=group.gpus_per_replica,
+        model=group.model,
+        weight_dtype=group.weight_dtype,
+        kv_cache_dtype=group.kv_cache_dtype,
+        engine=group.engine,
+        tp=group.tp,
+        pp=group.pp,
+        dp=group.dp,
+        ep=group.ep,
+        max_batch_size=group.max_batch_size,
+        max_model_len=group.max_model_len,
+        max_num_batched_tokens=group.max_num_batched_tokens,
+        speculation=None if drafts is None else _speculation(drafts),
+        serves=() if len(served) == len(group.rate_rps) else served,
+    )
+
+
+def _speculation(drafts: Drafts) -> Speculation:
+    return Speculation.model_construct(
+        method=drafts.method, tokens=drafts.tokens, acceptance_fraction=drafts.acceptance_fraction, draft=drafts.draft
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ after the loss of a server: what `max_utilization` keeps free is there for such 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from catalog import Catalog
-from optimizer.candidates import ReplicaSpec, build_candidates, replica_rates_rps
+from optimizer.candidates import build_candidates, planned_spec, replica_rates_rps
 from optimizer.explain.feasible import as_served
 from optimizer.explain.resolver import Resolver, Solved, listed
 from optimizer.formulation import Instance, Program, lay_out
@@ -153,25 +153,8 @@ def _rates_rps(
     if case.speed_factor == 1.0 or group.model is None:
         return planned
     offer = scenario.inventory[group.offer]
-    served = tuple(name for name, rate in zip(names, planned, strict=True) if rate > 0)
-    spec = ReplicaSpec(
-        gpu=group.gpu,
-        gpus=group.gpus_per_replica,
-        model=group.model,
-        weight_dtype=group.weight_dtype,
-        kv_cache_dtype=group.kv_cache_dtype,
-        engine=group.engine,
-        tp=group.tp,
-        pp=group.pp,
-        dp=group.dp,
-        ep=group.ep,
-        max_batch_size=group.max_batch_size,
-        max_model_len=group.max_model_len,
-        max_num_batched_tokens=group.max_num_batched_tokens,
-        links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
-        speculation=workload.speculative if group.speculative else None,
-        serves=() if len(served) == len(names) else served,
-    )
+    links = links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server)
+    spec = replace(planned_spec(group), links=links)
     hurried = _hurried(case, workload).with_network(scenario.round_trip_ms(workload, offer))
     return [float(rate) for rate in replica_rates_rps(spec, hurried, catalog)]
 

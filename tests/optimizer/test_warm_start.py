@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,12 @@ def test_a_plan_over_several_periods_may_start_a_solve(more: dict[str, Any], cat
     again = optimize(loaded, catalog, gap=0.0, start=plan)
     assert again.cost == plan.cost
     assert verify(again, loaded, catalog) == []
+
+
+def test_replicas_that_draft_tokens_are_known_again(catalog: Catalog) -> None:
+    loaded = load_scenario(Path(__file__).parents[2] / "scenarios" / "interactive.yaml", catalog)
+    inst = build_instance(loaded, catalog, build_candidates(loaded, catalog))
+    plan = optimize(loaded, catalog)
+    groups = [group for one in plan.workloads for group in one.replica_groups]
+    assert all(group.speculative for group in groups)
+    assert warm_start(inst, plan).n_replicas.sum() == sum(group.replicas for group in groups)
