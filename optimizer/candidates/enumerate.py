@@ -15,7 +15,7 @@ from optimizer.memory import may_draft
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Speculation, Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
-from optimizer.serving_config import BoolArray, Configurations, IntArray, Links, links_on
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, links_on
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
@@ -47,7 +47,7 @@ def enumerate_configurations(
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
-    quality = np.outer([_of_weights(f, model) for f in weights], [_of_kv(f) for f in kv])
+    quality = np.array([[quality_fraction(f, cache, model) for cache in kv] for f in weights])
     accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
     runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
     runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
@@ -81,6 +81,19 @@ def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus
     server, stage, replica = np.asarray(gpus_per_server), np.asarray(stage_gpus), np.asarray(replica_gpus)
     result: BoolArray = (replica <= server) | ((server % stage == 0) & (replica % server == 0))
     return result
+
+
+def places_on(offers: Sequence[Offer], configurations: Configurations) -> BoolArray:
+    """[n, S] whether each offer has a place for a replica, joined as the configuration has it."""
+    cards = [(gpu.id, links) for gpu, links in zip(configurations.gpus, configurations.links_of_cards, strict=True)]
+    of, gpus, stage = configurations.gpu, configurations.gpus_per_replica, configurations.gpus_per_stage
+    columns = []
+    for offer in offers:
+        inside, across = ((offer.gpu, links_on(offer, between_servers=many)) for many in (False, True))
+        is_inside, is_across = (np.array([card == place for card in cards])[of] for place in (inside, across))
+        joined = np.where(gpus > offer.gpus_per_server, is_across, is_inside)
+        columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
+    return np.stack(columns, axis=1)
 
 
 def _places(offers: Sequence[Offer]) -> tuple[tuple[str, Links], ...]:
@@ -128,6 +141,14 @@ def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
 def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
     """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
     return _of_weights(weights, model) * _of_kv(kv)
+
+
+def quality_fractions(configurations: Configurations) -> FloatArray:
+    """[n]"""
+    c = configurations
+    known = np.array([[quality_fraction(w, kv, c.model) for kv in c.kv_formats] for w in c.weight_formats])
+    quality: FloatArray = known.reshape(len(c.weight_formats), -1)[c.weight_format, c.kv_format]
+    return quality
 
 
 def _of_weights(weights: WeightFormat, model: Model) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from catalog import Catalog
 from catalog.schema import Calibration, Engine
 from catalog.schema.engine import version_key
-from optimizer.candidates.batch import token_mix
+from optimizer.candidates.asked import token_mix
 from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
