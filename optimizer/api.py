@@ -111,8 +111,10 @@ def optimize(
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
-    limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress)
+    limits = Limits(gap, time_limit_s, seed)
+    asked = _Asked(
+        limits, threads, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress
+    )
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -126,6 +128,7 @@ class _Asked:
 
     limits: Limits
     """The time is that of the whole call."""
+    threads: int
     solver: SolverName
     backend: Backend
     method: Method | None
@@ -175,8 +178,8 @@ class _Run:
 
     def _candidates(self) -> tuple[Candidates, ...]:
         engine = self.asked.engine
-        if engine is None and self.asked.limits.threads > 1 and len(self.scenario.workloads) >= MANY_TO_RATE:
-            engine = Processes(min(self.asked.limits.threads, processors()))
+        if engine is None and self.asked.threads > 1 and len(self.scenario.workloads) >= MANY_TO_RATE:
+            engine = Processes(min(self.asked.threads, processors()))
         if engine is not None and self.asked.ratings is None:
             return build_candidates_on(engine, self.scenario, self.catalog)
         return build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)

@@ -47,7 +47,7 @@ def enumerate_configurations(
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
-    quality = np.array([[quality_fraction(f, cache, model) for cache in kv] for f in weights])
+    quality = _qualities(weights, kv, model)
     accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
     runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
     runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
@@ -146,9 +146,13 @@ def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float
 def quality_fractions(configurations: Configurations) -> FloatArray:
     """[n]"""
     c = configurations
-    known = np.array([[quality_fraction(w, kv, c.model) for kv in c.kv_formats] for w in c.weight_formats])
-    quality: FloatArray = known.reshape(len(c.weight_formats), -1)[c.weight_format, c.kv_format]
+    quality: FloatArray = _qualities(c.weight_formats, c.kv_formats, c.model)[c.weight_format, c.kv_format]
     return quality
+
+
+def _qualities(weights: Sequence[WeightFormat], kv: Sequence[KvFormat], model: Model) -> FloatArray:
+    """[weights, kv]"""
+    return np.outer([_of_weights(f, model) for f in weights], [_of_kv(f) for f in kv])
 
 
 def _of_weights(weights: WeightFormat, model: Model) -> float:

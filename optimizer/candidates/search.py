@@ -90,7 +90,7 @@ class Search:
         level, first = self._first_running()
         row, of_class = np.nonzero(self._rejecting(level, first))
         pairs = _Pairs(self, self.field.take(row), level[row], of_class)
-        if not entrants:
+        if not entrants or not len(row):
             return self._by_asked(pairs.loads(np.arange(len(row))), row)
         found = []
 
