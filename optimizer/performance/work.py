@@ -62,10 +62,10 @@ class Work:
     """Per token of the replica."""
     expert_parallel: FloatArray
     """1 where whole experts lie on different ranks."""
-    layers: float
-    moe_layers: float
-    latent_layers: float
-    recurrent_layers: float
+    layers: FloatArray | float
+    moe_layers: FloatArray | float
+    latent_layers: FloatArray | float
+    recurrent_layers: FloatArray | float
     pp: FloatArray
     dp: FloatArray
     share: FloatArray  # [R]
@@ -111,8 +111,9 @@ class Bench:
     draft: Draft
 
     @classmethod
-    def of(cls, configurations: Configurations, calibration: Calibration) -> Bench:
-        tables = tables_of(configurations.model, configurations.weight_formats)
+    def of(cls, configurations: Configurations, calibration: Calibration, tables: ModelTables | None = None) -> Bench:
+        """Without `tables`, of whole models."""
+        tables = tables or tables_of(configurations.model, configurations.weight_formats)
         rank = _Rank(configurations, tables)
         ranks_link, stages_link = links_of(configurations, calibration)
         message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
@@ -139,6 +140,7 @@ class Bench:
 
     def take(self, rows: IntArray) -> Bench:
         """The chosen rows, in that order."""
+        assert not self.tables.of_rows, "these tables have rows of their own"
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
         return replace(self, draft=self.draft.take(rows), **chosen)
@@ -177,7 +179,7 @@ class Bench:
             layers=tables.layers * deeper,
             moe_layers=tables.moe_layers * deeper,
             latent_layers=tables.latent_layers * deeper,
-            recurrent_layers=float(tables.recurrent_layers),
+            recurrent_layers=tables.recurrent_layers,
             pp=pp,
             dp=dp,
             share=mix.share,
@@ -209,10 +211,11 @@ class Bench:
         flops = np.zeros_like(mix.share)
         for group in self.tables.attention:
             attended = mix.prefill_attended_tokens(group.attended_limit)
-            flops = flops + group.layers * group.flops_per_context_token * attended
+            layers = group.layers[:, None] if isinstance(group.layers, np.ndarray) else group.layers
+            flops = flops + layers * group.flops_per_context_token * attended
             if group.indexer_flops_per_context_token:
                 everything = mix.prefill_attended_tokens(np.inf)
-                flops = flops + group.layers * group.indexer_flops_per_context_token * everything
+                flops = flops + layers * group.indexer_flops_per_context_token * everything
         per_flop_ms: FloatArray = MS_PER_S / TERA / (self.plain_tflops * self.tp)
         return per_flop_ms[:, None] * flops
 
@@ -284,6 +287,7 @@ class _Rank:
             degree.astype(np.float64) for degree in (configurations.tp, configurations.pp, configurations.dp)
         )
         self.of_format, self.of_gpu = configurations.weight_format, configurations.gpu
+        self.of_table = np.arange(len(configurations)) if tables.of_rows else self.of_format
         self.gpus, self.links = configurations.gpus, configurations.links_of_cards
         self.head_share = np.maximum(1.0 / self.tp, 1.0 / tables.kv_heads)
         self.bandwidth_gb_per_s = self._of_cards([gpu.memory_bandwidth_gb_per_s for gpu in self.gpus])
@@ -297,12 +301,12 @@ class _Rank:
         return np.array(values, np.float64)[self.of_gpu]
 
     def dense(self, table: FloatArray) -> FloatArray:
-        columns = table[self.of_format]
+        columns = table[self.of_table]
         dense: FloatArray = columns[:, TP] / self.tp + columns[:, KV_HEADS] * self.head_share + columns[:, REPLICATED]
         return dense
 
     def expert(self, table: FloatArray) -> FloatArray:
-        expert: FloatArray = table[self.of_format, EXPERTS] / (self.tp * self.dp)
+        expert: FloatArray = table[self.of_table, EXPERTS] / (self.tp * self.dp)
         return expert
 
     @property
