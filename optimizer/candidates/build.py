@@ -13,6 +13,7 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 from catalog import Catalog
 from optimizer.candidates.asked import Asked
 from optimizer.candidates.ground import Ground, Here, Prepared
+from optimizer.candidates.pipelines import pipeline_candidates, unbeaten
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated, unpacked
 from optimizer.candidates.race import Entrant
 from optimizer.candidates.rated import Rated
@@ -58,7 +59,16 @@ def build_candidates(
         shared = shared_key(scenario, catalog)
         found = {part.place: _remembered(part, ground, keep, ratings, shared) for part in predicted}
     found |= {part.place: _measured(part, ground) for part in parts if part.workload.measured is not None}
-    return tuple(_joined([found[name, here] for here in nearness[name].values()]) for name in scenario.workloads)
+    on_one = {name: _joined([found[name, here] for here in nearness[name].values()]) for name in scenario.workloads}
+    several: dict[str, list[Candidates]] = {name: [] for name in scenario.workloads}
+    for part in predicted:
+        if part.workload.heterogeneous_pipelines:
+            several[part.name].append(_over_several(part, scenario, catalog, ratings))
+    if prune:
+        for name, workload in scenario.workloads.items():
+            mix, offers = not workload.single_format, list(scenario.inventory)
+            several[name] = [unbeaten(one, on_one[name], offers, mix=mix) for one in several[name]]
+    return tuple(_joined([on_one[name], *several[name]]) for name in scenario.workloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,19 @@ def _remembered(part: _Part, ground: Ground, keep: Kept, ratings: Ratings, share
     )
 
 
+def _over_several(part: _Part, scenario: Scenario, catalog: Catalog, ratings: Ratings | None) -> Candidates:
+    """Pipelines whose stages stand on several of the offers; with `ratings`, found once."""
+    names = list(scenario.inventory)
+    offers = {names[s]: scenario.inventory[names[s]] for s in part.here}
+    if ratings is None:
+        return pipeline_candidates(part.name, part.workload, offers, scenario, catalog)
+    rating = rating_key(shared_key(scenario, catalog), part.workload, list(offers.values()))
+    return ratings.candidates.get(
+        candidates_key(f"{rating} {names} {list(offers)}", part.name, 0.0),
+        lambda: pipeline_candidates(part.name, part.workload, offers, scenario, catalog),
+    )
+
+
 def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, Here]:
     """Round trip in ms -> the offers that far away on which the workload may be served."""
     found: dict[float, list[int]] = {}
@@ -100,7 +123,7 @@ def _by_distance(workload: Workload, scenario: Scenario) -> dict[float, Here]:
 
 
 def _joined(found: Sequence[Candidates]) -> Candidates:
-    """Candidates of one workload on disjoint offers as one, in the order of offers."""
+    """Candidates of one workload as one, in the order of offers."""
     if len(found) == 1:
         return found[0]
     offer = np.concatenate([one.offer for one in found])
@@ -190,7 +213,8 @@ def _chosen(part: _Part, rating: Rating, keep: Kept) -> Candidates:
         choice = np.concatenate([rated.choice for rated in found])
         alone = alone_replicas(part.workload, rate_rps, part.demand_alone_rps)
         rows = Rows(numbered(card), numbered(choice), gpus, holds, rate_rps, alone)
-        keep_row &= undominated(rows, mix=not part.workload.single_format)
+        every_choice = bool(part.workload.heterogeneous_pipelines)
+        keep_row &= undominated(rows, mix=not part.workload.single_format, every_choice=every_choice)
     elif keep == "every_structure":
         structure = np.char.add(card, np.concatenate([rated.structure for rated in found]))
         never = np.full(len(gpus), np.inf)

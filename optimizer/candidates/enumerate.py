@@ -40,8 +40,8 @@ def enumerate_configurations(
     architecture = architecture_of(model)
     places = _places(offers)
     gpus = tuple(catalog.gpus[gpu] for gpu, _ in places)
-    weights = _weight_formats(workload, catalog, model)
-    kv = _kv_formats(workload, catalog)
+    weights = weight_formats(workload, catalog, model)
+    kv = kv_formats(workload, catalog)
     degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
     holds = _held(offers, places, degrees)
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
@@ -114,7 +114,7 @@ def _held(offers: Sequence[Offer], places: Sequence[tuple[str, Links]], degrees:
     return held
 
 
-def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:
+def weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:
     """The formats named by the workload, or every one of known quality; best quality first.
 
     A format that is made for models trained in it (gpt-oss in MXFP4) is not offered to other models.
@@ -130,7 +130,7 @@ def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple
     return tuple(f for _, f in sorted(known, key=lambda pair: (-pair[0], -pair[1].bits_per_weight, pair[1].id)))
 
 
-def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
+def kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
     """The types named by the workload, or every one of known quality; `auto` first."""
     if workload.kv_cache_dtypes is not None:
         return tuple(catalog.kv_formats[name] for name in workload.kv_cache_dtypes)
@@ -140,7 +140,7 @@ def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
 
 def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
     """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
-    return _of_weights(weights, model) * _of_kv(kv)
+    return weight_quality(weights, model) * kv_quality(kv)
 
 
 def quality_fractions(configurations: Configurations) -> FloatArray:
@@ -152,15 +152,17 @@ def quality_fractions(configurations: Configurations) -> FloatArray:
 
 def _qualities(weights: Sequence[WeightFormat], kv: Sequence[KvFormat], model: Model) -> FloatArray:
     """[weights, kv]"""
-    return np.outer([_of_weights(f, model) for f in weights], [_of_kv(f) for f in kv])
+    return np.outer([weight_quality(f, model) for f in weights], [kv_quality(f) for f in kv])
 
 
-def _of_weights(weights: WeightFormat, model: Model) -> float:
+def weight_quality(weights: WeightFormat, model: Model) -> float:
+    """Of the weights alone."""
     known = _quality_of_weights(weights, model)
     return 1.0 if known is None else known
 
 
-def _of_kv(kv: KvFormat) -> float:
+def kv_quality(kv: KvFormat) -> float:
+    """Of the cache alone."""
     known = kv.quality_fraction()
     return 1.0 if known is None else known
 

@@ -67,7 +67,8 @@ class Ground:
         asked: dict[tuple[_Kind, Here], list[Workload]] = {}
         for name, workload in scenario.workloads.items():
             for here in nearness[name].values():
-                asked.setdefault((_kind(workload), here), []).append(workload)
+                if not workload.heterogeneous_pipelines:  # sharing, whole formats go, which stages may need
+                    asked.setdefault((_kind(workload), here), []).append(workload)
         self._sharing = {key: alike for key, alike in asked.items() if share and len(alike) >= MANY}
         self._known: dict[tuple[_Kind, Here, _Way], _Shared] = {}
 
@@ -90,7 +91,7 @@ class Ground:
 
     def _shared(self, workload: Workload, here: Here, way: _Way) -> _Shared:
         kind = _kind(workload)
-        alike = self._sharing.get((kind, here))
+        alike = None if workload.heterogeneous_pipelines else self._sharing.get((kind, here))
         if alike is None:
             return self._of([workload], here, way)
         key = (kind, here, way)

@@ -54,8 +54,10 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
     `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure; what is dropped is
     what `build_candidates` would have dropped.
     """
+    several = np.array([bool(spec.stages) for spec in c.specs], bool)
     rows = Rows(
-        card=c.offer,
+        # Replicas over several offers take the place of no other, and none takes theirs.
+        card=np.where(several, 1 + c.offer.max(initial=-1) + np.arange(len(several)), c.offer),
         choice=numbered(np.array([spec.choice for spec in c.specs], str)),
         gpus=c.gpus_per_replica,
         holds=packed(c.offer[:, None] == np.arange(1 + c.offer.max(initial=-1))[None, :]),
@@ -63,7 +65,8 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
         alone=alone_replicas(workload, rate_rps, demand_rps),
     )
     kept = np.flatnonzero(keep)
-    kept = kept[undominated(rows.take(kept), mix=not workload.single_format)]
+    every_choice = bool(workload.heterogeneous_pipelines)
+    kept = kept[undominated(rows.take(kept), mix=not workload.single_format, every_choice=every_choice)]
     return replace(
         c,
         specs=tuple(c.specs[k] for k in kept.tolist()),
@@ -73,18 +76,19 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
     )
 
 
-def undominated(rows: Rows, *, mix: bool) -> BoolArray:
+def undominated(rows: Rows, *, mix: bool, every_choice: bool = False) -> BoolArray:
     """Which candidates to keep [n].
 
     j replaces k on the same card when it has a place wherever k has, and the copies of j that fit into k's GPUs,
     ⌊gpus_k / gpus_j⌋ of them, serve every class at least as fast as k, or carry the whole demand: any plan with k stays
     feasible, and costs the same, with those copies instead. Where a workload must use one format (`mix` false), j must
     have the format of k; and a whole format goes when each of its candidates is replaced by one of another format, for
-    then any plan in it can be rewritten in that other. Of equals the first is kept.
+    then any plan in it can be rewritten in that other; not so with `every_choice`, which says that there are candidates
+    beside these rows. Of equals the first is kept.
     """
     beaten = _beaten_in_groups(rows, np.zeros_like(rows.choice) if mix else rows.choice)
     keep = ~beaten
-    if not mix:
+    if not mix and not every_choice:
         kept = np.flatnonzero(keep)
         keep[kept[_in_replaced_choice(rows.take(kept))]] = False
     return keep

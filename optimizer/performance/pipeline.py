@@ -13,7 +13,7 @@ from catalog.schema import Calibration
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.open_loop import OpenReplicas
+from optimizer.performance.station import OpenReplicas, Station
 from optimizer.performance.tables import span_tables
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Bench
@@ -35,7 +35,8 @@ def stage_replicas(
     c = configurations
     tables = span_tables(c.model, c.weight_formats, c.weight_format, spans, c.pp)
     constants = row_constants(trait_rows(c, calibration), calibration)
-    return OpenReplicas(Bench.of(c, calibration, tables).work(mix), constants, mix, batch, step_tokens(c, budget))
+    station = Station.of(Bench.of(c, calibration, tables).work(mix), constants, mix)
+    return OpenReplicas.of(station, batch, step_tokens(c, budget))
 
 
 def slowest_stages(rate_rps: FloatArray, share: FloatArray, replica: IntArray) -> IntArray:
