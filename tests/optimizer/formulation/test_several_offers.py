@@ -102,7 +102,7 @@ def test_it_costs_what_trying_all_counts_finds(seed: int, catalog: Catalog) -> N
     scenario = scenario_of(rng, catalog)
     candidates = candidates_of(rng, scenario)
     inst = build_instance(scenario, catalog, [candidates])
-    answer = solve(inst, Limits(0.0, 20.0, 1, 0), method="plain")
+    answer = solve(inst, Limits(0.0, 20.0), method="plain")
     best = cheapest(scenario, candidates)
     if best == float("inf"):
         assert answer.outcome == "infeasible"
@@ -116,7 +116,7 @@ def test_columns_leave_it_to_the_plain_method_and_say_why(catalog: Catalog) -> N
     rng = random.Random(0)
     scenario = scenario_of(rng, catalog)
     inst = build_instance(scenario, catalog, [candidates_of(rng, scenario)])
-    answer = solve(inst, Limits(0.0, 20.0, 1, 0), method="columns")
+    answer = solve(inst, Limits(0.0, 20.0), method="columns")
     assert any("columns do not know pipelines over several offers" in one for one in answer.warnings)
 
 
