@@ -118,6 +118,10 @@ class EngineRules(Entry):
     counts_segments: Literal["no", "allocated", "reserved"] = "no"
     """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
     (ends that it does not split off), or as the card misses it (every end)."""
+    rope_value_bytes: Literal[0, 2, 4] = 2
+    """Of one sine or cosine in the table of every position that a rank keeps, on NVIDIA cards; 0 = no table."""
+    mrope_table_copies: PositiveInt = 1
+    """The table is so many times as long for positions of images and videos (`Model.mrope`)."""
     loads_vision_tower: bool = True
     """With the language model; false = only where its file is given, too."""
     adapters_on_experts: bool = False

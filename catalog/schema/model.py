@@ -286,6 +286,10 @@ class Model(Entry):
     Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
     rope_table_bytes_per_value: Literal[2, 4] = 2
     """4 where engines keep the table in 32 bit."""
+    rotary_dim: PositiveInt | None = None
+    """Values of a head that positions turn; null = all of it, or `qk_rope_head_dim` of a latent one."""
+    mrope: bool = False
+    """Positions have a time, a height and a width (Qwen-VL's M-RoPE)."""
     tied_embeddings: bool = False
     lm_head_bias: bool = False
     layers: str

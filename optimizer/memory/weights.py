@@ -58,7 +58,7 @@ def weight_bytes(
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
     held = (
         total / BITS_PER_BYTE
-        + job.parts.rope_table_bytes
+        + _rope_table_bytes(job, rules)
         + adapter_bytes(job, stage, on_experts=rules.adapters_on_experts and stage.expert_layers > 0)
     )
     if rules.keeps_latent_projections:
@@ -66,6 +66,17 @@ def weight_bytes(
     if rules.counts_segments != "no":
         held = held + _segment_rests(job, stage, padding, reserved=rules.counts_segments == "reserved")
     return held
+
+
+def _rope_table_bytes(job: Job, rules: EngineRules) -> FloatArray:
+    """[n] sines and cosines of every position, on every rank."""
+    if not rules.rope_value_bytes:
+        return np.zeros(len(job.tp))
+    model = job.model
+    copies = rules.mrope_table_copies if model.mrope else 1
+    of_engine = np.where(job.rocm, 2, rules.rope_value_bytes)
+    table: FloatArray = job.parts.rope_values * copies * np.maximum(of_engine, model.rope_table_bytes_per_value)
+    return table
 
 
 def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
