@@ -124,6 +124,8 @@ class EngineRules(Entry):
     """The table is so many times as long for positions of images and videos (`Model.mrope`)."""
     loads_vision_tower: bool = True
     """With the language model; false = only where its file is given, too."""
+    tables_on_host: bool = False
+    """Tables that hashed n-grams look up stay in host memory unless the engine is told otherwise."""
     adapters_on_experts: bool = False
     """Experts have slots for low-rank adapters, where the engine is told to keep some."""
     keeps_latent_projections: bool = False
@@ -208,6 +210,9 @@ class VllmRules(EngineRules):
     """With tp 1 and several stages."""
     non_torch_rocm_gib: NonNegative = 0.0
     """More of it on AMD cards."""
+    load_rocm_gib: NonNegative = 0.0
+    """What an AMD card misses beside the weights once they are loaded, of a model whose positions turn: code and
+    workspaces of the kernels that compute the rope table. There the engine takes the card's loss for the weights."""
     graphs: VllmGraphs
     checks_free_memory: bool
     """Refuses to start when less than the budget is free."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from catalog.schema.base import Entry, PositiveInt, Source
-from catalog.schema.formats import TensorRole
+from catalog.schema.formats import RoleBits, TensorRole
 from catalog.schema.layers import LayerKind, expand_layers, parse_word
 
 Count = Annotated[int, Field(ge=0)]
@@ -108,6 +108,8 @@ class MixtureOfExperts(Entry):
     gated: bool = True
     bias: bool = False
     """Bias vectors on the experts' matrices and on the router."""
+    router_32bit: bool = False
+    """The router's weights are kept in 32 bit."""
     shared_intermediate_size: Count = 0
     """Of all always-active experts together."""
     shared_gate: bool = False
@@ -226,6 +228,8 @@ class Checkpoint(Entry):
     """Id of the routed experts' weight format where it differs from `weight_format`."""
     kept_16bit: tuple[TensorRole, ...] = ()
     """Roles that this checkpoint leaves in 16 bit although the format would quantize them."""
+    other_bits: tuple[RoleBits, ...] = ()
+    """Roles with a width of their own in this checkpoint, scales included."""
     kv_format: str | None = None
     """KV cache type that the checkpoint asks for."""
     quantization: str = ""
@@ -286,8 +290,8 @@ class Model(Entry):
     Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
     rope_table_bytes_per_value: Literal[2, 4] = 2
     """4 where engines keep the table in 32 bit."""
-    rotary_dim: PositiveInt | None = None
-    """Values of a head that positions turn; null = all of it, or `qk_rope_head_dim` of a latent one."""
+    rotary_dim: Count | None = None
+    """Values of a head that positions turn, 0 = none; null = all of it, or `qk_rope_head_dim` of a latent one."""
     mrope: bool = False
     """Positions have a time, a height and a width (Qwen-VL's M-RoPE)."""
     tied_embeddings: bool = False
@@ -310,6 +314,8 @@ class Model(Entry):
     other_tensors: tuple[OtherTensor, ...] = ()
     mtp_layers: Count = 0
     """Multi-token-prediction layers in the checkpoint; not counted, loaded only for speculative decoding."""
+    draft_layers: Count = 0
+    """How many of `layers`, the last ones, are such layers: none of a checkpoint, some of a model as it is loaded."""
     vision_parameters: Count = 0
     """Vision (or audio) tower and projector, stated; not counted as language model."""
     checkpoint: Checkpoint = Checkpoint()

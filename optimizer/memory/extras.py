@@ -46,7 +46,9 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
         role=TensorRole.NORM,
     )
     layers = " ".join([model.layers, *[layer] * count])
-    return Model.model_validate({**model.model_dump(), "layers": layers, "other_tensors": (*model.other_tensors, fuse)})
+    drafting = count if speculative == "mtp" else 0
+    changed = {"layers": layers, "draft_layers": drafting, "other_tensors": (*model.other_tensors, fuse)}
+    return Model.model_validate({**model.model_dump(), **changed})
 
 
 def loaded(configurations: Configurations) -> Configurations:

@@ -176,7 +176,10 @@ def _dense_width(model: Model) -> int:
 
 
 def _rope_values(model: Model) -> int:
-    width = model.attention.head_dim if model.attention is not None else 0
-    if model.latent_attention is not None:
+    if model.rotary_dim is not None:
+        width = model.rotary_dim
+    elif model.latent_attention is not None:
         width = model.latent_attention.qk_rope_head_dim
-    return (model.rope_table_tokens or model.max_context_tokens) * (model.rotary_dim or width)
+    else:
+        width = model.attention.head_dim if model.attention is not None else 0
+    return (model.rope_table_tokens or model.max_context_tokens) * width

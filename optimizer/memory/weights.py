@@ -45,8 +45,11 @@ def weight_bytes(
     """
     bits = np.stack([job.bits[kind.role] for kind in stage.kinds], axis=1)[job.weight_format]  # [n, kinds]
     per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
+    on_host = {TensorRole.TABLE} if rules.tables_on_host else set()
     if embedding_on_host and not job.model.tied_embeddings:
-        per_rank = per_rank * np.array([kind.role is not TensorRole.EMBEDDING for kind in stage.kinds])
+        on_host.add(TensorRole.EMBEDDING)
+    if on_host:
+        per_rank = per_rank * np.array([kind.role not in on_host for kind in stage.kinds])
     padding = _expert_padding(job, rules.expert_padding)
     if rules.expert_padding and job.model.moe is not None:
         is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
@@ -132,7 +135,12 @@ def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict
 def _bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
     """Bits per weight, scales included; a published checkpoint keeps some roles whole, or has experts of its own."""
     checkpoint = model.checkpoint
+    if role is TensorRole.ROUTER and model.moe is not None and model.moe.router_32bit:
+        return 2 * FULL_BITS
     if effective_format(model, weight_format) == checkpoint.weight_format:
+        for other in checkpoint.other_bits:
+            if other.role is role:
+                return other.bits
         if role in checkpoint.kept_16bit:
             return FULL_BITS
         if role is TensorRole.EXPERT and checkpoint.expert_format is not None:
