@@ -64,8 +64,19 @@ class ExpertPadding(Entry):
     """Scales are padded like the values; false = they keep their shape."""
 
 
+class RepackedExperts(Entry):
+    """What a weight of an expert takes on NVIDIA cards without the format's own type, whose kernel repacks it."""
+
+    architectures: tuple[str, ...]
+    """Whose experts go this way."""
+    below_compute_capability: PositiveFloat
+    bits: PositiveFloat
+    """Of one weight, with every copy of the scales that stays."""
+
+
 class LatentRow(Entry):
-    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own."""
+    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own, on NVIDIA
+    cards; on others it is cached as it is."""
 
     bytes_per_token: PositiveInt
     values_per_token: PositiveInt
@@ -115,6 +126,8 @@ class EngineRules(Entry):
     law: LawRules
     expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
     """By weight format."""
+    repacked_experts: Mapping[str, RepackedExperts] = Field(default_factory=dict)
+    """By the experts' weight format."""
     counts_segments: Literal["no", "allocated", "reserved"] = "no"
     """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
     (ends that it does not split off), or as the card misses it (every end)."""

@@ -167,6 +167,7 @@ def _job(request: Request, settings: Settings, enforce_eager: bool, max_loras: i
         enforce_eager=enforce_eager,
         unified=np.array([gpu.unified_memory for gpu in configurations.gpus])[configurations.gpu],
         rocm=np.array([gpu.vendor == "AMD" for gpu in configurations.gpus])[configurations.gpu],
+        cuda_capability=np.array([gpu.cuda_capability or np.inf for gpu in configurations.gpus])[configurations.gpu],
         max_loras=max_loras,
         lora_rank=lora_rank,
     )

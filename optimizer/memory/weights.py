@@ -9,14 +9,14 @@ import numpy as np
 
 from catalog.architecture import Split
 from catalog.schema import Model, TensorRole, WeightFormat
-from catalog.schema.engine import EngineRules, ExpertPadding
+from catalog.schema.engine import EngineRules, ExpertPadding, RepackedExperts
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
 from optimizer.memory.extras import adapter_bytes
 from optimizer.memory.identity import ByIdentity
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import BoolArray, FloatArray
 
 FULL_BITS = 16.0
 """Of a tensor that no format quantizes."""
@@ -54,6 +54,10 @@ def weight_bytes(
     if rules.expert_padding and job.model.moe is not None:
         is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
         bits = np.where(is_expert, _padded_expert_bits(job, padding)[:, None], bits)
+    for expert_format, repacked in rules.repacked_experts.items():
+        if job.model.architecture not in repacked.architectures:
+            continue
+        bits = np.where(_repacks(job, stage, expert_format, repacked), repacked.bits, bits)
     total: FloatArray = (per_rank * bits).sum(axis=1)
     if stage.first and rules.loads_vision_tower:
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
@@ -69,6 +73,22 @@ def weight_bytes(
     if rules.counts_segments != "no":
         held = held + _segment_rests(job, stage, padding, reserved=rules.counts_segments == "reserved")
     return held
+
+
+def _repacks(job: Job, stage: Stage, expert_format: str, repacked: RepackedExperts) -> BoolArray:
+    """[n, kinds] experts that the card's kernel repacks."""
+    is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
+    stored_so = np.array([_expert_format(job.model, fmt) == expert_format for fmt in job.weight_formats])
+    chosen = stored_so[job.weight_format] & (job.cuda_capability < repacked.below_compute_capability)
+    repacks: BoolArray = chosen[:, None] & is_expert
+    return repacks
+
+
+def _expert_format(model: Model, weight_format: WeightFormat) -> str:
+    """Id of the format of the experts."""
+    checkpoint = model.checkpoint
+    own = checkpoint.expert_format if effective_format(model, weight_format) == checkpoint.weight_format else None
+    return own or weight_format.id
 
 
 def _rope_table_bytes(job: Job, rules: EngineRules) -> FloatArray:
