@@ -51,7 +51,7 @@ def architecture_of(model: Model) -> Architecture:
     hidden, vocabulary = model.hidden_size, model.vocab_size
     drafting = len(kinds) - model.draft_layers
     return Architecture(
-        layers=tuple(by_kind[k] if i < drafting else _drafting(by_kind[k]) for i, k in enumerate(kinds)),
+        layers=tuple(by_kind[k] if i < drafting else _drafting(model, by_kind[k]) for i, k in enumerate(kinds)),
         embedding=(Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP), *_other_once(model)),
         head=_head(model),
         n_heads=model.heads,
@@ -85,9 +85,14 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
     )
 
 
-def _drafting(layer: Layer) -> Layer:
-    """The same as a layer that drafts tokens: its matrices are stored as the checkpoint stores those."""
-    tensors = (t._replace(role=TensorRole.DRAFT) if t.role in _MATRICES else t for t in layer.tensors)
+def _drafting(model: Model, layer: Layer) -> Layer:
+    """The same as a layer that drafts tokens: its matrices are stored as the checkpoint stores those.
+
+    Experts with a format of their own have it there, too (DeepSeek-V4, expert_dtype).
+    """
+    own = {TensorRole.EXPERT} if model.checkpoint.expert_format else set()
+    stored = set(_MATRICES) - own
+    tensors = (t._replace(role=TensorRole.DRAFT) if t.role in stored else t for t in layer.tensors)
     return replace(layer, tensors=tuple(tensors))
 
 

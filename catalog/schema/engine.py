@@ -141,6 +141,8 @@ class EngineRules(Entry):
     """Tables that hashed n-grams look up stay in host memory unless the engine is told otherwise."""
     adapters_on_experts: bool = False
     """Experts have slots for low-rank adapters, where the engine is told to keep some."""
+    adapters_on_spread_experts: Literal["yes", "no", "within tp or dp"] = "yes"
+    """Whether it keeps them where whole experts are spread over ranks: of tp or of dp ranks, not of both."""
     keeps_latent_projections: bool = False
     """Latent attention keeps the up-projections a second time, shaped for decoding."""
     context_gib: NonNegative
