@@ -67,14 +67,14 @@ def _logged(record: Mapping[str, Any], catalog: Catalog, source: Mapping[str, An
     engine = NAMES["engines"].get(record.get("engine"))
     if engine is None:
         raise LeftOutError(f"engine {record.get('engine')} is not described")
-    if not record.get("tp") or not record.get("pp"):
+    said = source.get("arguments", {})
+    if not (said.get("tp") or record.get("tp")) or not (said.get("pp") or record.get("pp")):
         raise LeftOutError("parallel degrees not stated")
-    model, short = _model(str(record["model"]), catalog)
-    weights = _weights(record, short)
+    model, short = _model(str(said.get("model") or record["model"]), catalog)
+    weights = str(said.get("weight_dtype") or _weights(record, short))
     cache = NAMES["kv_formats"].get(record.get("kv_cache_dtype") or "")
     if cache is None:
         raise LeftOutError(f"KV cache type {record['kv_cache_dtype']} is not described")
-    said = source.get("arguments", {})
     gpu, stand_in, total_gib = _card(record)
     card_known = gpu is not None or "gpu" in said
     version = _version(str(record.get("engine_version") or "")) if engine != "llamacpp" else None
@@ -97,7 +97,7 @@ def _logged(record: Mapping[str, Any], catalog: Catalog, source: Mapping[str, An
         card_known=card_known,
         figures=_figures(record, engine, short, card_known),
         fits=record.get("fits"),
-        doubts=tuple(_doubts(record, engine, arguments, short)),
+        doubts=tuple(_doubts(record, engine, arguments, short, names_model="model" in said)),
     )
 
 
@@ -178,10 +178,13 @@ def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: boo
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def _doubts(record: Mapping[str, Any], engine: str, arguments: Mapping[str, Any], short: str) -> list[str]:
+def _doubts(
+    record: Mapping[str, Any], engine: str, arguments: Mapping[str, Any], short: str, *, names_model: bool
+) -> list[str]:
     words = " ".join(str(record.get(key) or "") for key in _WORDS)
     found = [name for name, pattern in NAMES["doubts"].items() if re.search(pattern, words, re.I)]
-    if record.get("model_inferred") or "name not in excerpt" in words or "variant)" in words:
+    guessed = record.get("model_inferred") or "name not in excerpt" in words or "variant)" in words
+    if guessed and not names_model:
         found.append("model inferred from sizes")
     if re.search(NAMES["vision"], short) and "limit image" not in words:
         found.append("vision model without media limits stated")
