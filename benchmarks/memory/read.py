@@ -19,7 +19,7 @@ from optimizer.memory.extras import SPECULATIVE
 
 NAMES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
 SOURCES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "sources.yaml").read_text(encoding="utf-8"))
-_V1_SINCE, _LAST_V0 = (0, 8), "0.7.3"
+_V1_SINCE, _LAST_V0, _UNCHUNKED_TOKENS = (0, 8), "0.8", 32768
 _WORDS = ("engine_version", "gpu", "notes", "excerpt", "model")
 _SMALL_POOL_GIB = 0.3
 """Two printed decimals of less are no measurement."""
@@ -86,6 +86,7 @@ def _logged(record: Mapping[str, Any], catalog: Catalog, source: Mapping[str, An
         "gpu_memory_utilization": record.get("gpu_memory_utilization"), "max_model_len": record.get("max_model_len"),
         "max_num_seqs": record.get("max_num_seqs"), "max_num_batched_tokens": record.get("max_num_batched_tokens"),
         "enforce_eager": bool(record.get("enforce_eager")),
+        **(_old_batches(record) if engine == "vllm" and _is_old_scheduler(str(record.get("engine_version"))) else {}),
         **_launched(record, engine),
         **said,
     }  # fmt: skip
@@ -157,9 +158,25 @@ def _version(text: str) -> str | None:
     if tens := re.match(r"(\d+)\.(\d)x", text):
         return f"{tens[1]}.{tens[2]}0"
     number = re.search(r"(?<![\d/-])(\d{1,2}\.\d+(?:\.\d+)?)", text)
-    if number and "(V0" in text and version_key(number[1]) >= _V1_SINCE:
-        return _LAST_V0  # the old scheduler forced on a newer release keeps the old rules
+    if number and _is_old_scheduler(text):
+        return _LAST_V0  # whose graphs and layouts it shares; its batches are `_old_batches`
     return number[1] if number else None
+
+
+def _is_old_scheduler(text: str) -> bool:
+    """V0 forced on a release that has another by default."""
+    number = re.search(r"\d{1,2}\.\d+", text)
+    return number is not None and "(V0" in text and version_key(number[0]) >= _V1_SINCE
+
+
+def _old_batches(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the old scheduler takes for granted: whole prompts up to 32,768 tokens, chunks of 2048 beyond."""
+    length = record.get("max_model_len") or 0
+    tokens = max(length, 2048) if length <= _UNCHUNKED_TOKENS else 2048
+    return {
+        "max_num_seqs": record.get("max_num_seqs") or 256,
+        "max_num_batched_tokens": record.get("max_num_batched_tokens") or tokens,
+    }
 
 
 def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: bool) -> dict[str, float]:
