@@ -112,3 +112,13 @@ def test_what_sources_say_is_of_the_catalog_and_of_the_memory_model(catalog: Cat
         assert set(source["arguments"]) <= set(known)
         assert source["arguments"].get("model", RECORD["model"]) in catalog.models
         assert source["arguments"].get("gpu", "h100-sxm") in catalog.gpus
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(8192, 8192), (40960, 2048)])
+def test_the_old_scheduler_takes_whole_prompts_up_to_32768_tokens(
+    tmp_path: Path, catalog: Catalog, length: int, tokens: int
+) -> None:
+    forced = {**RECORD, "engine_version": "0.8.5 (V0)", "max_model_len": length}
+    (log,) = logs(tmp_path, catalog, forced)
+    asked = {key: log.arguments[key] for key in ("engine_version", "max_num_seqs", "max_num_batched_tokens")}
+    assert asked == {"engine_version": "0.8", "max_num_seqs": 256, "max_num_batched_tokens": tokens}
