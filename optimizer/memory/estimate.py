@@ -216,7 +216,10 @@ def _limiting_stage(job: Job, engine: EngineMemory, depth: int, weights_gib: Flo
         sized = engine.size(job, stage, weights_gib[:, column])
         requests = _requests(job, sized)
         worse = (requests < fewest) | ((requests == fewest) & (sized.kv_cache_gib < limiting.kv_cache_gib))
-        worse = (worse & (limiting.reason == 0)) | ((limiting.reason == 0) & (sized.reason != 0))
+        runs = limiting.reason == 0
+        worse = (runs & (worse | (sized.reason != 0))) | (
+            ~runs & (sized.reason != 0) & (sized.kv_cache_gib < limiting.kv_cache_gib)
+        )
         limiting, fewest = limiting.where(worse, sized), np.where(worse, requests, fewest)
     return limiting
 
