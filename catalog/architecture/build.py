@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from catalog.architecture import attention, feedforward, recurrent
@@ -29,6 +30,13 @@ MIXERS: Mapping[str, Callable[[Model], Mixer]] = {
     "kda": recurrent.kimi_delta,
     "lightning": recurrent.lightning_attention,
 }
+_MATRICES = (
+    TensorRole.ATTENTION,
+    TensorRole.LINEAR_ATTENTION,
+    TensorRole.MLP,
+    TensorRole.SHARED_EXPERT,
+    TensorRole.EXPERT,
+)
 FEEDFORWARDS: Mapping[str, Callable[[Model, int | None], tuple[Tensor, ...]]] = {
     "dense": feedforward.dense,
     "moe": feedforward.mixture_of_experts,
@@ -41,8 +49,9 @@ def architecture_of(model: Model) -> Architecture:
     kinds = model.layer_kinds
     by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
     hidden, vocabulary = model.hidden_size, model.vocab_size
+    drafting = len(kinds) - model.draft_layers
     return Architecture(
-        layers=tuple(by_kind[kind] for kind in kinds),
+        layers=tuple(by_kind[k] if i < drafting else _drafting(model, by_kind[k]) for i, k in enumerate(kinds)),
         embedding=(Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP), *_other_once(model)),
         head=_head(model),
         n_heads=model.heads,
@@ -76,6 +85,17 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
     )
 
 
+def _drafting(model: Model, layer: Layer) -> Layer:
+    """The same as a layer that drafts tokens: its matrices are stored as the checkpoint stores those.
+
+    Experts with a format of their own have it there, too (DeepSeek-V4, expert_dtype).
+    """
+    own = {TensorRole.EXPERT} if model.checkpoint.expert_format else set()
+    stored = set(_MATRICES) - own
+    tensors = (t._replace(role=TensorRole.DRAFT) if t.role in stored else t for t in layer.tensors)
+    return replace(layer, tensors=tuple(tensors))
+
+
 def _head(model: Model) -> tuple[Tensor, ...]:
     connections = model.hyper_connections
     if connections and connections.low_rank:  # mixed once more, with a norm but nothing handed back
@@ -85,7 +105,7 @@ def _head(model: Model) -> tuple[Tensor, ...]:
         if connections and connections.weighted_head:  # matrix, base, scale
             streams = connections.streams
             weights = streams * streams * model.hidden_size + streams + 1
-            tensors.append(Tensor(TensorRole.NORM, weights, Split.REPLICATED))
+            tensors.append(Tensor(TensorRole.HYPER_CONNECTION, weights, Split.REPLICATED))
     if not model.tied_embeddings:
         tensors.append(
             Tensor(TensorRole.LM_HEAD, model.vocab_size * (model.hidden_size + model.lm_head_bias), Split.TP)
@@ -100,7 +120,7 @@ def _hyper_connection(hidden: int, connections: HyperConnections) -> Tensor:
         handed_back = streams * streams * hidden
         return Tensor(TensorRole.NORM, _low_rank_mixer(hidden, connections) + handed_back, Split.REPLICATED)
     width = (2 + streams) * streams
-    return Tensor(TensorRole.NORM, width * streams * hidden + width + 3, Split.REPLICATED)
+    return Tensor(TensorRole.HYPER_CONNECTION, width * streams * hidden + width + 3, Split.REPLICATED)
 
 
 def _low_rank_mixer(hidden: int, connections: HyperConnections) -> int:
