@@ -51,7 +51,7 @@ class Race:
     def run(self, rate: Callable[[IntArray], FloatArray]) -> None:
         """Has `rate` find the rates [m] of all rows that may be worth having, some [m] rows at a time."""
         rows, pending = self.rows, np.arange(len(self.bound_rps))
-        for leaders in (self._likely, self._fastest, self._all):
+        for leaders in (self._likely, self._all):
             ahead = leaders(pending)
             if ahead.size:
                 rows.rate_rps[ahead, 0] = rate(ahead)
@@ -64,10 +64,6 @@ class Race:
         carries = self.bound_rps >= PROMISING * self.demand_rps
         size = np.where(carries, self.rows.gpus, -self.bound_rps / self.rows.gpus)
         return _first((self.rows.card, self.rows.choice), (~carries, size), rows)
-
-    def _fastest(self, rows: IntArray) -> IntArray:
-        """Of each choice and size on each card."""
-        return _first((self.rows.card, self.rows.choice, self.rows.gpus), (-self.bound_rps,), rows)
 
     def _all(self, rows: IntArray) -> IntArray:
         return rows
