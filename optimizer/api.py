@@ -239,7 +239,7 @@ class _Run:
             parts=parts,
             levels=levels,
             solver=answer.solver,
-            warnings=_warnings(answer, parts.extrapolated),
+            warnings=[*_warnings(answer, parts.extrapolated), *_not_rated(candidates)],
         )
         self.asked.progress("verifying")
         if problems := verify(layout, self.scenario, self.catalog, truths=self.asked.truths):
@@ -330,6 +330,15 @@ def _all_periods(parts: Assembled) -> list[PeriodPlan]:
 
 def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
     return 0.0 if math.isclose(usd_per_hour, 0.0) else (usd_per_hour - bound_usd_per_hour) / usd_per_hour
+
+
+def _not_rated(candidates: Sequence[Candidates]) -> list[str]:
+    """What the performance model that was asked for knows nothing of."""
+    return [
+        f"{c.workload}: {n:,} of {c.n_evaluated:,} configurations are not in the silicon tables and were left out"
+        for c in candidates
+        if (n := c.rejected.get("silicon tables", 0))
+    ]
 
 
 def _warnings(answer: Answer, extrapolated: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -19,6 +19,7 @@ from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered
 from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.memory import holds_at_every_length
+from optimizer.performance import times_known
 from optimizer.scenario import MeasuredReplica, Offer, Scenario, Speculation, Workload
 from optimizer.serving_config import BoolArray, IntArray, links_on
 
@@ -152,7 +153,7 @@ class _Ground:
         if key not in self._known:
             physics, rejected, n = self._prepared(workload, here, model, engine, drafts)
             length = min(longest, self.catalog.models[model].max_context_tokens)
-            if n and holds_at_every_length(physics.configurations):
+            if len(physics.configurations) and holds_at_every_length(physics.configurations):
                 kept = worth_rating(physics, length, mix=not workload.single_format)
                 physics = physics.take(kept).tabulated(length)
             self._known[key] = physics, rejected, n
@@ -165,7 +166,9 @@ class _Ground:
         configurations = enumerate_configurations(
             workload, self.near(here), self.catalog, model, engine, rejected, drafts
         )
-        physics = Physics.of(configurations, batch_sizes(workload), self.catalog.calibration)
+        known = times_known(configurations, self.catalog.calibration)
+        rejected["silicon tables"] += int((~known).sum())
+        physics = Physics.of(configurations.take(known), batch_sizes(workload), self.catalog.calibration)
         return physics, rejected, len(configurations)
 
 

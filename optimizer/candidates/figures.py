@@ -26,6 +26,7 @@ from optimizer.performance import (
     capacity_of,
     rated_replicas,
     row_targets,
+    source_of,
 )
 from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
@@ -133,7 +134,7 @@ def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) ->
             max_num_batched_tokens=int(memory.max_num_batched_tokens[i]),
             gpu_memory_utilization=float(memory.utilization_fraction[i]),
             engine_version=version,
-            source=calibration.id,
+            source=source_of(calibration),
             extrapolated=bands.extrapolated(i),
         )
 

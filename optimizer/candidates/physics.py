@@ -18,7 +18,7 @@ from optimizer.memory import (
     memory_basis,
     replica_memory,
 )
-from optimizer.performance import TokenMix
+from optimizer.performance import PerformanceModel, TokenMix, performance_model
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.open_loop import OpenReplicas
@@ -35,6 +35,7 @@ class Physics:
     sizes: IntArray  # [B] ascending
     bench: Bench
     constants: RowConstants
+    model: PerformanceModel
     calibration: Calibration
     table: MemoryTable | None
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
@@ -50,7 +51,8 @@ class Physics:
         sequences = sequences_per_rank(most, configurations.dp)
         defaults = flag_defaults(configurations, max_num_seqs=sequences)
         basis = memory_basis(configurations)
-        return cls(configurations, sizes, bench, constants, calibration, None, rows, defaults, basis)
+        model = performance_model(configurations, calibration)
+        return cls(configurations, sizes, bench, constants, model, calibration, None, rows, defaults, basis)
 
     def tabulated(self, max_model_len: int) -> Physics:
         """The same with memory tabulated, at about that length of requests."""
@@ -64,6 +66,7 @@ class Physics:
             configurations=self.configurations.take(rows),
             bench=self.bench.take(rows),
             constants=self.constants.take(rows),
+            model=self.model.take(rows),
             row=self.row[rows],
             defaults=self.defaults.take(rows),
             basis=self.basis.take(rows),
@@ -90,4 +93,4 @@ class Physics:
     def replicas(self, budget: IntArray, mix: TokenMix, places: IntArray) -> OpenReplicas:
         """With `places` [n] in the batch and steps of at most `budget` [n] tokens a rank, under random arrivals."""
         tokens = step_tokens(self.configurations, budget)
-        return OpenReplicas(self.bench.work(mix), self.constants, mix, places.astype(np.float64), tokens)
+        return OpenReplicas(self.bench.work(mix), self.constants, mix, places.astype(np.float64), tokens, self.model)

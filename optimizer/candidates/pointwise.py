@@ -70,7 +70,7 @@ def _facts(physics: Physics, max_model_len: int) -> tuple[FloatArray, FloatArray
     n = len(c)
     same = [bench.dense_compute_ms, bench.expert_compute_ms]
     same += [np.broadcast_to(value, n) for value in constants.columns()]
-    less = [bench.dense_read_ms, bench.expert_read_ms, bench.kv_bytes_per_value]
+    less = [bench.dense_read_ms, bench.expert_read_ms, bench.kv_bytes_per_value, *physics.model.columns()]
     for memory in ends:
         same += _columns(memory)
         less += list(memory.layout.block_bytes.T)

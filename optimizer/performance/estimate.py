@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from catalog import Catalog
 from catalog.errors import Fault, InputError
+from catalog.schema.calibration import PerformanceName
 from optimizer.memory import replica_memory
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.replica import LIMITS, PerformanceModel, replica_performance
-from optimizer.performance.silicon import silicon_performance
+from optimizer.performance.models import source_of
+from optimizer.performance.replica import LIMITS, replica_performance
 from optimizer.scenario import Speculation
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, DraftMethod
 from optimizer.serving_config import one_configuration
-
-PerformanceSource = Literal["calibrated", "silicon"]
-PERFORMANCE_MODELS: Mapping[PerformanceSource, PerformanceModel] = {
-    "calibrated": replica_performance,
-    "silicon": silicon_performance,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +72,13 @@ def estimate_performance(
     speculative: DraftMethod | None = None,
     draft_tokens: int = 1,
     acceptance_fraction: float | None = None,
-    performance: PerformanceSource = "calibrated",
+    performance: PerformanceName = "calibrated",
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
     Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
     step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `performance` silicon takes
-    steps and prefills from the tables of aiconfigurator-core; intervals are those of the calibrated model.
+    steps and prefills from the tables of aiconfigurator-core.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
@@ -117,8 +111,8 @@ def estimate_performance(
         ("all",), np.ones(1), np.array([float(input_tokens)]), np.array([float(output_tokens)]), prefix_hit_fraction
     )
     in_flight = None if concurrency is None else np.array([float(concurrency)])
-    model_of = PERFORMANCE_MODELS[performance]
-    predicted = model_of(configuration, memory, mix, in_flight, catalog.calibration)
+    calibration = catalog.calibration.model_copy(update={"performance": performance})
+    predicted = replica_performance(configuration, memory, mix, in_flight, calibration)
     requests_per_s = float(predicted.rate_rps[0, 0])
     ttft_low, ttft_high = predicted.ttft_interval_ms[:, 0, 0].tolist()
     tpot_low, tpot_high = predicted.tpot_interval_ms[:, 0, 0].tolist()
@@ -135,7 +129,7 @@ def estimate_performance(
         limit=LIMITS[int(predicted.limit[0])],
         fits=bool(memory.fits[0]),
         extrapolated=predicted.bands.extrapolated(0),
-        source=catalog.calibration.id if performance == "calibrated" else "aiconfigurator-core",
+        source=source_of(calibration),
     )
 
 

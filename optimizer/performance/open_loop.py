@@ -25,7 +25,7 @@ from optimizer.performance.chunks import Chunks, chunks_of, most_decoding, steps
 from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.serving import share_of_ranks
-from optimizer.performance.step import column, decode_step, prefill
+from optimizer.performance.step import CALIBRATED, PerformanceModel, column
 from optimizer.performance.words import Latency, Statistic
 from optimizer.performance.work import Work
 from optimizer.serving_config import FloatArray
@@ -144,13 +144,18 @@ class OpenReplicas:
     """n replicas with what does not depend on the operating point."""
 
     def __init__(
-        self, work: Work, constants: RowConstants, mix: TokenMix, places: FloatArray, batched_tokens: FloatArray
+        self,
+        work: Work,
+        constants: RowConstants,
+        mix: TokenMix,
+        places: FloatArray,
+        batched_tokens: FloatArray,
+        model: PerformanceModel = CALIBRATED,
     ) -> None:
         """`places` [n] in the batch, `batched_tokens` [n] the most that one step computes."""
-        self.work, self.constants, self.mix = work, constants, mix
+        self.work, self.constants, self.mix, self.model = work, constants, mix, model
         self.places, self.batched_tokens = places, batched_tokens
-        self.launch, own_ms = prefill(work, constants)
-        self.attention_ms = work.prefill_attention_ms / column(constants.attention_efficiency)
+        self.launch, own_ms, self.attention_ms = model.prefill(work, constants)
         self.linear_ms = own_ms - self.attention_ms
         delay = (own_ms + self.attention_ms * np.expm1(mix.input_sigma**2)) * column(
             share_of_ranks(work, constants) * constants.prefill_interference
@@ -173,7 +178,7 @@ class OpenReplicas:
     def _step(self, decoding: FloatArray, chunks: Chunks) -> tuple[FloatArray, FloatArray]:
         """[n] as one who decodes sees it beside `decoding` others: without and with the prefills that come along."""
         sequences = np.minimum(1.0 + decoding, self.places)
-        alone = decode_step(self.work, self.constants, sequences).total
+        alone = self.model.decode(self.work, self.constants, sequences).total
         prefills = (sequences - 1.0) / self.work.decode_steps
         return alone, alone + prefills * self.delay_ms + chunks.mixed_fraction(prefills) * self.launch
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
 from optimizer.performance.constants import RowConstants
 from optimizer.performance.work import Work
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 
 
 class StepParts(NamedTuple):
@@ -34,14 +34,23 @@ class StepParts(NamedTuple):
         return total
 
 
-class StepTimes(Protocol):
-    """How long steps take, whoever knows it."""
+class PerformanceModel(Protocol):
+    """How long steps and prefills of n configurations take, whoever knows it; all else follows from that."""
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         """One step of `batch` [n] sequences."""
 
+    def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
+        """[n] by which what a sequence of an attention rank has in its KV cache lengthens a step."""
+
     def prefill(self, work: Work, constants: RowConstants) -> Prefill:
         """The prefill of one prompt of each class."""
+
+    def take(self, rows: IntArray) -> Self:
+        """The chosen configurations, in that order."""
+
+    def columns(self) -> list[FloatArray]:
+        """Arrays [n] beside work and constants: a configuration with none of them larger is as fast."""
 
 
 def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
@@ -88,6 +97,8 @@ class Prefill(NamedTuple):
     """[n] Kernels launched one by one; prompts prefilled in the same step share it."""
     tokens: FloatArray
     """[n, R] What grows with the prompt."""
+    attention: FloatArray
+    """[n, R] Of that, what grows with its square."""
 
 
 def prefill(work: Work, constants: RowConstants) -> Prefill:
@@ -99,13 +110,14 @@ def prefill(work: Work, constants: RowConstants) -> Prefill:
         + work.latent_layers * c.prefill_latent_layer_ms
         + work.recurrent_layers * c.prefill_recurrent_layer_ms
     )
+    attention = work.prefill_attention_ms / column(c.attention_efficiency)
     tokens: FloatArray = (
         work.prefill_dense_ms / column(c.prefill_efficiency)
         + work.prefill_expert_ms / column(c.expert_prefill_efficiency)
-        + work.prefill_attention_ms / column(c.attention_efficiency)
+        + attention
         + work.prefill_link_ms / column(c.link_efficiency)
     )
-    return Prefill(launch, tokens)
+    return Prefill(launch, tokens, attention)
 
 
 def column(values: FloatArray) -> FloatArray:
@@ -127,10 +139,22 @@ def _either(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 class Calibrated:
-    """Step times of the calibrated model."""
+    """Work at rated speed, made real by the constants: the default."""
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         return decode_step(work, constants, batch)
 
+    def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
+        return attention_step(work, constants)
+
     def prefill(self, work: Work, constants: RowConstants) -> Prefill:
         return prefill(work, constants)
+
+    def take(self, rows: IntArray) -> Calibrated:  # noqa: ARG002
+        return self
+
+    def columns(self) -> list[FloatArray]:
+        return []
+
+
+CALIBRATED = Calibrated()

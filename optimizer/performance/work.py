@@ -71,6 +71,8 @@ class Work:
     share: FloatArray  # [R]
     decode_steps: FloatArray
     """Of the mean request, after its first token."""
+    context_tokens: FloatArray
+    """Of a decoding sequence, on average."""
     checked_tokens: float
     """Of each decoding sequence that a step computes: one, and those that were drafted."""
     tokens_per_step: float
@@ -183,6 +185,7 @@ class Bench:
             share=mix.share,
             decode_steps=mix.decode_steps / per_step,
             tokens_per_step=per_step,
+            context_tokens=mix.attended_tokens(np.inf),
             checked_tokens=checked,
             admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else np.ones(()),
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from optimizer.layout import GroupMemory, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
-from optimizer.performance import TokenMix, bands_at, rated_replicas, row_targets
+from optimizer.performance import TokenMix, bands_at, rated_replicas, row_targets, source_of, times_known
 from optimizer.performance.bands import Bands
 from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
@@ -66,11 +66,13 @@ class Row:
 def predicted(claims: Claims) -> Iterator[str]:
     """Memory, rates, latencies and their intervals, computed again from scenario and catalog."""
     for key, batch in _batches(claims).items():
-        for row in _computed(key, batch, claims):
+        timed = _timed(batch, claims)
+        yield from (f"{named.name}: the silicon tables do not hold it" for named in batch if named not in timed)
+        for row in _computed(key, timed, claims) if timed else ():
             yield from _memory(row)
             yield from _rates(row)
             yield from _latencies(row)
-            yield from _words(row, claims.catalog.calibration.id)
+            yield from _words(row, source_of(claims.catalog.calibration))
 
 
 def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
@@ -86,6 +88,15 @@ def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
             key = (*asked, group.model, group.engine, group.engine_version)
             batches.setdefault(key, []).append(Named(name, workload, group))
     return batches
+
+
+def _timed(batch: list[Named], claims: Claims) -> list[Named]:
+    """Those that the performance model knows."""
+    if claims.catalog.calibration.performance == "calibrated":
+        return batch
+    configurations = _configurations([named.group for named in batch], batch[0].workload, claims)
+    known = times_known(configurations, claims.catalog.calibration).tolist()
+    return [named for named, one in zip(batch, known, strict=True) if one]
 
 
 def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> Iterator[Row]:
@@ -270,7 +281,7 @@ def _said(latency_ms: float | None) -> str:
     return "unbounded" if latency_ms is None else number(latency_ms)
 
 
-def _words(row: Row, calibration: str) -> Iterator[str]:
+def _words(row: Row, source: str) -> Iterator[str]:
     targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
@@ -278,5 +289,5 @@ def _words(row: Row, calibration: str) -> Iterator[str]:
     if row.group.extrapolated != beyond:
         told, true = (", ".join(names) or "nothing" for names in (row.group.extrapolated, beyond))
         yield f"{row.name}: extrapolated says {told}, beyond what was measured is {true}"
-    if row.group.source != calibration:
-        yield f"{row.name}: source is {row.group.source}, the rates are those of calibration {calibration}"
+    if row.group.source != source:
+        yield f"{row.name}: source is {row.group.source}, the rates are those of {source}"
