@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from catalog.architecture import attention, feedforward, recurrent
@@ -41,15 +42,34 @@ def architecture_of(model: Model) -> Architecture:
     kinds = model.layer_kinds
     by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
     hidden, vocabulary = model.hidden_size, model.vocab_size
+    beside = _NOTHING if model.drafter is None else _in_16_bit(architecture_of(model.drafter))
     return Architecture(
-        layers=tuple(by_kind[kind] for kind in kinds),
-        embedding=(Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP), *_other_once(model)),
-        head=_head(model),
+        layers=(*(by_kind[kind] for kind in kinds), *beside.layers),
+        embedding=(
+            Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP),
+            *_other_once(model),
+            *beside.embedding,
+        ),
+        head=(*_head(model), *beside.head),
         n_heads=model.heads,
         n_kv_heads=model.kv_heads,
         n_experts=model.moe.experts if model.moe else 0,
         experts_per_token=model.moe.experts_per_token if model.moe else 0,
     )
+
+
+_NOTHING = Architecture((), (), (), 0, 0, 0, 0)
+
+
+def _in_16_bit(whole: Architecture) -> Architecture:
+    """The same with tensors of a role that no format quantizes."""
+
+    def kept(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(tensor._replace(role=TensorRole.NORM) for tensor in tensors)
+
+    by_layer = {layer: replace(layer, tensors=kept(layer.tensors)) for layer in dict.fromkeys(whole.layers)}
+    layers = tuple(by_layer[layer] for layer in whole.layers)
+    return replace(whole, layers=layers, embedding=kept(whole.embedding), head=kept(whole.head))
 
 
 def _layer(model: Model, kind: LayerKind) -> Layer:

@@ -205,7 +205,7 @@ def _rating(workload: Workload, here: _Here, ground: _Ground) -> Rating:
         ways = [
             (engine, drafts)
             for engine in workload.engines
-            for drafts in ways_to_draft(workload, ground.catalog.models[model], engine)
+            for drafts in ways_to_draft(workload, ground.catalog.models[model], engine, ground.catalog.models)
         ]
         for engine, drafts in ways:
             physics, rejected_before, n = ground.physics(workload, here, model, engine, drafts)

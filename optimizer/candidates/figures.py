@@ -30,7 +30,7 @@ from optimizer.performance import (
 )
 from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, drafter_of, sequences_per_rank
 
 METRICS: tuple[Latency, ...] = ("ttft", "tpot", "e2e")
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
@@ -164,6 +164,7 @@ def _configurations(specs: Sequence[ReplicaSpec], catalog: Catalog) -> Configura
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in places),
         speculation=specs[0].speculation,
+        drafter=drafter_of(specs[0].speculation, catalog.models),
     )
 
 

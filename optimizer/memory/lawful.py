@@ -56,7 +56,7 @@ def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
 
 def _query_heads_do_not_divide(job: Job) -> BoolArray:
     broken: BoolArray = job.parts.architecture.n_heads % job.tp != 0
-    return broken
+    return broken if job.model.drafter is None else broken | (job.model.drafter.heads % job.tp != 0)
 
 
 def _cached_heads_do_not_divide(job: Job) -> BoolArray:

@@ -16,7 +16,7 @@ from optimizer.performance.models import source_of
 from optimizer.performance.replica import LIMITS, replica_performance
 from optimizer.scenario import Speculation
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, DraftMethod
-from optimizer.serving_config import one_configuration
+from optimizer.serving_config import drafter_of, one_configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,14 @@ def estimate_performance(
     speculative: DraftMethod | None = None,
     draft_tokens: int = 1,
     acceptance_fraction: float | None = None,
+    draft: str | None = None,
     performance: PerformanceName = "calibrated",
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
     Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
-    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `performance` silicon takes
+    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `draft` is the model that
+    drafts, by draft_model. `performance` silicon takes
     steps and prefills from the tables of aiconfigurator-core.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
@@ -86,7 +88,7 @@ def estimate_performance(
         concurrency=1 if concurrency is None else concurrency, draft_tokens=draft_tokens,
         prefix_hit_fraction=prefix_hit_fraction,
     )  # fmt: skip
-    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, engine, pp)
+    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, draft, engine, pp)
     configuration = one_configuration(
         catalog.find("model", model),
         catalog.find("engine", engine),
@@ -99,6 +101,7 @@ def estimate_performance(
         dp=dp,
         ep=ep,
         speculation=speculation,
+        drafter=drafter_of(speculation, catalog.models),
     )
     memory = replica_memory(
         configuration,
@@ -134,7 +137,12 @@ def estimate_performance(
 
 
 def _speculation(
-    method: DraftMethod | None, tokens: int, acceptance_fraction: float | None, engine: str, pp: int
+    method: DraftMethod | None,
+    tokens: int,
+    acceptance_fraction: float | None,
+    draft: str | None,
+    engine: str,
+    pp: int,
 ) -> Speculation | None:
     if method is None:
         return None
@@ -143,12 +151,14 @@ def _speculation(
         faults.append(f"the part of drafted tokens that is accepted is missing; measure it with {method} on")
     if acceptance_fraction is not None and not 0.0 <= acceptance_fraction <= 1.0:
         faults.append(f"acceptance_fraction is {acceptance_fraction}; it must lie between 0 and 1")
+    if (draft is not None) != (method == "draft_model"):
+        faults.append("a small model that drafts goes with draft_model, and with nothing else; name it by its id")
     if engine not in ENGINES_THAT_DRAFT or pp > 1:
         faults.append(f"drafts are predicted on {' and '.join(ENGINES_THAT_DRAFT)} without pipeline stages only")
     if faults:
         raise InputError([Fault(fault) for fault in faults])
     return Speculation.model_construct(
-        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=None
+        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=draft
     )
 
 

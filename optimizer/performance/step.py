@@ -105,7 +105,7 @@ def prefill(work: Work, constants: RowConstants) -> Prefill:
     """The prefill of one prompt of each class."""
     c = constants
     launch: FloatArray = (
-        work.layers * c.prefill_layer_ms
+        work.prefill_layers * c.prefill_layer_ms
         + work.moe_layers * c.prefill_moe_layer_ms
         + work.latent_layers * c.prefill_latent_layer_ms
         + work.recurrent_layers * c.prefill_recurrent_layer_ms

@@ -63,6 +63,8 @@ class Work:
     expert_parallel: FloatArray
     """1 where whole experts lie on different ranks."""
     layers: float
+    prefill_layers: float
+    """Of a prefill: a model that drafts computes the prompt once."""
     moe_layers: float
     latent_layers: float
     recurrent_layers: float
@@ -111,6 +113,8 @@ class Bench:
     """… and over the link between stages."""
     speculation: Speculation | None
     draft: Draft
+    drafter: Bench | None
+    """Of a small model that drafts."""
 
     @classmethod
     def of(cls, configurations: Configurations, calibration: Calibration) -> Bench:
@@ -137,16 +141,25 @@ class Bench:
             hand_over_ms=message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S,
             speculation=configurations.speculation,
             draft=Draft.of(configurations, rank),
+            drafter=None if configurations.drafter is None else cls.of(_drafting(configurations), calibration),
         )
 
     def take(self, rows: IntArray) -> Bench:
         """The chosen rows, in that order."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
-        return replace(self, draft=self.draft.take(rows), **chosen)
+        drafter = None if self.drafter is None else self.drafter.take(rows)
+        return replace(self, draft=self.draft.take(rows), drafter=drafter, **chosen)
 
     def work(self, mix: TokenMix) -> Work:
         """The work at a mix of request classes."""
+        work = self._own_work(mix)
+        if self.drafter is None or self.speculation is None:
+            return work
+        return _with_drafter(work, self.drafter.work(mix), self.speculation.tokens)
+
+    def _own_work(self, mix: TokenMix) -> Work:
+        """Without that of a small model that drafts."""
         tables, tp, pp, dp = self.tables, self.tp, self.pp, self.dp
         kv_read_ms, attention_ms = self._attention_per_sequence(mix)
         reduces = 2.0 * tables.layers * (tp > 1)
@@ -177,6 +190,7 @@ class Bench:
             hand_over_link_ms=(pp - 1.0) * self.hand_over_ms * checked,
             expert_parallel=self.expert_parallel,
             layers=tables.layers * deeper,
+            prefill_layers=tables.layers * deeper,
             moe_layers=tables.moe_layers * deeper,
             latent_layers=tables.latent_layers * deeper,
             recurrent_layers=float(tables.recurrent_layers),
@@ -220,6 +234,25 @@ class Bench:
         return per_flop_ms[:, None] * flops
 
 
+def _drafting(configurations: Configurations) -> Configurations:
+    """The small model on the same ranks, in 16 bit."""
+    assert configurations.drafter is not None
+    wide = tuple(one.model_copy(update={"quantizes": (), "other_bits": ()}) for one in configurations.weight_formats)
+    return replace(configurations, model=configurations.drafter, weight_formats=wide, speculation=None, drafter=None)
+
+
+def _with_drafter(work: Work, draft: Work, tokens: int) -> Work:
+    """A step with so many steps of the small model before it; a prefill with one of its own."""
+    by_step = (
+        "dense_read_ms", "kv_read_ms", "dense_compute_ms", "attention_compute_ms", "all_reduce_hops",
+        "all_reduce_link_ms", "layers",
+    )  # fmt: skip
+    by_prefill = ("prefill_dense_ms", "prefill_attention_ms", "prefill_link_ms", "prefill_layers")
+    added: dict[str, Any] = {name: getattr(work, name) + tokens * getattr(draft, name) for name in by_step}
+    added |= {name: getattr(work, name) + getattr(draft, name) for name in by_prefill}
+    return replace(work, **added)
+
+
 def output_held_fraction(configurations: Configurations, calibration: Calibration) -> float:
     """Part of a request's output that counts against the KV cache on average while it runs."""
     fractions = calibration.output_held_fraction
@@ -259,9 +292,9 @@ class Draft:
 
     @classmethod
     def of(cls, configurations: Configurations, rank: _Rank) -> Draft:
-        """A pass through one layer of the head and the output matrix; n-grams cost nothing."""
+        """A pass through one layer of the head and the output matrix; n-grams cost nothing, a model is by itself."""
         drafts, model = configurations.speculation, configurations.model
-        if drafts is None or drafts.method == "ngram":
+        if drafts is None or drafts.method in ("ngram", "draft_model"):
             return cls(0, *(np.zeros(len(configurations)) for _ in range(4)))
         tables = draft_tables(model, with_draft(model, drafts.method), configurations.weight_formats)
         return cls(

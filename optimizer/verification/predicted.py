@@ -14,7 +14,7 @@ from optimizer.performance.bands import Bands
 from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
-from optimizer.serving_config import Configurations, FloatArray, Links, links_on
+from optimizer.serving_config import Configurations, FloatArray, Links, drafter_of, links_on
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
@@ -176,14 +176,16 @@ def _configurations(groups: list[ReplicaGroup], workload: Workload, claims: Clai
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in gpus),
         speculation=_drafts(first, workload, claims),
+        drafter=drafter_of(_drafts(first, workload, claims), catalog.models),
     )
 
 
 def _drafts(group: ReplicaGroup, workload: Workload, claims: Claims) -> Speculation | None:
     """How the group drafts tokens; None where the model cannot, which is reported elsewhere."""
     asked = workload.speculative if group.speculative else None
-    model = claims.catalog.models[str(group.model)]
-    return asked if asked is not None and may_draft(model, asked.method) else None
+    models = claims.catalog.models
+    model, drafter = models[str(group.model)], drafter_of(asked, models)
+    return asked if asked is not None and may_draft(model, asked.method, drafter) else None
 
 
 def _links(group: ReplicaGroup, claims: Claims) -> Links | None:
