@@ -1,19 +1,21 @@
 """Steps and prefills of one configuration, tabulated once by aiconfigurator-core and kept on disk for later runs.
 
 Of that package only the stable facade `aiconfigurator_core.sdk` is used, and of it `EngineHandle`: one handle for each
-model, card, format and degrees, never one for several. Models whose configuration it does not carry are not asked for,
-as it would download them.
+model, card, format and degrees, never one for several. Plain dense models are described to it; of others it must carry
+the configuration, as it would download what it does not.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module, metadata, resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,10 +38,31 @@ LAST_HANDLES: dict[tuple[str, str], Any] = {}
 the next one takes 30 ms instead of a second."""
 
 
+class Shape(NamedTuple):
+    """A dense model with attention to the whole context in every layer, by the keys of a Hugging Face configuration."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    intermediate_size: int
+    vocab_size: int
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+
+    @property
+    def configuration(self) -> str:
+        """As `config.json`; such models are all one kind to the package."""
+        return json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama", **self._asdict()})
+
+
 class Question(NamedTuple):
     """A configuration in the package's own words."""
 
     model: str
+    shape: Shape | None
+    """None = the package knows the model by its name."""
     system: str
     backend: str
     products: str
@@ -126,7 +149,7 @@ def _written(made: KernelTable | NotTabulated) -> str:
 def _made(question: Question) -> KernelTable | NotTabulated:
     """As asked, or in the first way near it that there are figures for."""
     facade = _facade()
-    if not _carries(question.model):
+    if question.shape is None and not _carries(question.model):
         return NotTabulated(f"do not know model {question.model}")
     found = [_tabulated(facade, question)]
     for way in question.ways[1:]:
@@ -139,10 +162,10 @@ def _made(question: Question) -> KernelTable | NotTabulated:
 def _tabulated(facade: Any, question: Question) -> KernelTable | NotTabulated:
     """Compiled and tabulated; the handle is used for nothing else."""
     tp, pp, dp, ep = question.degrees
-    with _quiet():
+    with _quiet(), _model_path(question) as path:
         try:
             handle = facade.EngineHandle.compile(
-                question.model, question.system, question.backend, tp_size=tp, pp_size=pp, attention_dp_size=dp,
+                path, question.system, question.backend, tp_size=tp, pp_size=pp, attention_dp_size=dp,
                 moe_ep_size=ep, moe_tp_size=tp * dp // ep, gemm_quant_mode=question.products,
                 moe_quant_mode=question.experts, kvcache_quant_mode=question.cache, fmha_quant_mode=question.attention,
             )  # fmt: skip
@@ -171,6 +194,17 @@ def _carries(model: str) -> bool:
     """Whether the package brings the configuration of a model."""
     name = f"{model.replace('/', '--')}_config.json"
     return resources.files("aiconfigurator_core").joinpath("model_configs", name).is_file()
+
+
+@contextmanager
+def _model_path(question: Question) -> Iterator[str]:
+    """What stands for the model: its name, or a folder with its configuration, new as the package keeps by path."""
+    if question.shape is None:
+        yield question.model
+        return
+    with tempfile.TemporaryDirectory(prefix="gpuplan-") as folder:
+        (Path(folder) / "config.json").write_text(question.shape.configuration, encoding="utf-8")
+        yield folder
 
 
 @contextmanager

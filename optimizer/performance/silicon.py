@@ -8,10 +8,19 @@ from functools import lru_cache
 import numpy as np
 
 from catalog.errors import InputError
-from catalog.schema import Calibration
+from catalog.schema import Calibration, Model
+from catalog.schema.layers import LayerKind
 from optimizer.performance.bands import POINT_ESTIMATE, margins_of
 from optimizer.performance.constants import RowConstants
-from optimizer.performance.kernel_tables import BATCHES, TOKENS, KernelTable, NotTabulated, Question, kernel_table
+from optimizer.performance.kernel_tables import (
+    BATCHES,
+    TOKENS,
+    KernelTable,
+    NotTabulated,
+    Question,
+    Shape,
+    kernel_table,
+)
 from optimizer.performance.step import Prefill, StepParts
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Work
@@ -49,13 +58,7 @@ WEIGHTS = {
 CACHES = {"auto": None, "fp8": "fp8"}
 """Our KV cache formats -> its modes; none stated = what it takes for that checkpoint and backend."""
 SAME_SHAPES = {
-    "deepseek-ai/DeepSeek-R1-Distill-Llama-70B": "meta-llama/Meta-Llama-3.1-70B",
-    "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": "meta-llama/Meta-Llama-3.1-8B",
     "deepseek-ai/DeepSeek-V3.1": "deepseek-ai/DeepSeek-V3",
-    "meta-llama/Llama-3.1-405B-Instruct": "meta-llama/Meta-Llama-3.1-405B",
-    "meta-llama/Llama-3.1-70B-Instruct": "meta-llama/Meta-Llama-3.1-70B",
-    "meta-llama/Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
-    "meta-llama/Llama-3.3-70B-Instruct": "meta-llama/Meta-Llama-3.1-70B",
     "mistralai/Mixtral-8x22B-Instruct-v0.1": "mistralai/Mixtral-8x22B-v0.1",
     "mistralai/Mixtral-8x7B-Instruct-v0.1": "mistralai/Mixtral-8x7B-v0.1",
     "Qwen/Qwen3-235B-A22B-Instruct-2507": "Qwen/Qwen3-235B-A22B",
@@ -172,9 +175,31 @@ def _of_one(
         return NotTabulated("say nothing of drafted tokens; leave one of them out")
     published = c.model.checkpoint.weight_format
     products, experts = WEIGHTS["fp8-block" if (weight_format, published) == ("fp8", "fp8-block") else weight_format]
+    shape = _shape(c.model)
     model = SAME_SHAPES.get(c.model.id, c.model.id)
     degrees = (tp, pp, dp, ep)
-    return _known(Question(model, SYSTEMS[card], c.engine.id, products, experts, CACHES[kv_format], degrees))
+    return _known(Question(model, shape, SYSTEMS[card], c.engine.id, products, experts, CACHES[kv_format], degrees))
+
+
+def _shape(model: Model) -> Shape | None:
+    """Of a plain dense model; None for any other."""
+    attention, mlp = model.attention, model.mlp
+    if attention is None or mlp is None or set(model.layer_kinds) != {LayerKind("full", "dense")}:
+        return None
+    special = attention.sinks or attention.key_is_value or attention.gate != "none" or not mlp.gated
+    if special or model.other_tensors or attention.value_head_dim not in (None, attention.head_dim):
+        return None
+    return Shape(
+        hidden_size=model.hidden_size,
+        num_hidden_layers=model.n_layers,
+        num_attention_heads=attention.heads,
+        num_key_value_heads=attention.kv_heads,
+        head_dim=attention.head_dim,
+        intermediate_size=mlp.intermediate_size,
+        vocab_size=model.vocab_size,
+        max_position_embeddings=model.max_context_tokens,
+        tie_word_embeddings=model.tied_embeddings,
+    )
 
 
 @lru_cache(maxsize=8192)

@@ -7,8 +7,15 @@ from pathlib import Path
 from optimizer.performance import kernel_tables, silicon
 
 VERSION = "0.12.9"
-MODELS = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-32B", "meta-llama/Meta-Llama-3.1-8B", "Qwen/Qwen3-30B-A3B")
+MODELS = ("Qwen/Qwen3-30B-A3B",)
+"""That it carries; others are described to it."""
 FACADE = '''
+import json
+import pathlib
+
+BY_LAYERS = {32: "Llama-3.1-8B", 36: "Qwen3-8B", 40: "Qwen3-14B", 64: "Qwen3-32B"}
+
+
 class EngineHandle:
     """A step takes 10 ms and 0.01 for each sequence and 1,000 tokens of context, a prefill 4 ms and 0.05 a token.
 
@@ -19,7 +26,9 @@ class EngineHandle:
     compiled = []
 
     @classmethod
-    def compile(cls, model, system, backend, **settings):
+    def compile(cls, path, system, backend, **settings):
+        file = pathlib.Path(path) / "config.json"
+        model = BY_LAYERS[json.loads(file.read_text())["num_hidden_layers"]] if file.exists() else path
         cls.compiled.append((model, system, backend, settings["gemm_quant_mode"], settings["fmha_quant_mode"]))
         if "14B" in model:
             raise KeyError("no rows for this model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import silicon_package
 
 from optimizer.performance import kernel_tables
-from optimizer.performance.kernel_tables import KernelTable, NotTabulated, Question, kernel_table
+from optimizer.performance.kernel_tables import KernelTable, NotTabulated, Question, Shape, kernel_table
 
-KNOWN = Question("Qwen/Qwen3-8B", "h100_sxm", "vllm", "fp8", "fp8", None, (1, 1, 1, 1))
-UNKNOWN = KNOWN._replace(model="Qwen/Qwen3-14B")
+SHAPE = Shape(4096, 36, 32, 8, 128, 12288, 151936, 40960, False)
+KNOWN = Question("Qwen/Qwen3-8B", SHAPE, "h100_sxm", "vllm", "fp8", "fp8", None, (1, 1, 1, 1))
+UNKNOWN = KNOWN._replace(shape=SHAPE._replace(num_hidden_layers=40))
 
 
 def files(tmp_path: Path) -> list[Path]:
@@ -59,3 +61,13 @@ def test_another_version_of_the_package_has_tables_of_its_own(
         kernel_table(KNOWN)
     assert len(silicon_tables) == 2
     assert len(files(tmp_path)) == 2
+
+
+def test_a_dense_model_is_described_by_its_sizes() -> None:
+    described = json.loads(SHAPE.configuration)
+    assert (described["num_hidden_layers"], described["num_key_value_heads"], described["head_dim"]) == (36, 8, 128)
+    with kernel_tables._model_path(KNOWN) as path:
+        assert (Path(path) / "config.json").read_text() == SHAPE.configuration
+    assert not Path(path).exists()
+    with kernel_tables._model_path(KNOWN._replace(shape=None)) as path:
+        assert path == "Qwen/Qwen3-8B"
