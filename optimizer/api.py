@@ -156,7 +156,7 @@ class _Run:
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
         if self.time_left_s <= 0:
-            return self.layout("no_plan", warnings=("the time limit ran out before the program was ready",))
+            return self.layout("no_plan", warnings=(self._too_late(),))
         if np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands)).size:
             return self._infeasible(candidates)
         self.asked.progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
@@ -169,6 +169,11 @@ class _Run:
         if self.asked.alternatives:
             layout = self._with_alternatives(layout)
         return self._with_stress(layout) if self.asked.stressed else layout
+
+    def _too_late(self) -> str:
+        words = "the time limit ran out before the program was ready"
+        kept = "; the silicon tables made so far are kept: solve again"
+        return words + kept if self.scenario.performance == "silicon" else words
 
     def _candidates(self) -> tuple[Candidates, ...]:
         if self.asked.engine is not None and self.asked.ratings is None:

@@ -134,3 +134,12 @@ def test_workloads_alike_get_rates_that_each_gets_alone(catalog: Catalog) -> Non
         (alone,) = build_candidates(lone, scenario_catalog(lone, catalog))
         assert many.gpus_per_replica.tolist() == alone.gpus_per_replica.tolist()
         assert many.rate_rps == pytest.approx(alone.rate_rps)
+
+
+@pytest.mark.usefixtures("silicon_tables")
+def test_a_limit_that_the_first_tables_exceed_says_that_they_are_kept(catalog: Catalog) -> None:
+    layout = optimize(scenario_of(catalog), catalog, time_limit_s=1e-6)
+    assert layout.status == "no_plan"
+    assert layout.warnings == (
+        "the time limit ran out before the program was ready; the silicon tables made so far are kept: solve again",
+    )
