@@ -79,8 +79,7 @@ def estimate_performance(
 
     Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
     step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `draft` is the model that
-    drafts, by draft_model. `performance` silicon takes
-    steps and prefills from the tables of aiconfigurator-core.
+    drafts, by draft_model. `performance` silicon takes steps and prefills from the tables of aiconfigurator-core.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
