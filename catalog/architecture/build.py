@@ -10,6 +10,7 @@ from catalog.architecture import attention, feedforward, recurrent
 from catalog.architecture.attention import Mixer
 from catalog.architecture.structure import Architecture, Cache, Layer, Split, Tensor
 from catalog.schema import Model, TensorRole
+from catalog.schema.drafted import DraftedModel
 from catalog.schema.layers import LayerKind
 from catalog.schema.model import HyperConnections, OtherTensor
 
@@ -42,7 +43,7 @@ def architecture_of(model: Model) -> Architecture:
     kinds = model.layer_kinds
     by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
     hidden, vocabulary = model.hidden_size, model.vocab_size
-    beside = _NOTHING if model.drafter is None else _in_16_bit(architecture_of(model.drafter))
+    beside = _in_16_bit(architecture_of(model.drafter)) if isinstance(model, DraftedModel) else _NOTHING
     return Architecture(
         layers=(*(by_kind[kind] for kind in kinds), *beside.layers),
         embedding=(

@@ -306,8 +306,6 @@ class Model(Entry):
     other_tensors: tuple[OtherTensor, ...] = ()
     mtp_layers: Count = 0
     """Multi-token-prediction layers in the checkpoint; not counted, loaded only for speculative decoding."""
-    drafter: Model | None = None
-    """A small model loaded beside it to draft tokens, in 16 bit; no entry states one, plans put it there."""
     vision_parameters: Count = 0
     """Vision (or audio) tower and projector, stated; not counted as language model."""
     checkpoint: Checkpoint = Checkpoint()
@@ -317,12 +315,6 @@ class Model(Entry):
     verification: Verification
     sources: tuple[Source, ...] = Field(min_length=1)
     notes: str = ""
-
-    @field_validator("drafter")
-    @classmethod
-    def _entries_state_none(cls, drafter: Model | None) -> None:
-        if drafter is not None:
-            raise ValueError("drafter: a scenario says what drafts (speculative), not the entry of a model")
 
     @field_validator("layers")
     @classmethod

@@ -10,6 +10,7 @@ import numpy as np
 
 from catalog.errors import InputError
 from catalog.schema import Model, TensorRole
+from catalog.schema.drafted import DraftedModel
 from catalog.schema.layers import expand_layers, parse_word
 from catalog.schema.model import LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
 from optimizer.memory.job import Job
@@ -67,7 +68,7 @@ def with_drafter(model: Model, drafter: Model | None) -> Model:
             raise InputError(f"{one.id} has layers other than full attention; planned with a drafting model it is not")
     if drafter.is_moe:
         raise InputError(f"{drafter.id} is a mixture of experts; name a dense model that drafts")
-    return model.model_copy(update={"drafter": drafter})
+    return DraftedModel.of(model, drafter)
 
 
 def loaded(configurations: Configurations) -> Configurations:

@@ -55,8 +55,3 @@ def test_an_entry_that_cannot_be_computed_names_the_field(change: dict[str, Any]
     with pytest.raises(ValidationError) as caught:
         Model.model_validate({**ENTRY, **change})
     assert said in str(caught.value)
-
-
-def test_no_entry_says_what_drafts_for_it() -> None:
-    with pytest.raises(ValidationError, match="a scenario says what drafts"):
-        Model.model_validate({**ENTRY, "drafter": ENTRY})
