@@ -21,7 +21,7 @@ GPUPLAN = Path(sys.executable).with_name("gpuplan")
 PROCESSES = 5
 LIMIT_MB = 300
 KIB_PER_MB = 1e6 / 1024
-QUICKSTART = ROOT / "scenarios" / "quickstart.yaml"
+QUICKSTART, MIXED_CARDS = ROOT / "scenarios" / "quickstart.yaml", ROOT / "scenarios" / "mixed-cards.yaml"
 CANDIDATES = 100_000
 
 
@@ -93,6 +93,11 @@ def one_workload() -> float:
 def contended() -> float:
     """Ten workloads that compete for forty limited offers, proven to 0.1 %."""
     return solve_text(scenario_text(workloads=10, offers=40))
+
+
+def over_several_offers() -> float:
+    """A 70B model over three offers of unlike cards, every format and degree tried."""
+    return solve_text(MIXED_CARDS.read_text(encoding="utf-8"))
 
 
 def hundred() -> float:
@@ -261,6 +266,7 @@ MEASUREMENTS = {
     "evaluate": Measurement("memory and performance of 100,000 candidates", 0.5, evaluate_candidates),
     "rate": Measurement("a million candidates with percentile capacity", 0.5, rate_candidates),
     "simulate": Measurement("a simulated minute of a replica, 64 in flight", 0.05, simulate_a_minute),
+    "stages": Measurement("a model over three offers of unlike cards", 5.0, over_several_offers),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
     "quarters": Measurement("50 workloads, 20 offers, 12 periods, proven to 1 %", 60.0, quarters),
     "hundred": Measurement("100 workloads on 40 limited offers, proven to 0.5 %", 15.0, hundred),

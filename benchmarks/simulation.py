@@ -29,7 +29,7 @@ from optimizer.performance import (
     largest_load,
     open_replicas,
 )
-from optimizer.performance.open_loop import OpenReplicas
+from optimizer.performance.station import OpenReplicas
 from optimizer.scenario import Target
 from optimizer.serving_config import Configurations, FloatArray, one_configuration
 from optimizer.simulation import (

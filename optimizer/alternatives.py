@@ -60,7 +60,6 @@ def find_alternatives(
                 solver=name,
                 gap=limits.gap,
                 time_limit_s=max(0.0, deadline - time.perf_counter()),
-                threads=limits.threads,
                 seed=limits.seed,
             )
             check_solution(other, solution, name)

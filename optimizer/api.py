@@ -39,7 +39,7 @@ from optimizer.solve import (
 )
 from optimizer.verification import verify
 from optimizer.warm_start import warm_start
-from optimizer.workers import Engine
+from optimizer.workers import Engine, Processes, processors
 
 BEYOND = {
     "engine": "no runs of this engine",
@@ -53,6 +53,8 @@ BEYOND = {
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.25
 """Share of the time limit that each solve of an explanation may take."""
+MANY_TO_RATE = 1000
+"""Workloads from which on rating them takes some times what it takes to start processes that share the work."""
 FIRST_SHARE = 0.9
 """Share of the time that the first solver may take to find a plan; the rest is for the other one if it finds none."""
 
@@ -92,7 +94,8 @@ def optimize(
 
     `ratings`, given to one call after another, keeps what they share, and `truths` what `verify` computes of the same
     replicas: no plan changes by it, a sweep over prices is only faster. `engine` rates workloads, and prices those of
-    several request classes for columns, in workers; no plan changes by that either.
+    several request classes for columns, in workers; without it, `threads` processes rate where workloads are many. No
+    plan changes by that either.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives or stress
@@ -108,8 +111,10 @@ def optimize(
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
-    limits = Limits(gap, time_limit_s, threads, seed)
-    asked = _Asked(limits, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress)
+    limits = Limits(gap, time_limit_s, seed)
+    asked = _Asked(
+        limits, threads, solver, backend, method, start, alternatives, stressed, ratings, truths, engine, progress
+    )
     run = _Run(scenario, scenario_catalog(scenario, catalog), started, asked)
     try:
         return run.solve(write_program)
@@ -123,6 +128,7 @@ class _Asked:
 
     limits: Limits
     """The time is that of the whole call."""
+    threads: int
     solver: SolverName
     backend: Backend
     method: Method | None
@@ -176,8 +182,11 @@ class _Run:
         return words + kept if self.scenario.performance == "silicon" else words
 
     def _candidates(self) -> tuple[Candidates, ...]:
-        if self.asked.engine is not None and self.asked.ratings is None:
-            return build_candidates_on(self.asked.engine, self.scenario, self.catalog)
+        engine = self.asked.engine
+        if engine is None and self.asked.threads > 1 and len(self.scenario.workloads) >= MANY_TO_RATE:
+            engine = Processes(min(self.asked.threads, processors()))
+        if engine is not None and self.asked.ratings is None:
+            return build_candidates_on(engine, self.scenario, self.catalog)
         return build_candidates(self.scenario, self.catalog, ratings=self.asked.ratings)
 
     def _with_alternatives(self, layout: Layout) -> Layout:

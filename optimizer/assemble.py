@@ -19,13 +19,14 @@ from optimizer.layout import (
     Drafts,
     FuturePlan,
     PeriodPlan,
+    PipelineStage,
     Placement,
     Purchase,
     ReplicaGroup,
     Servers,
     WorkloadPlan,
 )
-from optimizer.placement import place
+from optimizer.placed import placements_of
 from optimizer.scenario import Scenario, Speculation, Workload, futures_of
 from optimizer.serving_config import FloatArray, IntArray
 from optimizer.solve import Decision, fewest_orders, fewest_terms, standing_by
@@ -68,7 +69,7 @@ def assemble(
     `inst` asks for what is served, which may be less than the scenario asks for. `ratings` keeps the figures shown.
     """
     specs = [spec for c in candidates for spec in c.specs] * inst.horizon.n_states
-    placements, needed = _placements(inst, specs, decision)
+    placements, needed = placements_of(inst, specs, decision)
     n_servers = fewest_terms(inst, decision.n_servers, needed)
     fleet = _Fleet(
         n_servers=n_servers,
@@ -271,37 +272,6 @@ def _commitments(orders: Orders, offers: Sequence[str], period: int, n_ordered: 
     )
 
 
-def _placements(
-    inst: Instance, specs: Sequence[ReplicaSpec], decision: Decision
-) -> tuple[dict[int, tuple[Placement, ...]], list[int]]:
-    """Where every replica of each used candidate runs, and how many servers each offer needs [S]."""
-    placements: dict[int, tuple[Placement, ...]] = {}
-    needed = []
-    for s in range(len(inst.offer_names)):
-        used = np.flatnonzero((inst.offer_of_candidate == s) & (decision.n_replicas > 0)).tolist()
-        placed: dict[int, list[Placement]] = {k: [] for k in used}
-        servers = decision.servers.get(s, ())
-        for index, server in enumerate(servers):
-            for k in server.candidates:
-                placed[k].append(Placement(replica=len(placed[k]), servers=(index,), rack=server.rack or None))
-        apart = [k for k in used for _ in range(int(decision.n_replicas[k]) - len(placed[k]))]
-        for k, indices in zip(
-            apart, place([_stages(specs[k]) for k in apart], int(inst.gpus_per_server[s])), strict=True
-        ):
-            further = tuple(index + len(servers) for index in indices)
-            placed[k].append(Placement(replica=len(placed[k]), servers=further))
-        placements |= {k: tuple(where) for k, where in placed.items()}
-        needed.append(
-            1 + max((index for where in placed.values() for one in where for index in one.servers), default=-1)
-        )
-    return placements, needed
-
-
-def _stages(spec: ReplicaSpec) -> tuple[int, int]:
-    """(GPUs of a stage, stages); a measured replica is one piece."""
-    return (spec.gpus, 1) if spec.pp is None else (spec.gpus // spec.pp, spec.pp)
-
-
 def _loads(inst: Instance, decision: Decision) -> dict[tuple[int, int], float]:
     """(candidate, class of its workload) -> requests/s, where there are any."""
     carried = np.flatnonzero(decision.load_share)
@@ -357,6 +327,21 @@ def _group(
         memory=figures.memory if figures else None,
         limit=spec.limit,
         source=figures.source if figures else "measured",
+        stages=_pipeline(spec, figures) if figures and spec.stages else None,
+    )
+
+
+def _pipeline(spec: ReplicaSpec, figures: ReplicaFigures) -> tuple[PipelineStage, ...]:
+    return tuple(
+        PipelineStage(
+            offer=stage.offer,
+            gpu=stage.gpu,
+            tp=spec.gpus // len(spec.stages),
+            layers=(stage.first_layer, stage.last_layer),
+            weight_dtype=stage.weight_dtype,
+            memory=memory,
+        )
+        for stage, memory in zip(spec.stages, figures.of_stages, strict=True)
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog import Catalog
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
-from optimizer.layout import Drafts, PeriodPlan, ReplicaGroup, Servers
+from optimizer.layout import Drafts, PeriodPlan, PipelineStage, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.scenario import Failures, Offer, Scenario, Spot
 from optimizer.scenario.traffic import POISSON_CV
@@ -44,6 +44,9 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
     for group in groups:
         if group.speculative is not None:
             yield _drafts(group, group.speculative)
+    for group in groups:
+        if group.stages is not None:
+            yield from _pipeline(group, group.stages)
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield (
             f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
@@ -54,6 +57,19 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         yield (
             f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average "
             "relative to bf16, not measured on your task"
+        )
+
+
+def _pipeline(group: ReplicaGroup, stages: Sequence[PipelineStage]) -> Iterator[str]:
+    cards = " and ".join(dict.fromkeys(stage.gpu for stage in stages))
+    yield (
+        f"{group.model} over stages on {cards} runs at the pace of its slowest stage, prompts too, and hands over "
+        "through the slowest network among its offers; no measurement of such pipelines went into the prediction"
+    )
+    if len({stage.weight_dtype for stage in stages}) > 1:
+        yield (
+            f"{group.model} in {group.weight_dtype}, layer by layer: its quality is the mean over layers, an estimate, "
+            "for not every layer loses alike"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Term = Literal["own", "buy", "rent", "reserve", "spot"]
 Status = Literal["optimal", "feasible", "infeasible", "no_plan"]
@@ -81,7 +81,8 @@ class Placement(Part):
 
     replica: int
     servers: tuple[int, ...]
-    """Indices of the offer's servers, from 0; more than one when the replica spans servers."""
+    """Indices of the offer's servers, from 0; more than one when the replica spans servers. With `stages` one for each
+    of them, among the servers of its own offer."""
     rack: str | None = None
     """Of its server, where the offer names racks and it matters; which servers are in one rack follows from it."""
 
@@ -120,8 +121,25 @@ class Drafts(Part):
     """Repository of the head, or the model that drafts, where it has its own."""
 
 
+class PipelineStage(Part):
+    """One stage of replicas that stand on several offers; it takes `tp` GPUs of one server."""
+
+    offer: str
+    gpu: str
+    tp: int
+    layers: tuple[int, int]
+    """First and last, both included."""
+    weight_dtype: str
+    """Of these layers."""
+    memory: GroupMemory
+    """As if the other stages held as much: the replica's own is the least of its stages'."""
+
+
 class ReplicaGroup(Part):
-    """Equal replicas of one workload on one offer. Null = unknown because the replica was measured, not predicted."""
+    """Equal replicas of one workload on one offer, or with `stages` on several, of which this is the first stage's.
+
+    Null = unknown because the replica was measured, not predicted.
+    """
 
     offer: str
     gpu: str
@@ -129,6 +147,7 @@ class ReplicaGroup(Part):
     replicas: int
     model: str | None
     weight_dtype: str | None
+    """Where layers differ, the formats of the stages in their order, joined by `+`."""
     kv_cache_dtype: str | None
     engine: str | None
     engine_version: str | None
@@ -173,6 +192,26 @@ class ReplicaGroup(Part):
     """What binds: memory, ttft, tpot, max_num_seqs …"""
     source: str
     """Where the rates come from: the calibration's name, or `measured`."""
+    stages: tuple[PipelineStage, ...] | None = None
+    """Of replicas whose pipeline stages differ; not written otherwise."""
+
+    @property
+    def memories(self) -> tuple[tuple[str, GroupMemory], ...]:
+        """GPU type and memory of each kind of rank: one, or where stages differ one a stage; none where unknown."""
+        if self.stages is not None:
+            return tuple((stage.gpu, stage.memory) for stage in self.stages)
+        return () if self.memory is None else ((self.gpu, self.memory),)
+
+    @property
+    def offers(self) -> str:
+        """Its offer, or where stages differ a line for each with its layers: `old: layers 0–23`."""
+        stages = self.stages or ()
+        return "\n".join(f"{s.offer}: layers {s.layers[0]}–{s.layers[1]}" for s in stages) or self.offer
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        return {key: value for key, value in written.items() if key != "stages" or value is not None}
 
 
 class WorkloadPlan(Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,15 @@ def links_on(offer: Offer, *, between_servers: bool) -> Links:
     """The links among the cards of a replica on that offer, inside a server or over several."""
     network = offer.network_gbit_per_s if between_servers else None
     return Links(offer.link_domain_gpus, between_servers, None if network is None else network / BITS_PER_BYTE)
+
+
+def links_over(offer: Offer, among: Iterable[Offer], network_gb_per_s: float) -> Links:
+    """The links of a stage on an offer in a pipeline over several, which hands over at the slowest of their networks.
+
+    `network_gb_per_s` is that of an offer that does not say.
+    """
+    stated = [network_gb_per_s if o.network_gbit_per_s is None else o.network_gbit_per_s / BITS_PER_BYTE for o in among]
+    return Links(offer.link_domain_gpus, True, min(stated))
 
 
 def sequences_per_rank(batch: IntArray, dp: IntArray) -> IntArray:

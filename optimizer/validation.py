@@ -112,7 +112,7 @@ def _found(scenario: Scenario, outcome: PlanOutcome) -> list[str]:
         f"{f' in {one.when}, where it is busiest' if one.when else ''}" + _margin(scenario, one.name)
         for one in outcome.workloads
     ]
-    return lines + [f"{name}: not simulated, its replicas were measured" for name in outcome.not_simulated]
+    return lines + [f"{name}: not simulated: {why}" for name, why in outcome.not_simulated.items()]
 
 
 def _arrivals(outcome: WorkloadOutcome) -> str:

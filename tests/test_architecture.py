@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "optimizer.simulation",
         "optimizer.warm_start",
     ),
+    ("optimizer.placed",),
     ("optimizer.solve",),
     ("optimizer.formulation",),
     ("optimizer.candidates", "optimizer.verification", "optimizer.calibration"),

@@ -1,6 +1,6 @@
 """Every lawful way to run one replica of each workload, with its figures, as arrays."""
 
-from optimizer.candidates.batch import token_mix
+from optimizer.candidates.asked import token_mix
 from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures, replica_rates_rps
 from optimizer.candidates.prune import alone_rps, narrowed

@@ -15,7 +15,7 @@ from optimizer.memory import may_draft
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Speculation, Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
-from optimizer.serving_config import BoolArray, Configurations, IntArray, Links, drafter_of, links_on
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, drafter_of, links_on
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
@@ -40,14 +40,14 @@ def enumerate_configurations(
     architecture = architecture_of(model)
     places = _places(offers)
     gpus = tuple(catalog.gpus[gpu] for gpu, _ in places)
-    weights = _weight_formats(workload, catalog, model)
-    kv = _kv_formats(workload, catalog)
+    weights = weight_formats(workload, catalog, model)
+    kv = kv_formats(workload, catalog)
     degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
     holds = _held(offers, places, degrees)
     grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
     g, w, k, d = grid[:, holds[grid[0], grid[3]]]
 
-    quality = np.outer([_of_weights(f, model) for f in weights], [_of_kv(f) for f in kv])
+    quality = _qualities(weights, kv, model)
     accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
     runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
     runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
@@ -88,6 +88,19 @@ def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus
     return result
 
 
+def places_on(offers: Sequence[Offer], configurations: Configurations) -> BoolArray:
+    """[n, S] whether each offer has a place for a replica, joined as the configuration has it."""
+    cards = [(gpu.id, links) for gpu, links in zip(configurations.gpus, configurations.links_of_cards, strict=True)]
+    of, gpus, stage = configurations.gpu, configurations.gpus_per_replica, configurations.gpus_per_stage
+    columns = []
+    for offer in offers:
+        inside, across = ((offer.gpu, links_on(offer, between_servers=many)) for many in (False, True))
+        is_inside, is_across = (np.array([card == place for card in cards])[of] for place in (inside, across))
+        joined = np.where(gpus > offer.gpus_per_server, is_across, is_inside)
+        columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
+    return np.stack(columns, axis=1)
+
+
 def _places(offers: Sequence[Offer]) -> tuple[tuple[str, Links], ...]:
     """Cards as the offers join them, each once: on one server, and over several where a pipeline may need these."""
     return tuple(dict.fromkeys((o.gpu, links_on(o, between_servers=many)) for o in offers for many in (False, True)))
@@ -106,7 +119,7 @@ def _held(offers: Sequence[Offer], places: Sequence[tuple[str, Links]], degrees:
     return held
 
 
-def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:
+def weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple[WeightFormat, ...]:
     """The formats named by the workload, or every one of known quality; best quality first.
 
     A format that is made for models trained in it (gpt-oss in MXFP4) is not offered to other models.
@@ -122,7 +135,7 @@ def _weight_formats(workload: Workload, catalog: Catalog, model: Model) -> tuple
     return tuple(f for _, f in sorted(known, key=lambda pair: (-pair[0], -pair[1].bits_per_weight, pair[1].id)))
 
 
-def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
+def kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
     """The types named by the workload, or every one of known quality; `auto` first."""
     if workload.kv_cache_dtypes is not None:
         return tuple(catalog.kv_formats[name] for name in workload.kv_cache_dtypes)
@@ -132,15 +145,29 @@ def _kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
 
 def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
     """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
-    return _of_weights(weights, model) * _of_kv(kv)
+    return weight_quality(weights, model) * kv_quality(kv)
 
 
-def _of_weights(weights: WeightFormat, model: Model) -> float:
+def quality_fractions(configurations: Configurations) -> FloatArray:
+    """[n]"""
+    c = configurations
+    quality: FloatArray = _qualities(c.weight_formats, c.kv_formats, c.model)[c.weight_format, c.kv_format]
+    return quality
+
+
+def _qualities(weights: Sequence[WeightFormat], kv: Sequence[KvFormat], model: Model) -> FloatArray:
+    """[weights, kv]"""
+    return np.outer([weight_quality(f, model) for f in weights], [kv_quality(f) for f in kv])
+
+
+def weight_quality(weights: WeightFormat, model: Model) -> float:
+    """Of the weights alone."""
     known = _quality_of_weights(weights, model)
     return 1.0 if known is None else known
 
 
-def _of_kv(kv: KvFormat) -> float:
+def kv_quality(kv: KvFormat) -> float:
+    """Of the cache alone."""
     known = kv.quality_fraction()
     return 1.0 if known is None else known
 

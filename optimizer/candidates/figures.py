@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog import Catalog
-from catalog.schema import Calibration, Engine
+from catalog.schema import Calibration, Engine, Model
 from catalog.schema.engine import version_key
-from optimizer.candidates.batch import token_mix
+from optimizer.candidates.asked import token_mix
 from optimizer.candidates.enumerate import quality_fraction
+from optimizer.candidates.pipelines.rows import least_fractions, stage_rows
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.layout import GroupMemory
 from optimizer.memory import ReplicaMemory, flag_defaults, replica_memory
@@ -24,13 +25,15 @@ from optimizer.performance import (
     TokenMix,
     bands_at,
     capacity_of,
+    largest_load,
     rated_replicas,
     row_targets,
     source_of,
 )
+from optimizer.performance.pipeline import slowest_stages, stage_replicas
 from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, drafter_of, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, drafter_of, sequences_per_rank
 
 METRICS: tuple[Latency, ...] = ("ttft", "tpot", "e2e")
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
@@ -55,6 +58,8 @@ class ReplicaFigures:
     engine_version: str
     source: str
     extrapolated: tuple[str, ...]
+    of_stages: tuple[GroupMemory, ...] = ()
+    """Memory of each stage, where they differ; `memory` is then of the one that holds the fewest requests."""
 
 
 def replica_figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> list[ReplicaFigures]:
@@ -64,7 +69,7 @@ def replica_figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Cata
         targets = tuple(target.name for target in workload.planned_targets)
         said = (spec.max_num_batched_tokens is not None, workload.gpu_memory_utilization is not None)
         asks = (targets, len(workload.request_classes), workload.arrival_cv)
-        key = (spec.model, spec.engine, spec.speculation, *asks, *said)
+        key = (spec.model, spec.engine, spec.speculation, bool(spec.stages), *asks, *said)
         alike.setdefault(key, []).append(i)
     figures: dict[int, ReplicaFigures] = {}
     for here in alike.values():
@@ -75,36 +80,79 @@ def replica_figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Cata
 def replica_rates_rps(spec: ReplicaSpec, workload: Workload, catalog: Catalog) -> FloatArray:
     """[R] what one predicted replica sustains of each class within the targets; 0 where one cannot be held at all."""
     rated = _Rated.of([(spec, workload)], catalog)
-    held = rated.served[0]
+    row = int(rated.slowest[0])
+    held = rated.served[row]
     for target in workload.planned_targets:
-        latency_ms = rated.performance.statistic(target.metric, target.statistic)[0]
+        latency_ms = rated.performance.statistic(target.metric, target.statistic)[row]
         held = held & (latency_ms <= target.limit_ms * (1 + ROUNDING))
-    return np.where(held, rated.performance.rate_rps[0], 0.0)
+    return np.where(held, rated.performance.rate_rps[row], 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rated:
-    """n replicas of one model on one engine, at the largest rate at which the classes served hold their targets."""
+    """Replicas of one model on one engine, at the largest rate at which the classes served hold their targets.
 
-    configurations: Configurations
+    Each has a row, or where its stages differ one for each of them: it runs at the pace of the slowest, and holds as
+    many requests as the fullest.
+    """
+
+    configurations: Configurations  # [n]
     mix: TokenMix
     batch: FloatArray  # [n]
     memory: ReplicaMemory
     performance: RatedReplicas
     served: BoolArray  # [n, R]
+    slowest: IntArray  # [replicas] a row of each
+    fullest: IntArray  # [replicas] likewise
+    replica: IntArray  # [n]
 
     @classmethod
     def of(cls, asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> _Rated:
         """All say the same flags and draft alike; their workloads have as many classes, like targets and arrivals."""
+        if asked[0][0].stages:
+            return cls._of_stages(asked, catalog)
         specs, workloads, rows = [spec for spec, _ in asked], [workload for _, workload in asked], np.arange(len(asked))
         configurations = _configurations(specs, catalog)
         mix = TokenMix.of_rows([token_mix(workload) for workload in workloads], rows)
         memory = _memory(configurations, asked, mix, catalog)
-        served = np.array([[not s.serves or one.name in s.serves for one in w.request_classes] for s, w in asked])
+        served = np.array([_served(*one) for one in asked])
         batch = np.array([spec.max_batch_size for spec in specs], float)
         targets = row_targets([workload.planned_targets for workload in workloads], rows)
         performance = rated_replicas(configurations, memory, mix, batch, targets, served, catalog.calibration)
-        return cls(configurations, mix, batch, memory, performance, served)
+        return cls(configurations, mix, batch, memory, performance, served, rows, rows, rows)
+
+    @classmethod
+    def _of_stages(cls, asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> _Rated:
+        specs, workloads = [spec for spec, _ in asked], [workload for _, workload in asked]
+        rows = stage_rows(specs, catalog)
+        configurations, spans, replica = rows
+        mix = TokenMix.of_rows([token_mix(workload) for workload in workloads], replica)
+        served = np.array([_served(*one) for one in asked])[replica]
+        batch = np.array([spec.max_batch_size for spec in specs], np.int64)[replica]
+        tokens = np.array([spec.max_num_batched_tokens for spec in specs], np.int64)[replica]
+        said = _said([workload.gpu_memory_utilization for workload in workloads])
+        memory = replica_memory(
+            configurations,
+            max_model_len=np.array([spec.max_model_len for spec in specs], np.int64)[replica],
+            max_num_seqs=batch,
+            max_num_batched_tokens=tokens,
+            gpu_memory_utilization=least_fractions(rows, batch) if said is None else said[replica],
+            with_margin=True,
+            spans=spans,
+        )
+        places, calibration = batch.astype(np.float64), catalog.calibration
+        targets = row_targets([workload.planned_targets for workload in workloads], replica)
+        replicas = stage_replicas(configurations, spans, tokens, mix, places, calibration)
+        performance = RatedReplicas.at(replicas, largest_load(replicas, targets, served))
+        slowest = slowest_stages(performance.rate_rps, mix.share, replica)
+        fullest = np.lexsort((memory.concurrency(mix.mean_tokens), replica))
+        fullest = fullest[np.searchsorted(replica, np.arange(len(asked)))]
+        return cls(configurations, mix, places, memory, performance, served, slowest, fullest, replica)
+
+
+def _served(spec: ReplicaSpec, workload: Workload) -> list[bool]:
+    """[R] the classes that a replica serves."""
+    return [not spec.serves or one.name in spec.serves for one in workload.request_classes]
 
 
 def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) -> Iterator[ReplicaFigures]:
@@ -115,28 +163,38 @@ def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) ->
     worst: dict[Latency, dict[str, list[float | None]]] = {
         metric: {name: _worst(performance.statistic(metric, name), served) for name in STATISTICS} for metric in METRICS
     }
-    typical = memory.concurrency(rated.mix.mean_tokens)
+    typical = memory.concurrency(rated.mix.mean_tokens).tolist()
     version = _version(configurations.engine, calibration)
-    for i, (spec, _) in enumerate(asked):
+    rows = zip(asked, rated.slowest.tolist(), rated.fullest.tolist(), strict=True)
+    for number, ((spec, _), i, fullest) in enumerate(rows):
         ttft_ms, tpot_ms, e2e_ms = ({name: values[i] for name, values in worst[m].items()} for m in METRICS)
+        stages = np.flatnonzero(rated.replica == number).tolist() if spec.stages else []
+        departures = (name for row in stages or [i] for name in bands.extrapolated(row))
         yield ReplicaFigures(
             ttft_ms=ttft_ms,
             tpot_ms=tpot_ms,
             e2e_ms=e2e_ms,
             ttft_interval_ms=_interval(bands.ttft[:, i], ttft_ms["mean"]),
             tpot_interval_ms=_interval(bands.tpot[:, i], tpot_ms["mean"]),
-            quality_fraction=quality_fraction(
-                catalog.formats[str(spec.weight_dtype)],
-                catalog.kv_formats[str(spec.kv_cache_dtype)],
-                configurations.model,
-            ),
-            memory=_group_memory(memory, i, float(typical[i])),
+            quality_fraction=_quality(spec, configurations.model, catalog),
+            memory=_group_memory(memory, fullest, typical[fullest]),
             max_num_batched_tokens=int(memory.max_num_batched_tokens[i]),
             gpu_memory_utilization=float(memory.utilization_fraction[i]),
             engine_version=version,
             source=source_of(calibration),
-            extrapolated=bands.extrapolated(i),
+            extrapolated=tuple(dict.fromkeys(departures)),
+            of_stages=tuple(_group_memory(memory, row, typical[row]) for row in stages),
         )
+
+
+def _quality(spec: ReplicaSpec, model: Model, catalog: Catalog) -> float:
+    """Of layers in several formats their mean: an estimate, for not every layer loses alike."""
+    kv = catalog.kv_formats[str(spec.kv_cache_dtype)]
+    if not spec.stages:
+        return quality_fraction(catalog.formats[str(spec.weight_dtype)], kv, model)
+    layers = [stage.last_layer - stage.first_layer + 1 for stage in spec.stages]
+    qualities = [quality_fraction(catalog.formats[stage.weight_dtype], kv, model) for stage in spec.stages]
+    return sum(n * quality for n, quality in zip(layers, qualities, strict=True)) / sum(layers)
 
 
 def _said(flags: Sequence[float | None]) -> NDArray[Any] | None:

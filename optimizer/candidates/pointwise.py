@@ -7,29 +7,41 @@ mix of requests. That is true before a request is known, and most formats go by 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from optimizer.candidates.physics import Physics
 from optimizer.memory import REASONS, ReplicaMemory, replica_memory
-from optimizer.serving_config import BoolArray, FloatArray, IntArray, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, sequences_per_rank
 
 OF_LENGTH = tuple(REASONS.index(key) for key in ("", "context_limit", "context", "slots", "margin"))
 """Reasons, or none, that depend on the length of requests."""
 ROUNDING = 1e-12
 
 
-def worth_rating(physics: Physics, max_model_len: int, *, mix: bool) -> IntArray:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of n configurations what must be equal and what must not be more for one to beat another."""
+
+    equal: FloatArray  # [n, …]
+    no_more: FloatArray  # [n, …]
+
+    def take(self, rows: IntArray) -> Facts:
+        """The chosen rows, in that order."""
+        return Facts(self.equal[rows], self.no_more[rows])
+
+
+def worth_rating(c: Configurations, facts: Facts, *, mix: bool) -> IntArray:
     """The configurations [rows] that remain, in their order.
 
     Where formats may mix, one goes when another on the same card and degrees beats it. Else it must be beaten by one of
     its own weight format (and another type of cache), or its whole format by configurations of one other format.
     """
-    c = physics.configurations
     cell = np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep])
     _, of = np.unique(cell, axis=1, return_inverse=True)
     order = np.argsort(of.ravel(), kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(of.ravel()[order])) + 1)
-    facts = _facts(physics, max_model_len)
     keep = np.zeros(len(c), bool)
     replaced = np.ones((len(c.weight_formats),) * 2, bool)  # [format, by other]
     for here in groups:
@@ -49,11 +61,12 @@ def worth_rating(physics: Physics, max_model_len: int, *, mix: bool) -> IntArray
     return np.flatnonzero(keep)
 
 
-def _facts(physics: Physics, max_model_len: int) -> tuple[FloatArray, FloatArray]:
-    """Per configuration what must be equal [n, …] and what must not be more [n, …] for one to beat another.
+def facts_of(physics: Physics, max_model_len: int) -> Facts:
+    """What decides between configurations, at about that length of requests.
 
     Between the smallest and the largest batch the memory of two formats differs by no more than at one of these: what
-    depends on the batch is the same for both, or a maximum with it.
+    depends on the batch is the same for both, or a maximum with it. Which pipeline stage limits may change with the
+    length; so the weights of each must not be more.
     """
     bench, constants, c = physics.bench, physics.constants, physics.configurations
     ends = [
@@ -70,13 +83,14 @@ def _facts(physics: Physics, max_model_len: int) -> tuple[FloatArray, FloatArray
     n = len(c)
     same = [bench.dense_compute_ms, bench.expert_compute_ms]
     same += [np.broadcast_to(value, n) for value in constants.columns()]
-    less = [bench.dense_read_ms, bench.expert_read_ms, bench.kv_bytes_per_value, *physics.model.columns()]
+    less = [bench.dense_read_ms, bench.expert_read_ms, bench.kv_bytes_per_value, *physics.basis.weights_gib.T]
+    less += physics.model.columns()
     for memory in ends:
         same += _columns(memory)
         less += list(memory.layout.block_bytes.T)
         less += [-memory.kv_cache_gib, memory.margin_gib - memory.kv_cache_gib]
         less.append(np.where(np.isin(memory.reason, OF_LENGTH), 0.0, 1.0))
-    return np.stack(same, axis=1), np.stack(less, axis=1)
+    return Facts(np.stack(same, axis=1), np.stack(less, axis=1))
 
 
 def _columns(memory: ReplicaMemory) -> list[FloatArray]:
@@ -85,9 +99,11 @@ def _columns(memory: ReplicaMemory) -> list[FloatArray]:
     return columns if layout.pool_share is None else [*columns, *layout.pool_share.T]
 
 
-def _beats(facts: tuple[FloatArray, FloatArray], here: IntArray) -> BoolArray:
+def _beats(facts: Facts, here: IntArray) -> BoolArray:
     """[k, j] whether j beats k; of equals the first does."""
-    same, less = (columns[:, (columns != columns[0]).any(axis=0)] for columns in (facts[0][here], facts[1][here]))
+    same, less = (
+        columns[:, (columns != columns[0]).any(axis=0)] for columns in (facts.equal[here], facts.no_more[here])
+    )
     # Written so that two infinities are equal.
     low, high = np.minimum(same[:, None], same[None, :]), np.maximum(same[:, None], same[None, :])
     equal = high <= low + ROUNDING * np.abs(low)

@@ -21,7 +21,7 @@ class Rows:
     card: IntArray  # the GPU type
     choice: IntArray  # the model and weight format, the preferred one first
     gpus: IntArray  # of a replica
-    holds: BoolArray  # [n, S] whether an offer has a place for the replica
+    holds: IntArray  # [n, words] the offers that have a place for the replica, as bits
     rate_rps: FloatArray  # [n, R]
     alone: FloatArray  # replicas that carry the whole demand by themselves; infinite where a class cannot be served
 
@@ -54,16 +54,19 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
     `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure; what is dropped is
     what `build_candidates` would have dropped.
     """
+    several = np.array([bool(spec.stages) for spec in c.specs], bool)
     rows = Rows(
-        card=c.offer,
+        # Replicas over several offers take the place of no other, and none takes theirs.
+        card=np.where(several, 1 + c.offer.max(initial=-1) + np.arange(len(several)), c.offer),
         choice=numbered(np.array([spec.choice for spec in c.specs], str)),
         gpus=c.gpus_per_replica,
-        holds=c.offer[:, None] == np.arange(1 + c.offer.max(initial=-1))[None, :],
+        holds=packed(c.offer[:, None] == np.arange(1 + c.offer.max(initial=-1))[None, :]),
         rate_rps=rate_rps,
         alone=alone_replicas(workload, rate_rps, demand_rps),
     )
     kept = np.flatnonzero(keep)
-    kept = kept[undominated(rows.take(kept), mix=not workload.single_format)]
+    every_choice = bool(workload.heterogeneous_pipelines)
+    kept = kept[undominated(rows.take(kept), mix=not workload.single_format, every_choice=every_choice)]
     return replace(
         c,
         specs=tuple(c.specs[k] for k in kept.tolist()),
@@ -73,18 +76,19 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
     )
 
 
-def undominated(rows: Rows, *, mix: bool) -> BoolArray:
+def undominated(rows: Rows, *, mix: bool, every_choice: bool = False) -> BoolArray:
     """Which candidates to keep [n].
 
     j replaces k on the same card when it has a place wherever k has, and the copies of j that fit into k's GPUs,
     ⌊gpus_k / gpus_j⌋ of them, serve every class at least as fast as k, or carry the whole demand: any plan with k stays
     feasible, and costs the same, with those copies instead. Where a workload must use one format (`mix` false), j must
     have the format of k; and a whole format goes when each of its candidates is replaced by one of another format, for
-    then any plan in it can be rewritten in that other. Of equals the first is kept.
+    then any plan in it can be rewritten in that other; not so with `every_choice`, which says that there are candidates
+    beside these rows. Of equals the first is kept.
     """
     beaten = _beaten_in_groups(rows, np.zeros_like(rows.choice) if mix else rows.choice)
     keep = ~beaten
-    if not mix:
+    if not mix and not every_choice:
         kept = np.flatnonzero(keep)
         keep[kept[_in_replaced_choice(rows.take(kept))]] = False
     return keep
@@ -100,10 +104,8 @@ def _beaten_in_groups(rows: Rows, second: IntArray) -> BoolArray:
     there = position < sizes[:, None]  # [G, P]
     member = np.zeros(there.shape, np.int64)
     member[there] = np.concatenate(groups)
-    replaces = _replaces(rows, member) & there[:, :, None] & there[:, None, :]
-    earlier = position < position.T
-    own = np.eye(len(position.T), dtype=bool)
-    beats: BoolArray = np.logical_and(replaces & ~own, ~replaces.transpose(0, 2, 1) | earlier)
+    this, other = member[:, :, None], member[:, None, :]
+    beats = _beats(rows, this, other) & there[:, :, None] & there[:, None, :] & (this != other)
     beaten = np.zeros(len(rows.card), bool)
     beaten[member[there]] = np.asarray(beats.any(axis=2))[there]
     return beaten
@@ -115,31 +117,55 @@ def _in_replaced_choice(rows: Rows) -> BoolArray:
     replaced = np.ones((len(choices), len(choices)), bool)  # [q, other]
     for here in _groups(rows.card, np.zeros_like(of)):
         some = np.zeros((len(choices), len(here)), bool)  # [other, k] some candidate of the other choice replaces k
-        np.logical_or.at(some, of[here], _replaces(rows, here).T)
+        np.logical_or.at(some, of[here], _replaces(rows, here[:, None], here[None, :]).T)
         np.logical_and.at(replaced, of[here], some.T)
     return _beaten(replaced)[of]
 
 
-def _replaces(rows: Rows, member: IntArray) -> BoolArray:
-    """[…, P, P] whether the candidate of column j can stand in for that of row k, among members […, P]."""
-    gpus, alone = rows.gpus[member], rows.alone[member]
-    copies = gpus[..., :, None] // gpus[..., None, :]
+def beaten_by(rows: Rows, those: IntArray, others: IntArray) -> BoolArray:
+    """Whether some of the `others` on the same card, of the same choice, replaces each of those; no row is in both."""
+    group = rows.card * (1 + rows.choice.max(initial=0)) + rows.choice
+    others = others[np.argsort(group[others], kind="stable")]
+    first, end = (np.searchsorted(group[others], group[those], side=side) for side in ("left", "right"))
+    of = np.repeat(np.arange(len(those)), end - first)
+    by = np.arange(len(of)) - np.repeat(np.cumsum(end - first) - (end - first), end - first) + first[of]
+    beaten = np.zeros(len(those), bool)
+    beaten[of[_beats(rows, those[of], others[by])]] = True
+    return beaten
+
+
+def _beats(rows: Rows, k: IntArray, j: IntArray) -> BoolArray:
+    """Whether row j replaces row k, and is not replaced by it in turn unless it comes first; broadcast."""
+    beats: BoolArray = np.logical_and(_replaces(rows, k, j), ~_replaces(rows, j, k) | (j < k))
+    return beats
+
+
+def _replaces(rows: Rows, k: IntArray, j: IntArray) -> BoolArray:
+    """Whether row j can stand in for row k; broadcast."""
+    copies = rows.gpus[k] // rows.gpus[j]
     as_fast = copies > 0
-    for rate in np.moveaxis(rows.rate_rps[member], -1, 0):
-        as_fast &= copies * rate[..., None, :] >= rate[..., :, None] * (1 - ROUNDING)
-    replaces: BoolArray = np.logical_or(as_fast, copies >= alone[..., None, :])
-    for held in np.moveaxis(_packed(rows.holds)[member], -1, 0):
-        replaces &= (held[..., :, None] & ~held[..., None, :]) == 0
+    for rate in rows.rate_rps.T:
+        as_fast = as_fast & (copies * rate[j] >= rate[k] * (1 - ROUNDING))
+    replaces: BoolArray = np.logical_or(as_fast, copies >= rows.alone[j])
+    for held in rows.holds.T:
+        replaces &= (held[k] & ~held[j]) == 0
     return replaces
 
 
-def _packed(holds: BoolArray) -> IntArray:
-    """[n, words] the offers of each row as bits."""
+def packed(holds: BoolArray) -> IntArray:
+    """[n, words] the offers of each row [n, S] as bits."""
     n_words = -(-holds.shape[1] // BITS_PER_WORD)
     padded = np.zeros((len(holds), n_words * BITS_PER_WORD), bool)
     padded[:, : holds.shape[1]] = holds
     words: IntArray = padded.reshape(len(holds), n_words, BITS_PER_WORD) @ (1 << np.arange(BITS_PER_WORD))
     return words
+
+
+def unpacked(words: IntArray, n: int) -> BoolArray:
+    """[n, S] the first S offers of each row's bits."""
+    offers = np.arange(n)
+    held: BoolArray = (words[:, offers // BITS_PER_WORD] >> (offers % BITS_PER_WORD)) & 1 > 0
+    return held
 
 
 def _groups(first: IntArray, second: IntArray) -> list[IntArray]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog import Catalog
-from optimizer.candidates.batch import Rated
 from optimizer.candidates.figures import ReplicaFigures
+from optimizer.candidates.rated import Rated
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.kept import MOST_KEPT, Kept
 from optimizer.scenario import Offer, Scenario, Workload

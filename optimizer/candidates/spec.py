@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.scenario import Speculation
+from optimizer.scenario.pipelines import formats_by_layer
 from optimizer.serving_config import FloatArray, IntArray, Links
+
+
+class StageSpec(NamedTuple):
+    """One stage of a pipeline over several offers; it takes `tp` GPUs of one server."""
+
+    offer: str
+    gpu: str
+    first_layer: int
+    last_layer: int
+    weight_dtype: str
+    links: Links | None = None
+
+    @property
+    def label(self) -> str:
+        """`old 0-23`"""
+        return f"{self.offer} {self.first_layer}-{self.last_layer}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +52,23 @@ class ReplicaSpec:
     """What keeps batch and load from growing: a latency target, `memory` or `max_batch_size`."""
     serves: tuple[str, ...] = ()
     """The request classes that hold their targets there, where some do not; () = all do."""
+    stages: tuple[StageSpec, ...] = ()
+    """Of a pipeline whose stages differ; () = they are alike, or there is but one."""
+
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The GPU type, or where stages differ that of each."""
+        return tuple(stage.gpu for stage in self.stages) or (self.gpu,)
 
     @property
     def choice(self) -> str:
-        """What `single_format` allows one of: the model and its weight format."""
-        return "measured" if self.model is None else f"{self.model} {self.weight_dtype}"
+        """What `single_format` allows one of: the model and its weight format, of which each layer may have its own."""
+        if self.model is None:
+            return "measured"
+        if len({stage.weight_dtype for stage in self.stages}) < 2:
+            return f"{self.model} {self.weight_dtype}"
+        spans = ((stage.weight_dtype, stage.first_layer, stage.last_layer) for stage in self.stages)
+        return f"{self.model} {formats_by_layer(spans)}"
 
     @property
     def structure(self) -> str:
@@ -49,9 +79,10 @@ class ReplicaSpec:
 
     @property
     def _degrees(self) -> list[str]:
-        """Degrees above one."""
+        """Degrees above one, and where stages that differ stand."""
         named = (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep))
-        return [f"{name}{n}" for name, n in named if n != 1]
+        above_one = [f"{name}{n}" for name, n in named if n != 1]
+        return [*above_one, f"over {' + '.join(stage.label for stage in self.stages)}"] if self.stages else above_one
 
     @property
     def _drafts(self) -> list[str]:
@@ -89,6 +120,7 @@ def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
         max_num_batched_tokens=group.max_num_batched_tokens,
         speculation=None if drafts is None else _speculation(drafts),
         serves=() if len(served) == len(group.rate_rps) else served,
+        stages=tuple(StageSpec(s.offer, s.gpu, s.layers[0], s.layers[1], s.weight_dtype) for s in group.stages or ()),
     )
 
 

@@ -8,13 +8,14 @@ own fraction, which its makers and most measurements stand behind, wherever that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optimizer.memory import FlagDefaults
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.serving_config import FloatArray, IntArray
 
 LEAN = 4
 """Part of the engine's default number of tokens that is looked at where memory is short."""
@@ -32,11 +33,6 @@ class Flags:
     def take(self, rows: IntArray) -> Flags:
         """The chosen rows, in that order."""
         return Flags(self.tokens[rows], self.fraction[rows])
-
-    def usual(self, defaults: FlagDefaults) -> BoolArray:
-        """[n] the engine's tokens, and the most of the memory that a plan may ask for."""
-        usual: BoolArray = (self.tokens == defaults.max_num_batched_tokens) & (self.fraction == defaults.most_fraction)
-        return usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +52,12 @@ class Starts:
             budgets = _around(default, _longest_prompt(workload))
         return cls(np.stack(budgets), defaults.most_fraction if asked is None else np.full(len(default), asked))
 
+    @classmethod
+    def together(cls, parts: Sequence[Starts]) -> Starts:
+        """All configurations, one part after the other; each has as many ways."""
+        tokens = np.concatenate([part.tokens for part in parts], axis=1)
+        return cls(tokens, np.concatenate([part.fraction for part in parts]))
+
     def __len__(self) -> int:
         return len(self.tokens)
 
@@ -71,9 +73,7 @@ class Starts:
 def _around(default: IntArray, longest: float) -> list[IntArray]:
     """Budgets [n] around the engine's default, descending; more than it only where prompts do not fit into a step."""
     whole = 2 ** int(np.ceil(np.log2(max(longest, 1.0))))
-    larger = np.maximum(default, min(whole, MOST_TOKENS))
-    above = [] if np.array_equal(larger, default) else [larger]
-    return [*above, default, default // LEAN]
+    return [np.maximum(default, min(whole, MOST_TOKENS)), default, default // LEAN]
 
 
 def _longest_prompt(workload: Workload) -> float:

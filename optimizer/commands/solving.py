@@ -29,7 +29,13 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     show_default=True,
     help="Stop when no plan can be cheaper by more than this.",
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that rate the candidates of many workloads.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
 @click.option(

@@ -178,6 +178,7 @@ def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:
         arrays = (
             inst.offer_of_candidate[mine],
             inst.gpus_per_replica[mine],
+            inst.footprint.offer[mine[inst.footprint.candidate]],
             rate_rps[loads],
             choice,
             demands / demands.sum(),

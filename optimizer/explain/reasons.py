@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from optimizer.candidates import planned_spec
 from optimizer.explain.margins import difference
 from optimizer.explain.resolver import Change, Choice, Resolver, Solved, unchanged
 from optimizer.layout import Layout, ReplicaGroup
@@ -39,10 +40,7 @@ class Reason:
 
 def structure_of(group: ReplicaGroup) -> str:
     """As candidates name it."""
-    if group.model is None:
-        return f"measured x{group.gpus_per_replica}"
-    degrees = (("tp", group.tp), ("pp", group.pp), ("dp", group.dp), ("ep", group.ep))
-    return " ".join([group.model, str(group.weight_dtype), *(f"{name}{n}" for name, n in degrees if n != 1)])
+    return planned_spec(group).structure
 
 
 def used_choices(layout: Layout) -> dict[Choice, list[ReplicaGroup]]:

@@ -144,7 +144,7 @@ class Resolver:
         workload = scenario.workloads[name]
         demand_rps = alone_rps(name, scenario)
         forbidden = frozenset(choice for choice in change.forbidden if choice.workload == name)
-        speed = np.array([change.speed.get(spec.gpu, 1.0) for spec in candidates.specs])
+        speed = np.array([min(change.speed.get(gpu, 1.0) for gpu in spec.cards) for spec in candidates.specs])
         key = (
             name,
             demand_rps,

@@ -20,7 +20,7 @@ from optimizer.explain.resolver import Resolver, Solved, listed
 from optimizer.formulation import Instance, Program, lay_out
 from optimizer.layout import Layout, PeriodPlan, Remedy, ReplicaGroup, Stress, StressedWorkload, WorkloadPlan
 from optimizer.scenario import Scenario, Workload, changed, with_demand
-from optimizer.serving_config import links_on
+from optimizer.serving_config import links_on, links_over
 from optimizer.solve import Backend, route, solve_program
 
 GAP = 0.001
@@ -152,9 +152,14 @@ def _rates_rps(
     planned = [group.rate_rps.get(name, 0.0) for name in names]
     if case.speed_factor == 1.0 or group.model is None:
         return planned
-    offer = scenario.inventory[group.offer]
-    links = links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server)
-    spec = replace(planned_spec(group), links=links)
+    offer, spec = scenario.inventory[group.offer], planned_spec(group)
+    if spec.stages:
+        among = [scenario.inventory[stage.offer] for stage in spec.stages]
+        joined = [links_over(one, among, catalog.calibration.network_gb_per_s) for one in among]
+        stages = zip(spec.stages, joined, strict=True)
+        spec = replace(spec, stages=tuple(stage._replace(links=links) for stage, links in stages))
+    else:
+        spec = replace(spec, links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server))
     hurried = _hurried(case, workload).with_network(scenario.round_trip_ms(workload, offer))
     return [float(rate) for rate in replica_rates_rps(spec, hurried, catalog)]
 

@@ -96,13 +96,30 @@ def dns_labels(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def chosen(
-    topology: Topology, target: str, cannot: Callable[[NamedGroup], str]
+    topology: Topology, target: str, cannot: Callable[[NamedGroup], str], *, joins_offers: bool = False
 ) -> tuple[tuple[NamedGroup, ...], tuple[str, ...]]:
-    """The groups that the target can start, and for each other one its workload and the reason."""
+    """The groups that the target can start, and for each other one its workload and the reason.
+
+    `joins_offers` says that it has words for replicas whose stages differ.
+    """
     groups = predicted_groups(topology, target)
-    reasons = {named.name: cannot(named) or named.start.dialect.cannot(named.start.planned) for named in groups}
+
+    def reason(named: NamedGroup) -> str:
+        if named.group.stages is not None and not joins_offers:
+            return _unlike(named)
+        return cannot(named) or named.start.dialect.cannot(named.start.planned)
+
+    reasons = {named.name: reason(named) for named in groups}
     left_out = tuple(f"{named.workload}: {reasons[named.name]}" for named in groups if reasons[named.name])
     return tuple(named for named in groups if not reasons[named.name]), left_out
+
+
+def _unlike(named: NamedGroup) -> str:
+    """Why a target without words for it cannot start a pipeline over several offers."""
+    offers = " and ".join(dict.fromkeys(stage.offer for stage in named.group.stages or ()))
+    return (
+        f"its pipeline stages differ and stand on {offers}; only {named.start.engine} and topology have words for that"
+    )
 
 
 def finished(
@@ -141,7 +158,9 @@ def cannot_run_in_a_container(named: NamedGroup) -> str:
 
 def _warnings(named: NamedGroup) -> Iterable[str]:
     start = named.start
-    if start.weights.checkpoint is None:
+    if len({stage.weight_dtype for stage in named.group.stages or ()}) > 1:
+        yield f"{named.workload}: make {start.weights.needs} (llm-compressor does), and name it where files say so"
+    elif start.weights.checkpoint is None:
         model, wanted = start.planned.model.id, start.planned.weight_dtype
         yield (
             f"{named.workload}: no published {start.weights.needs.removeprefix('a ')} is known; name one under "

@@ -19,7 +19,7 @@ from optimizer.exporters.base import (
     one_line,
     servers_of,
 )
-from optimizer.exporters.engines import Node, Share, Start
+from optimizer.exporters.engines import DIALECTS, Node, Share, Start
 from optimizer.topology import Replica, Topology
 from optimizer.yaml_text import block_yaml
 
@@ -40,7 +40,7 @@ class _Begin:
     gpus: tuple[int, ...]
     node_rank: int
     servers: tuple[str, ...]
-    """All servers of the replica, in the order of its stages."""
+    """All servers of the replica, in the order of its stages; where these differ, one for each stage."""
 
     @property
     def server(self) -> str:
@@ -53,9 +53,10 @@ def render_scripts(topology: Topology, engine: str, configuration: Configuration
     def cannot(named: NamedGroup) -> str:
         if named.start.engine != engine:
             return f"runs on {named.start.engine}, not on {engine}"
-        return cannot_join_servers(named, by_script=True)
+        return "" if named.group.stages else cannot_join_servers(named, by_script=True)
 
-    started, left_out = chosen(topology, engine, cannot)
+    joins_offers = DIALECTS[engine].layers_words is not None
+    started, left_out = chosen(topology, engine, cannot, joins_offers=joins_offers)
     files = {}
     if configuration is not None:
         files = {f"{engine}-{named.name}.yaml": _settings_file(named, topology, configuration) for named in started}
@@ -91,6 +92,11 @@ def checkpoint_hint(named: NamedGroup) -> str:
 
 def _begins(named: NamedGroup) -> Iterator[_Begin]:
     for replica in named.replicas:
+        if named.group.stages is not None:  # servers of unlike GPU counts join stage by stage
+            at = tuple(stage.ranks[0].server for stage in replica.stages)
+            for stage in replica.stages:
+                yield _Begin(named, replica, tuple(rank.gpu for rank in stage.ranks), stage.stage, at)
+            continue
         servers = servers_of(replica)
         alone = named.start.dialect.start_over_servers is not None  # the first server starts what runs on the others
         for node_rank, server in enumerate(servers[:1] if alone else servers):
@@ -101,6 +107,7 @@ def _begins(named: NamedGroup) -> Iterator[_Begin]:
 def _settings_file(named: NamedGroup, topology: Topology, configuration: Configuration) -> str:
     group, start = named.group, named.start
     lines = [f"{named.workload} on {group.offer}: replicas {group.replicas}, GPUs of each {group.gpus_per_replica}"]
+    lines += [f"stage on {s.offer}: {s.tp} × {s.gpu}, layers {s.layers[0]}-{s.layers[1]}" for s in group.stages or ()]
     if start.weights.needs:
         lines.append(f"No `model` here: set {checkpoint_variable(named)} to {start.weights.needs}")
     return header(topology, *lines) + block_yaml(dict(configuration(start)))
@@ -131,7 +138,9 @@ def _command(
             follows=begin.node_rank > 0,
         )
         words += start.dialect.node_words(node)
-    return " ".join([f"CUDA_VISIBLE_DEVICES={','.join(map(str, begin.gpus))}", *words])
+    layers = [stage.layers[1] - stage.layers[0] + 1 for stage in named.group.stages or ()]
+    before = start.dialect.layers_words(layers) if layers and start.dialect.layers_words is not None else ()
+    return " ".join([*before, f"CUDA_VISIBLE_DEVICES={','.join(map(str, begin.gpus))}", *words])
 
 
 def _address(server_label: str) -> str:

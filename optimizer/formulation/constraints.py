@@ -62,20 +62,21 @@ def replica_capacity(inst: Instance, var: Variables) -> Rows:
 def gpu_slots(inst: Instance, var: Variables) -> Rows:
     """Replicas fit into the servers of their offer, counted in GPUs where group sizes divide the server.
 
-    Σ_{k ∈ K_s} gpus_per_replica[k] · n_replicas[k]
+    Σ_{k ∈ K_s} gpus[k,s] · n_replicas[k]
       ≤  gpus_per_server[s] · (Σ_h n_servers[s,h] − Σ_c stand_by[s,c])    ∀ s packed by volume
     """
     here = np.flatnonzero(inst.packing.by_volume)
     row_of_offer = np.cumsum(inst.packing.by_volume) - 1
-    of_candidate = inst.packing.by_volume[inst.offer_of_candidate]
+    taken = inst.footprint
+    here_too = inst.packing.by_volume[taken.offer]
     of_term = inst.packing.by_volume[inst.offer_of_term]
     of_spare = inst.packing.by_volume[inst.stand_by.offer]
     return (
         Rows("gpu_slots", [inst.offer_names[s] for s in here])
         .add(
-            row=row_of_offer[inst.offer_of_candidate[of_candidate]],
-            column=var.n_replicas[of_candidate],
-            coefficient=inst.gpus_per_replica[of_candidate],
+            row=row_of_offer[taken.offer[here_too]],
+            column=var.n_replicas[taken.candidate[here_too]],
+            coefficient=(taken.gpus * taken.groups)[here_too],
         )
         .add(
             row=row_of_offer[inst.offer_of_term[of_term]],
@@ -94,16 +95,16 @@ def gpu_slots(inst: Instance, var: Variables) -> Rows:
 def pattern_slots(inst: Instance, var: Variables) -> Rows:
     """Elsewhere, groups of each size fit into the patterns that servers are filled by.
 
-    Σ_{k of size a} units_per_replica[k] · n_replicas[k]  ≤  Σ_p groups[p,a] · n_patterns[p]    ∀ s by pattern, size a
+    Σ_{k of size a} units[k,s] · n_replicas[k]  ≤  Σ_p groups[p,a] · n_patterns[p]    ∀ s by pattern, size a
     """
     packing = inst.packing
-    of_candidate = packing.slot_of_candidate >= 0
+    in_slots = packing.slot_of_entry >= 0
     return (
         Rows("pattern_slots", [f"{inst.offer_names[s]},{size}" for s, size in packing.slot_names])
         .add(
-            row=packing.slot_of_candidate[of_candidate],
-            column=var.n_replicas[of_candidate],
-            coefficient=packing.units_per_replica[of_candidate],
+            row=packing.slot_of_entry[in_slots],
+            column=var.n_replicas[inst.footprint.candidate[in_slots]],
+            coefficient=packing.units_per_replica[in_slots],
         )
         .add(row=packing.entry_slot, column=var.n_patterns[packing.entry_pattern], coefficient=-packing.entry_groups)
         .at_most(0.0)

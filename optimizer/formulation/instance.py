@@ -18,7 +18,7 @@ from catalog import Catalog
 from optimizer.candidates import Candidates
 from optimizer.formulation.failures import StandBy, stand_by
 from optimizer.formulation.horizon import Horizon
-from optimizer.formulation.needs import Needs, build_needs
+from optimizer.formulation.needs import Footprint, Needs, build_needs
 from optimizer.formulation.orders import Orders, build_orders
 from optimizer.formulation.packing import Packing, pack_offers
 from optimizer.formulation.sites import Places, Sites, Standing, build_sites, most_replicas_with_spare
@@ -48,6 +48,7 @@ class Instance:
     workload_of_candidate: IntArray  # [K]
     offer_of_candidate: IntArray  # [K]
     gpus_per_replica: IntArray  # [K]
+    footprint: Footprint
     most_replicas: IntArray  # [K] enough to carry alone all that the candidate can serve
 
     candidate_of_load: IntArray  # [L]
@@ -160,10 +161,11 @@ def build_instance(
     limit = np.bincount(offer_of_term, weights=to_be_had, minlength=len(offer_names)).astype(float)
     sites = build_sites(standing, places, gpus_per_server, limit)
     by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[standing.placed(places)])
-    packing = pack_offers(gpus_per_server, needs.offer_of_candidate, needs.gpus_per_replica, by_site)
+    footprint = needs.footprint
+    packing = pack_offers(gpus_per_server, footprint, by_site)
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(len(offer_names))
-    np.add.at(units, needs.offer_of_candidate, (packing.units_per_replica * most_replicas).astype(float))
+    np.add.at(units, footprint.offer, (packing.units_per_replica * most_replicas[footprint.candidate]).astype(float))
     spares = stand_by([offer for _, offer in offers] * horizon.n_states, units)
     is_reserved = np.array([term.term == "reserve" for term in terms], bool) & horizon.has_orders
     weight = np.array([horizon.weight(term.state) if horizon.has_orders else 1.0 for term in terms], float)
@@ -183,6 +185,7 @@ def build_instance(
         workload_of_candidate=needs.workload_of_candidate,
         offer_of_candidate=needs.offer_of_candidate,
         gpus_per_replica=needs.gpus_per_replica,
+        footprint=footprint,
         most_replicas=most_replicas,
         candidate_of_load=needs.candidate_of_load,
         demand_of_load=needs.demand_of_load,

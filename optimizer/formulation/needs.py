@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,16 @@ from optimizer.candidates import Candidates
 from optimizer.formulation.horizon import Horizon
 from optimizer.scenario import Scenario, Spare, futures_of
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a replica takes of each offer: m entries, one a candidate, or one for each offer of one that has several."""
+
+    candidate: IntArray  # [m]
+    offer: IntArray  # [m]
+    gpus: IntArray  # [m] of one group, which stands on one server if it is not larger
+    groups: IntArray  # [m]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class Needs:
     workload_of_candidate: IntArray  # [K·T]
     offer_of_candidate: IntArray  # [K·T]
     gpus_per_replica: IntArray  # [K·T]
+    footprint: Footprint
 
     candidate_of_load: IntArray  # [L]
     demand_of_load: IntArray  # [L]
@@ -60,6 +72,7 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
     choices = _choices(candidates, futures, horizon)
     of_workload = np.repeat(np.arange(n_workloads), [len(c.specs) for c in candidates])
     of_offer = _concatenate([c.offer for c in candidates])
+    footprint = _footprint(candidates, offers, horizon.n_states)
     return Needs(
         workload_names=tuple(f"{name}{horizon.suffix(t)}" for t in states for name in names),
         demand_names=tuple((names[w], f"{kind}{horizon.suffix(t)}") for t, w, _, kind, _ in demands),
@@ -75,6 +88,7 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
         workload_of_candidate=_concatenate([of_workload + t * n_workloads for t in states]),
         offer_of_candidate=_concatenate([of_offer + t * n_offers for t in states]),
         gpus_per_replica=np.tile(_concatenate([c.gpus_per_replica for c in candidates]), horizon.n_states),
+        footprint=footprint,
         candidate_of_load=loads[0],
         demand_of_load=loads[1],
         busy_replicas=loads[2],
@@ -83,6 +97,30 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
         workload_of_choice=choices[1],
         choice_of_candidate=choices[2],
         spare=tuple(workload.spare for workload in scenario.workloads.values()) * horizon.n_states,
+    )
+
+
+def _footprint(candidates: Sequence[Candidates], offers: Sequence[str], n_states: int) -> Footprint:
+    """In the order of candidates; the groups of one on several offers are its stages."""
+    position = {name: s for s, name in enumerate(offers)}
+    parts = [np.zeros((4, 0), np.int64)]
+    first = 0
+    for c in candidates:
+        alone = np.stack([first + np.arange(len(c.specs)), c.offer, c.gpus_per_replica, np.ones_like(c.offer)])
+        on_several = [k for k, spec in enumerate(c.specs) if spec.stages]
+        parts.append(np.delete(alone, on_several, axis=1) if on_several else alone)
+        for k in on_several:
+            spec = c.specs[k]
+            groups = Counter(position[stage.offer] for stage in spec.stages)
+            entries = [(first + k, s, spec.gpus // len(spec.stages), n) for s, n in groups.items()]
+            parts.append(np.array(entries, np.int64).T)
+        first += len(c.specs)
+    candidate, offer, gpus, groups_there = np.concatenate(parts, axis=1)
+    return Footprint(
+        candidate=_concatenate([candidate + t * first for t in range(n_states)]),
+        offer=_concatenate([offer + t * len(offers) for t in range(n_states)]),
+        gpus=np.tile(gpus, n_states),
+        groups=np.tile(groups_there, n_states),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optimizer.formulation.needs import Footprint
 from optimizer.serving_config import BoolArray, IntArray
 
 
@@ -23,8 +24,8 @@ class Packing:
 
     by_volume: BoolArray  # [S] counting GPUs is exact
     by_site: BoolArray  # [S] neither: what stands on each server is decided, see `sites.py`
-    units_per_replica: IntArray  # [K] groups that a replica takes
-    slot_of_candidate: IntArray  # [K] −1 on offers packed by volume
+    units_per_replica: IntArray  # [m] groups that a replica takes, of each entry of the footprint
+    slot_of_entry: IntArray  # [m] −1 on offers packed by volume
     slot_names: tuple[tuple[int, int], ...]  # (offer, group size)
     offer_of_pattern: IntArray  # [P]
     pattern_names: tuple[tuple[int, str], ...]  # [P] (offer, "4+2+1")
@@ -33,23 +34,21 @@ class Packing:
     entry_groups: IntArray  # … and how many
 
 
-def pack_offers(
-    gpus_per_server: IntArray, offer_of_candidate: IntArray, gpus_per_replica: IntArray, by_site: BoolArray
-) -> Packing:
-    """The packing of every offer [S], given the offer and size of every candidate [K]."""
-    server = gpus_per_server[offer_of_candidate]
-    group = np.minimum(gpus_per_replica, server)
+def pack_offers(gpus_per_server: IntArray, footprint: Footprint, by_site: BoolArray) -> Packing:
+    """The packing of every offer [S], given what replicas take of it."""
+    server = gpus_per_server[footprint.offer]
+    group = np.minimum(footprint.gpus, server)
     by_volume = ~by_site
-    slot_of_candidate = np.full(len(group), -1, np.int64)
+    slot_of_entry = np.full(len(group), -1, np.int64)
     slots: list[tuple[int, int]] = []
     patterns: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
     for s, n_gpus in enumerate(gpus_per_server.tolist()):
-        here = offer_of_candidate == s
+        here = footprint.offer == s
         sizes = sorted(set(group[here].tolist()))
         if by_site[s] or _is_chain([*sizes, n_gpus]):
             continue
         by_volume[s] = False
-        slot_of_candidate[here] = len(slots) + np.searchsorted(sizes, group[here])
+        slot_of_entry[here] = len(slots) + np.searchsorted(sizes, group[here])
         slots += [(s, size) for size in sizes]
         patterns += [(s, tuple(sizes), counts) for counts in maximal_patterns(sizes, n_gpus)]
     position = {slot: i for i, slot in enumerate(slots)}
@@ -63,8 +62,8 @@ def pack_offers(
     return Packing(
         by_volume=by_volume,
         by_site=by_site,
-        units_per_replica=-(-gpus_per_replica // server),
-        slot_of_candidate=slot_of_candidate,
+        units_per_replica=-(-footprint.gpus // server) * footprint.groups,
+        slot_of_entry=slot_of_entry,
         slot_names=tuple(slots),
         offer_of_pattern=np.array([s for s, _, _ in patterns], np.int64),
         pattern_names=tuple((s, _pattern_name(sizes, counts)) for s, sizes, counts in patterns),

@@ -49,14 +49,15 @@ def servers_in_use(inst: Instance, var: Variables) -> Rows:
     """
     by_site = inst.packing.by_site
     row_of_offer = np.cumsum(by_site) - 1
-    larger = np.flatnonzero(by_site[inst.offer_of_candidate] & (inst.sites.cell_of_candidate < 0))
+    taken = inst.footprint
+    larger = np.flatnonzero(by_site[taken.offer] & (inst.sites.cell_of_candidate[taken.candidate] < 0))
     of_term, of_spare = by_site[inst.offer_of_term], by_site[inst.stand_by.offer]
     return (
         Rows("servers_in_use", [inst.offer_names[s] for s in np.flatnonzero(by_site)])
         .add(row=row_of_offer[inst.sites.offer], column=var.in_use, coefficient=1.0)
         .add(
-            row=row_of_offer[inst.offer_of_candidate[larger]],
-            column=var.n_replicas[larger],
+            row=row_of_offer[taken.offer[larger]],
+            column=var.n_replicas[taken.candidate[larger]],
             coefficient=inst.packing.units_per_replica[larger],
         )
         .add(row=row_of_offer[inst.offer_of_term[of_term]], column=var.n_servers[of_term], coefficient=-1.0)

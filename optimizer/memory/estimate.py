@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import Stage, parts_of, stages_of
+from optimizer.memory.stages import Stage, parts_of, stages_of, stages_of_spans
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -38,6 +38,7 @@ def replica_memory(
     lora_rank: int = 16,
     with_margin: bool = False,
     basis: Basis | None = None,
+    spans: IntArray | None = None,
 ) -> ReplicaMemory:
     """Memory of n replicas of one model on one engine; None = the engine version's own default.
 
@@ -46,7 +47,8 @@ def replica_memory(
     overrides the visible memory of every card. `max_loras` adapters of `lora_rank` are held at once. `with_margin` lets
     only that fit which fits even where the prediction is off by its margin, as a plan must (the reason: "margin"), and
     asks for no more memory than the engine's default or what leaves a reserve free ("reserve"). `basis` saves time
-    where the same configurations are asked about again; it knows of no adapters.
+    where the same configurations are asked about again; it knows of no adapters. With `spans` [n, 2] each row is but
+    one pipeline stage, of these layers, both included.
     """
     configurations = loaded(configurations)
     rules = _rules(configurations)
@@ -56,8 +58,11 @@ def replica_memory(
     )
     settings = engine.settings(request)
     job = _job(request, settings, enforce_eager, max_loras, lora_rank)
-    basis = _basis(configurations, job, engine, rules) if basis is None else basis
-    sized = _limiting_rank(job, engine, basis.weights_gib)
+    basis = _basis(configurations, job, engine, rules, spans) if basis is None else basis
+    if spans is None:
+        sized = _limiting_rank(job, engine, basis.weights_gib)
+    else:
+        sized = _of_spans(job, engine, basis.weights_gib[:, 0], spans)
     of_parts = plus_minus_gib(rules, configurations.model, sized)
     margin = margin_gib(of_parts, engine.pool_parts)
     most = None
@@ -82,16 +87,24 @@ class Basis:
         return Basis(self.law[rows], self.weights_gib[rows])
 
 
-def memory_basis(configurations: Configurations) -> Basis:
-    """What `replica_memory` finds of n configurations at any flags, without adapters."""
+def memory_basis(configurations: Configurations, spans: IntArray | None = None) -> Basis:
+    """What `replica_memory` finds of n configurations, or stages of `spans` [n, 2], at any flags, without adapters."""
     configurations = loaded(configurations)
     rules = _rules(configurations)
     engine = engine_memory(rules)
     request = _request(configurations, None, None, None, None, None)
-    return _basis(configurations, _job(request, engine.settings(request), False, 0, 0), engine, rules)
+    return _basis(configurations, _job(request, engine.settings(request), False, 0, 0), engine, rules, spans)
 
 
-def _basis(configurations: Configurations, job: Job, engine: EngineMemory, rules: Rules) -> Basis:
+def _basis(
+    configurations: Configurations, job: Job, engine: EngineMemory, rules: Rules, spans: IntArray | None
+) -> Basis:
+    law = law_reason(configurations, job, rules)
+    if spans is not None:
+        weights_gib = np.zeros((len(job.pp), 1))
+        for stage, rows in _rows_of_stages(job, spans):
+            weights_gib[rows, 0] = engine.weights_gib(job.take(rows), stage)
+        return Basis(law, weights_gib)
     stages = {int(depth): _stages(job, int(depth)) for depth in np.unique(job.pp)}
     weights_gib = np.zeros((len(job.pp), max(map(len, stages.values()), default=1)))
     for depth, of_depth in stages.items():
@@ -99,7 +112,7 @@ def _basis(configurations: Configurations, job: Job, engine: EngineMemory, rules
         some = job if len(stages) == 1 else job.take(rows)
         for column, stage in enumerate(of_depth):
             weights_gib[rows, column] = engine.weights_gib(some, stage)
-    return Basis(law_reason(configurations, job, rules), weights_gib)
+    return Basis(law, weights_gib)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +231,22 @@ def _limiting_stage(job: Job, engine: EngineMemory, depth: int, weights_gib: Flo
         worse = (worse & (limiting.reason == 0)) | ((limiting.reason == 0) & (sized.reason != 0))
         limiting, fewest = limiting.where(worse, sized), np.where(worse, requests, fewest)
     return limiting
+
+
+def _of_spans(job: Job, engine: EngineMemory, weights_gib: FloatArray, spans: IntArray) -> Sized:
+    """Every row sized as the stage of its span of layers [n, 2], with weights [n]."""
+    whole: Sized | None = None
+    for stage, rows in _rows_of_stages(job, spans):
+        whole = engine.size(job.take(rows), stage, weights_gib[rows]).scatter(rows, whole, len(spans))
+    assert whole is not None, "no rows, no stages"
+    return whole
+
+
+def _rows_of_stages(job: Job, spans: IntArray) -> Iterator[tuple[Stage, IntArray]]:
+    """The distinct stages among spans of layers [n, 2], and the rows of each."""
+    stages, which = stages_of_spans(job.model, spans)
+    order = np.argsort(which, kind="stable")
+    return zip(stages, np.split(order, np.flatnonzero(np.diff(which[order])) + 1), strict=True)
 
 
 def _requests(job: Job, sized: Sized, less_gib: FloatArray | float = 0.0) -> FloatArray:

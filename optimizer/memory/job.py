@@ -92,14 +92,22 @@ class CacheLayout:
 
     def sequences(self, pool_bytes: FloatArray, tokens: FloatArray) -> FloatArray:
         """[n] sequences of so many tokens that fit at once."""
+        return self.holding(pool_bytes, self.used_bytes(tokens))
+
+    def used_bytes(self, tokens: FloatArray) -> FloatArray:
+        """[n, K] by a sequence of so many tokens [n]."""
         length = np.minimum(tokens[:, None], self.cap_tokens)
-        used = self.block_bytes * (np.ceil(length / self.block_tokens) + self.extra_blocks)
-        pool = np.maximum(pool_bytes, 0.0)
+        used: FloatArray = self.block_bytes * (np.ceil(length / self.block_tokens) + self.extra_blocks)
+        return used
+
+    def holding(self, pool_bytes: FloatArray, used_bytes: FloatArray) -> FloatArray:
+        """[n] sequences that fit at once, each of which uses that much [n, K]."""
+        pool, alike = np.maximum(pool_bytes, 0.0), used_bytes.shape[1] == 1
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.pool_share is None:
-                sequences = pool / used.sum(axis=1)
+                sequences = pool / (used_bytes[:, 0] if alike else used_bytes.sum(axis=1))
             else:
-                by_class = np.where(used > 0, pool[:, None] * self.pool_share / used, np.inf)
+                by_class = np.where(used_bytes > 0, pool[:, None] * self.pool_share / used_bytes, np.inf)
                 sequences = by_class.min(axis=1)
         return np.where(np.isnan(sequences), 0.0, sequences)
 

@@ -12,7 +12,7 @@ import numpy as np
 from catalog.architecture import Architecture, Cache, Layer, Split, Tensor, architecture_of
 from catalog.schema import Model, TensorRole
 from optimizer.memory.allocations import Matrix, matrices_of
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 
 GROWING = ("full", "latent")
 """Kinds of cache that hold every token of a sequence."""
@@ -68,6 +68,7 @@ class ModelParts:
 
 _PARTS: dict[int, tuple[Model, ModelParts]] = {}
 _STAGES: dict[tuple[int, int], tuple[Model, tuple[Stage, ...]]] = {}
+_SPANS: dict[tuple[int, tuple[int, ...]], tuple[Model, Stage]] = {}
 # Keyed by identity, not by value: hashing a model costs more than sizing it. The entry keeps its model alive, so that
 # an id is never another model's.
 
@@ -106,6 +107,34 @@ def stages_of(model: Model, pp: int) -> tuple[Stage, ...]:
     distinct = tuple(stages.values())
     _STAGES[id(model), pp] = (model, distinct)
     return distinct
+
+
+def stages_of_spans(model: Model, spans: IntArray) -> tuple[tuple[Stage, ...], IntArray]:
+    """The distinct stages among spans of layers [n, 2], first and last layer of each, and which one each is [n]."""
+    layers = architecture_of(model).layers
+    number = {layer: i for i, layer in enumerate(dict.fromkeys(layers))}
+    before = np.zeros((len(layers) + 1, len(number)), np.int64)  # layers of each kind
+    before[1:] = np.cumsum(np.eye(len(number), dtype=np.int64)[[number[layer] for layer in layers]], axis=0)
+    held = before[spans[:, 1] + 1] - before[spans[:, 0]]
+    content = np.column_stack([held, spans[:, 0] == 0, spans[:, 1] == len(layers) - 1])
+    code = np.ravel_multi_index(tuple(content.T), (*(before[-1] + 1).tolist(), 2, 2))
+    _, first, which = np.unique(code, return_index=True, return_inverse=True)
+    keys = [tuple(row) for row in content[first].tolist()]
+    examples = spans[first].tolist()
+    return tuple(_spanning(model, key, *span) for key, span in zip(keys, examples, strict=True)), which.ravel()
+
+
+def _spanning(model: Model, content: tuple[int, ...], first: int, last: int) -> Stage:
+    """The stage of layers `first` to `last`, both included; what it holds is its key."""
+    known = _SPANS.get((id(model), content))
+    if known is not None:
+        return known[1]
+    architecture = architecture_of(model)
+    layers = architecture.layers[first : last + 1]
+    ends_model = last == len(architecture.layers) - 1
+    stage = _stage(model, architecture, parts_of(model).classes, layers, first=first == 0, last=ends_model)
+    _SPANS[id(model), content] = (model, stage)
+    return stage
 
 
 def layers_per_stage(n_layers: int, pp: int) -> list[int]:

@@ -31,5 +31,6 @@ def overlap(sigma: FloatArray) -> FloatArray:
 
     The mean of the shorter of two over that of one: 1 where all are alike, a half where σ is 0.95.
     """
-    shared: FloatArray = _ERFC(sigma / 2.0)
+    distinct, position = np.unique(sigma, return_inverse=True)
+    shared: FloatArray = _ERFC(distinct / 2.0)[position].reshape(np.shape(sigma))
     return shared

@@ -15,7 +15,8 @@ from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.models import performance_model
-from optimizer.performance.open_loop import OpenLoop, OpenReplicas
+from optimizer.performance.open_loop import OpenLoop
+from optimizer.performance.station import OpenReplicas, Station
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.words import Latency, Statistic
 from optimizer.performance.work import work_of
@@ -26,6 +27,8 @@ LOAD_STEPS = 4096
 """Loads that are told apart, in parts of the most that can decode at once."""
 NEARLY_FULL = 0.9
 """Part of the rate of a full batch from which on queues grow so fast that a looser target gains little."""
+STILL = 0.8
+"""Of the replicas looked at, below which those whose load is found are left out."""
 
 
 class RowTarget(NamedTuple):
@@ -34,10 +37,6 @@ class RowTarget(NamedTuple):
     metric: Latency
     statistic: Statistic
     limit_ms: FloatArray  # [n, 1]
-
-    def take(self, rows: IntArray) -> RowTarget:
-        """Of the chosen replicas."""
-        return self._replace(limit_ms=self.limit_ms[rows])
 
 
 def row_targets(targets: Sequence[Sequence[Target]], row: IntArray) -> list[RowTarget]:
@@ -88,7 +87,8 @@ def open_replicas(
     """n replicas of at most `batch` [n] sequences at once, under random arrivals."""
     constants = row_constants(trait_rows(configurations, calibration), calibration)
     work, tokens = work_of(configurations, mix, calibration), step_tokens(configurations, memory.max_num_batched_tokens)
-    return OpenReplicas(work, constants, mix, batch, tokens, performance_model(configurations, calibration))
+    station = Station.of(work, constants, mix, performance_model(configurations, calibration))
+    return OpenReplicas.of(station, batch, tokens)
 
 
 def bands_at(configurations: Configurations, batch: FloatArray, calibration: Calibration) -> Bands:
@@ -116,21 +116,46 @@ def decoding_of(load: IntArray, most: FloatArray) -> FloatArray:
 
 
 def largest_load(replicas: OpenReplicas, targets: Targets, served: BoolArray) -> IntArray:
-    """[n] in parts of the most that can decode, by bisection: every latency grows with the load."""
+    """[n] in parts of the most that can decode at once: every latency grows with the load, so that one is the largest.
+
+    By false position between a load that is held and one that is not, both kept apart until nothing lies between them;
+    every third look halves what is between, for where latencies bend sharply the line through both ends misleads.
+    """
     n = len(replicas.places)
     low, high = np.zeros(n, np.int64), np.full(n, LOAD_STEPS)
-    full = within(replicas.at(replicas.most), targets, served)
-    low[full] = LOAD_STEPS
-    while not full.all() and int((high - low)[~full].max()) > 1:
-        middle = (low + high) // 2
-        held = within(replicas.at(decoding_of(middle, replicas.most)), targets, served)
-        low, high = np.where(held, middle, low), np.where(held | full, high, middle)
+    early, late = np.full(n, -0.5), lateness(replicas.at(replicas.most), targets, served)
+    low[late <= 0.0] = LOAD_STEPS
+    open_, look = np.flatnonzero(late > 0.0), 0
+    replicas, targets, served = _taken(replicas, targets, served, open_)
+    while open_.size:
+        below, above = low[open_], high[open_]
+        line = -early[open_] / (late[open_] - early[open_])
+        part = np.full(len(open_), 0.5) if look % 3 == 2 else np.clip(line, 0.02, 0.98)
+        probe = np.clip(below + np.rint(part * (above - below)).astype(np.int64), below + 1, above - 1)
+        found = lateness(replicas.at(decoding_of(probe, replicas.most)), targets, served)
+        held = found <= 0.0
+        low[open_], high[open_] = np.where(held, probe, below), np.where(held, above, probe)
+        early[open_], late[open_] = np.where(held, found, early[open_] / 2), np.where(held, late[open_] / 2, found)
+        still = np.flatnonzero(high[open_] - low[open_] > 1)
+        if still.size < STILL * open_.size:
+            replicas, targets, served = _taken(replicas, targets, served, still)
+            open_ = open_[still]
+        look += 1
     return low
 
 
-def within(at: OpenLoop, targets: Targets, served: BoolArray) -> BoolArray:
-    """[n] whether every class served holds every target."""
-    held = np.ones(len(at.rate_rps), bool)
+def _taken(
+    replicas: OpenReplicas, targets: Targets, served: BoolArray, rows: IntArray
+) -> tuple[OpenReplicas, Targets, BoolArray]:
+    """All three, of the chosen replicas."""
+    limits = [RowTarget(t.metric, t.statistic, np.broadcast_to(t.limit_ms, (len(served), 1))[rows]) for t in targets]
+    return replicas.take(rows), limits, served[rows]
+
+
+def lateness(at: OpenLoop, targets: Targets, served: BoolArray) -> FloatArray:
+    """[n] between −1 and 1: how far the class served that fares worst is from its target; above 0 it misses it."""
+    worst = np.full(len(at.rate_rps), -1.0)
     for target in targets:
-        held &= ((at.statistic(target.metric, target.statistic) <= target.limit_ms) | ~served).all(axis=1)
-    return held
+        over = at.statistic(target.metric, target.statistic) / target.limit_ms
+        worst = np.maximum(worst, np.where(served, (over - 1.0) / (over + 1.0), -1.0).max(axis=1))
+    return worst

@@ -8,15 +8,35 @@ served. Engines that take prompts whole have a budget that no prompt exceeds.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from optimizer.performance.mix import mean_of
-from optimizer.performance.work import Work
 from optimizer.serving_config import Configurations, FloatArray, IntArray
 
 FULLEST = 0.98
 """Part of the budget beyond which prompts queue without end: they arrive unevenly, and come in whole steps."""
+
+
+class Prompts(Protocol):
+    """The requests of n replicas, R classes, as far as their steps' tokens go."""
+
+    @property
+    def prompt_tokens(self) -> FloatArray:
+        """[n, R] that a prefill computes."""
+
+    @property
+    def share(self) -> FloatArray:
+        """[R] or [n, R]"""
+
+    @property
+    def decode_steps(self) -> FloatArray:
+        """[…] of the mean request, after its first token."""
+
+    @property
+    def checked_tokens(self) -> FloatArray | float:
+        """[…] of each decoding sequence that a step computes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +82,18 @@ def step_tokens(configurations: Configurations, budget: IntArray) -> FloatArray:
     return tokens
 
 
-def chunks_of(work: Work, step_tokens: FloatArray, decoding: FloatArray) -> Chunks:
+def chunks_of(prompts: Prompts, step_tokens: FloatArray, decoding: FloatArray) -> Chunks:
     """The prompts of a mix beside `decoding` [n] sequences, in steps of at most `step_tokens` [n]."""
-    room = np.maximum(step_tokens - decoding * work.checked_tokens, 1.0)
-    return Chunks(work.prompt_tokens / room[:, None], work.share)
+    room = np.maximum(step_tokens - decoding * prompts.checked_tokens, 1.0)
+    return Chunks(prompts.prompt_tokens / room[:, None], prompts.share)
 
 
-def most_decoding(work: Work, step_tokens: FloatArray) -> FloatArray:
+def most_decoding(prompts: Prompts, step_tokens: FloatArray) -> FloatArray:
     """[n] sequences that can decode while steps have room for the prompts that take the place of those that end.
 
     D sequences of S steps bring D / S prompts of P tokens a step: D + D / S · P ≤ budget. Of
     a sequence whose tokens are drafted, all that a step checks count.
     """
-    tokens = mean_of(work.prompt_tokens, work.share)
-    most: FloatArray = FULLEST * step_tokens * work.decode_steps / (work.decode_steps * work.checked_tokens + tokens)
+    tokens, steps = mean_of(prompts.prompt_tokens, prompts.share), prompts.decode_steps
+    most: FloatArray = FULLEST * step_tokens * steps / (steps * prompts.checked_tokens + tokens)
     return np.maximum(most, 1.0)

@@ -66,6 +66,11 @@ class TokenMix:
         return weighted
 
     @property
+    def further_tokens(self) -> FloatArray:
+        """[…, R] of the output, after the first."""
+        return np.maximum(self.output_tokens - 1.0, 0.0)
+
+    @property
     def mean_tokens(self) -> FloatArray:
         """[…] of a request, input and output."""
         return self.mean(self.input_tokens + self.output_tokens)

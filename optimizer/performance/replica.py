@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Calibration
-from optimizer.memory import HeldMemory, ReplicaMemory
+from optimizer.memory import ReplicaMemory
 from optimizer.performance.bands import Bands, bands_of
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
@@ -92,7 +92,7 @@ def replica_performance(
 
 
 def capacity_of(
-    configurations: Configurations, memory: ReplicaMemory | HeldMemory, mix: TokenMix, calibration: Calibration
+    configurations: Configurations, memory: ReplicaMemory, mix: TokenMix, calibration: Calibration
 ) -> tuple[Capacity, NDArray[np.int8]]:
     """Requests that the replica holds at once, and what sets that number."""
     held = mix.resident_tokens(output_held_fraction(configurations, calibration))

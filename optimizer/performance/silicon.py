@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import numpy as np
@@ -85,6 +86,14 @@ class Silicon:
         parts = {name: np.zeros_like(step_ms) for name in StepParts._fields}
         return StepParts(**(parts | {"kv": step_ms - without, "compute": without}))
 
+    def curve(self, work: Work, constants: RowConstants) -> SiliconCurve:  # noqa: ARG002
+        """The tables at the mean context."""
+        t, part = _between(TOKENS, np.broadcast_to(work.context_tokens, len(self.decode_ms)))
+        row = np.arange(len(t))
+        shorter, longer = self.decode_ms[row, :, t], self.decode_ms[row, :, t + 1]
+        by_batch_ms = shorter * (1.0 - part)[:, None] + longer * part[:, None]
+        return SiliconCurve(by_batch_ms, np.broadcast_to(work.pp, len(t)), np.broadcast_to(work.dp, len(t)))
+
     def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:  # noqa: ARG002
         """At a batch of some size."""
         sequences = np.full(len(self.decode_ms), float(REFERENCE_BATCH))
@@ -122,6 +131,30 @@ class Silicon:
         row = np.arange(len(self.prefill_ms))[:, None]
         t, part = _between(TOKENS, tokens)
         return self.prefill_ms[row, t] * (1.0 - part) + self.prefill_ms[row, t + 1] * part
+
+
+@dataclass(frozen=True, slots=True)
+class SiliconCurve:
+    """Step times of n configurations at B batches of an attention rank, straight between them."""
+
+    by_batch_ms: FloatArray  # [n, B]
+    pp: FloatArray  # [n]
+    dp: FloatArray  # [n]
+
+    def ms(self, batch: FloatArray) -> FloatArray:
+        """[n] of steps of `batch` [n] sequences."""
+        b, part = _between(BATCHES, np.maximum(np.maximum(batch / self.pp, 1.0) / self.dp, 1.0))
+        row = np.arange(len(b))
+        return self.by_batch_ms[row, b] * (1.0 - part) + self.by_batch_ms[row, b + 1] * part
+
+    def take(self, rows: IntArray) -> SiliconCurve:
+        """The chosen rows, in that order."""
+        return SiliconCurve(self.by_batch_ms[rows], self.pp[rows], self.dp[rows])
+
+    @classmethod
+    def together(cls, parts: Sequence[SiliconCurve]) -> SiliconCurve:
+        """All rows, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def _between(grid: FloatArray, values: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -34,11 +36,28 @@ class StepParts(NamedTuple):
         return total
 
 
+class Curve(Protocol):
+    """The time of a decode step of n configurations over its batch."""
+
+    def ms(self, batch: FloatArray) -> FloatArray:
+        """[n] of steps of `batch` [n] sequences."""
+
+    def take(self, rows: IntArray) -> Self:
+        """The chosen rows, in that order."""
+
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """All rows, one part after the other."""
+
+
 class PerformanceModel(Protocol):
     """How long steps and prefills of n configurations take, whoever knows it; all else follows from that."""
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         """One step of `batch` [n] sequences."""
+
+    def curve(self, work: Work, constants: RowConstants) -> Curve:
+        """The sum of its parts at any batch."""
 
     def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
         """[n] by which what a sequence of an attention rank has in its KV cache lengthens a step."""
@@ -81,6 +100,82 @@ def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepP
         + work.recurrent_layers * c.recurrent_layer_ms,
         per_sequence=batch / work.dp * c.sequence_ms,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StepCurve:
+    """The time of a decode step over its batch: `decode_step`, with the terms that grow alike added up; arrays [n]."""
+
+    pp: FloatArray
+    dp: FloatArray
+    fixed_ms: FloatArray
+    dense_read_ms: FloatArray
+    expert_read_ms: FloatArray
+    untouched_fraction: FloatArray
+    expert_imbalance: FloatArray
+    products_ms: FloatArray
+    """Matrix products of a sequence of an attention rank."""
+    expert_products_ms: FloatArray
+    """Likewise, of the replica."""
+    sequence_ms: FloatArray
+    """All else that a sequence of an attention rank adds: attention, links."""
+    link_ms: FloatArray
+    """Likewise, of the replica."""
+    scheduling_ms: FloatArray
+    """Of a sequence, whatever the stages share."""
+
+    @classmethod
+    def of(cls, work: Work, constants: RowConstants) -> StepCurve:
+        c, n = constants, len(work.pp)
+        launch = (
+            c.step_ms
+            + work.layers * c.layer_ms
+            + work.moe_layers * c.moe_layer_ms
+            + work.latent_layers * c.latent_layer_ms
+            + work.recurrent_layers * c.recurrent_layer_ms
+        )
+        hops = (
+            work.all_reduce_hops * c.all_reduce_ms
+            + work.all_to_alls * c.all_to_all_ms
+            + work.hand_overs * c.pipeline_ms
+        )
+        columns = (
+            work.pp,
+            work.dp,
+            launch + hops,
+            work.dense_read_ms / c.weight_read_efficiency,
+            work.expert_read_ms / c.expert_read_efficiency,
+            work.untouched_fraction,
+            work.expert_parallel * c.expert_imbalance,
+            work.dense_compute_ms / c.compute_efficiency,
+            work.expert_compute_ms / c.expert_compute_efficiency,
+            attention_step(work, c) + work.all_reduce_link_ms / c.link_efficiency,
+            (work.all_to_all_link_ms + work.hand_over_link_ms) / c.link_efficiency,
+            c.sequence_ms / work.dp,
+        )
+        return cls(*(np.broadcast_to(value, n) for value in columns))
+
+    def ms(self, batch: FloatArray) -> FloatArray:
+        """[n] of steps of `batch` [n] sequences."""
+        microbatch = np.maximum(batch / self.pp, 1.0)
+        sequences = np.maximum(microbatch / self.dp, 1.0)
+        weights = self.dense_read_ms
+        if self.expert_read_ms.any():
+            untouched = self.untouched_fraction**microbatch
+            weights = weights + self.expert_read_ms * (1.0 - untouched) * (1.0 + self.expert_imbalance * untouched)
+        products = sequences * self.products_ms + microbatch * self.expert_products_ms
+        grown = sequences * self.sequence_ms + microbatch * self.link_ms + batch * self.scheduling_ms
+        ms: FloatArray = np.sqrt(weights * weights + products * products) + grown + self.fixed_ms
+        return ms
+
+    def take(self, rows: IntArray) -> StepCurve:
+        """The chosen rows, in that order."""
+        return StepCurve(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def together(cls, parts: Sequence[StepCurve]) -> StepCurve:
+        """All rows, one part after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
 
 def attention_step(work: Work, constants: RowConstants) -> FloatArray:
@@ -143,6 +238,9 @@ class Calibrated:
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         return decode_step(work, constants, batch)
+
+    def curve(self, work: Work, constants: RowConstants) -> StepCurve:
+        return StepCurve.of(work, constants)
 
     def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
         return attention_step(work, constants)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from catalog.architecture import Architecture, Layer, Split, architecture_of
 from catalog.schema import Model, TensorRole, WeightFormat
 from catalog.units import BITS_PER_BYTE
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import FloatArray, IntArray
 
 SPLITS = (Split.TP, Split.KV_HEADS, Split.REPLICATED, Split.EXPERTS)
 FLOPS_PER_WEIGHT = 2
@@ -23,11 +23,15 @@ ACTIVATION_BYTES = 2
 """bf16 or fp16."""
 
 
+Count = int | FloatArray
+"""Of layers; [n] in tables of rows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
     """Attention and cache of equal layers."""
 
-    layers: int
+    layers: Count
     kv_head_values_per_token: int
     """Over all KV heads; ranks share them by head."""
     shared_values_per_token: int
@@ -50,10 +54,10 @@ class ModelTables:
     quantized_flops: FloatArray  # [F, 4] per token; of routed experts, those that a token uses
     plain_flops: FloatArray  # [F, 4] of tensors that the format leaves in 16 bit
     attention: tuple[Attention, ...]
-    layers: int
-    moe_layers: int
-    latent_layers: int
-    recurrent_layers: int
+    layers: Count
+    moe_layers: Count
+    latent_layers: Count
+    recurrent_layers: Count
     hidden_size: int
     kv_heads: int
     experts: int
@@ -61,6 +65,55 @@ class ModelTables:
     experts_per_token: int
     attention_kind: str
     """As in `Traits.attention`."""
+    of_rows: bool = False
+    """The F rows are of n configurations and not of formats, and counts of layers are arrays [n]; see `span_tables`."""
+
+
+def span_tables(
+    model: Model, formats: tuple[WeightFormat, ...], weight_format: IntArray, spans: IntArray, times: IntArray
+) -> ModelTables:
+    """The tables of n models that would repeat a span of layers [n, 2], its ends included, so many `times` [n].
+
+    Each is in a format of its own, `weight_format` [n]; a span that ends with the model has its head as well.
+    """
+    whole, architecture = tables_of(model, formats), architecture_of(model)
+    kinds = list(dict.fromkeys(architecture.layers))
+    experts = max(architecture.n_experts, 1)
+    active_fraction = architecture.experts_per_token / experts if architecture.n_experts else 1.0
+    of_kind = [_summed(_of_layers({kind: 1}), formats, active_fraction) for kind in kinds]
+    of_head = _summed(_of_head(architecture, model.tied_embeddings), formats, active_fraction)
+    position = np.array([kinds.index(layer) for layer in architecture.layers])
+    before = np.zeros((len(position) + 1, len(kinds)))
+    before[1:] = np.cumsum(position[:, None] == np.arange(len(kinds))[None, :], axis=0)
+    held = (before[spans[:, 1] + 1] - before[spans[:, 0]]) * times[:, None]  # [n, kinds]
+    heads = ((spans[:, 1] == len(position) - 1) * times)[:, None]
+
+    def summed(part: int) -> FloatArray:
+        total: FloatArray = heads * of_head[part][weight_format]
+        for kind, tables in enumerate(of_kind):
+            total = total + held[:, [kind]] * tables[part][weight_format]
+        return total
+
+    def counted(chosen: Callable[[Layer], bool]) -> FloatArray:
+        count: FloatArray = held @ np.array([chosen(kind) for kind in kinds], np.float64)
+        return count
+
+    return replace(
+        whole,
+        weight_bytes=summed(0),
+        quantized_flops=summed(1),
+        plain_flops=summed(2),
+        attention=tuple(replace(_attention(kind, 1), layers=held[:, i]) for i, kind in enumerate(kinds)),
+        layers=held.sum(axis=1),
+        moe_layers=counted(_has_experts),
+        latent_layers=counted(lambda layer: layer.cache.kind == "latent"),
+        recurrent_layers=counted(lambda layer: layer.cache.kind == "recurrent"),
+        of_rows=True,
+    )
+
+
+def _has_experts(layer: Layer) -> bool:
+    return any(tensor.role == TensorRole.EXPERT for tensor in layer.tensors)
 
 
 @lru_cache(maxsize=512)
@@ -78,7 +131,7 @@ def tables_of(model: Model, formats: tuple[WeightFormat, ...]) -> ModelTables:
         plain_flops=plain,
         attention=tuple(_attention(layer, count) for layer, count in Counter(architecture.layers).items()),
         layers=len(architecture.layers),
-        moe_layers=sum(any(t.role == TensorRole.EXPERT for t in layer.tensors) for layer in architecture.layers),
+        moe_layers=sum(map(_has_experts, architecture.layers)),
         latent_layers=kinds["latent"],
         recurrent_layers=kinds["recurrent"],
         hidden_size=model.hidden_size,

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from catalog.schema import Calibration, Gpu, WeightFormat
+from catalog.schema import Calibration
 from catalog.units import GB, MS_PER_S, TERA
 from optimizer.memory import with_draft
 from optimizer.performance.mix import TokenMix
+from optimizer.performance.rates import compute_rates
 from optimizer.performance.tables import ACTIVATION_BYTES, ModelTables, draft_tables, tables_of
 from optimizer.scenario import Speculation
 from optimizer.serving_config import Configurations, FloatArray, IntArray
@@ -62,12 +63,12 @@ class Work:
     """Per token of the replica."""
     expert_parallel: FloatArray
     """1 where whole experts lie on different ranks."""
-    layers: float
-    prefill_layers: float
+    layers: FloatArray | float
+    prefill_layers: FloatArray | float
     """Of a prefill: a model that drafts computes the prompt once."""
-    moe_layers: float
-    latent_layers: float
-    recurrent_layers: float
+    moe_layers: FloatArray | float
+    latent_layers: FloatArray | float
+    recurrent_layers: FloatArray | float
     pp: FloatArray
     dp: FloatArray
     share: FloatArray  # [R]
@@ -117,8 +118,9 @@ class Bench:
     """Of a small model that drafts."""
 
     @classmethod
-    def of(cls, configurations: Configurations, calibration: Calibration) -> Bench:
-        tables = tables_of(configurations.model, configurations.weight_formats)
+    def of(cls, configurations: Configurations, calibration: Calibration, tables: ModelTables | None = None) -> Bench:
+        """Without `tables`, of whole models."""
+        tables = tables or tables_of(configurations.model, configurations.weight_formats)
         rank = _Rank(configurations, tables)
         ranks_link, stages_link = links_of(configurations, calibration)
         message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
@@ -146,6 +148,7 @@ class Bench:
 
     def take(self, rows: IntArray) -> Bench:
         """The chosen rows, in that order."""
+        assert not self.tables.of_rows, "these tables have rows of their own"
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
         drafter = None if self.drafter is None else self.drafter.take(rows)
@@ -193,7 +196,7 @@ class Bench:
             prefill_layers=tables.layers * deeper,
             moe_layers=tables.moe_layers * deeper,
             latent_layers=tables.latent_layers * deeper,
-            recurrent_layers=float(tables.recurrent_layers),
+            recurrent_layers=tables.recurrent_layers,
             pp=pp,
             dp=dp,
             share=mix.share,
@@ -226,10 +229,11 @@ class Bench:
         flops = np.zeros_like(mix.share)
         for group in self.tables.attention:
             attended = mix.prefill_attended_tokens(group.attended_limit)
-            flops = flops + group.layers * group.flops_per_context_token * attended
+            layers = group.layers[:, None] if isinstance(group.layers, np.ndarray) else group.layers
+            flops = flops + layers * group.flops_per_context_token * attended
             if group.indexer_flops_per_context_token:
                 everything = mix.prefill_attended_tokens(np.inf)
-                flops = flops + group.layers * group.indexer_flops_per_context_token * everything
+                flops = flops + layers * group.indexer_flops_per_context_token * everything
         per_flop_ms: FloatArray = MS_PER_S / TERA / (self.plain_tflops * self.tp)
         return per_flop_ms[:, None] * flops
 
@@ -320,6 +324,7 @@ class _Rank:
             degree.astype(np.float64) for degree in (configurations.tp, configurations.pp, configurations.dp)
         )
         self.of_format, self.of_gpu = configurations.weight_format, configurations.gpu
+        self.of_table = np.arange(len(configurations)) if tables.of_rows else self.of_format
         self.gpus, self.links = configurations.gpus, configurations.links_of_cards
         self.head_share = np.maximum(1.0 / self.tp, 1.0 / tables.kv_heads)
         self.bandwidth_gb_per_s = self._of_cards([gpu.memory_bandwidth_gb_per_s for gpu in self.gpus])
@@ -333,12 +338,12 @@ class _Rank:
         return np.array(values, np.float64)[self.of_gpu]
 
     def dense(self, table: FloatArray) -> FloatArray:
-        columns = table[self.of_format]
+        columns = table[self.of_table]
         dense: FloatArray = columns[:, TP] / self.tp + columns[:, KV_HEADS] * self.head_share + columns[:, REPLICATED]
         return dense
 
     def expert(self, table: FloatArray) -> FloatArray:
-        expert: FloatArray = table[self.of_format, EXPERTS] / (self.tp * self.dp)
+        expert: FloatArray = table[self.of_table, EXPERTS] / (self.tp * self.dp)
         return expert
 
     @property
@@ -372,28 +377,3 @@ class _Rank:
         fast = self._of_cards([gpu.link_gb_per_s or gpu.pcie_gb_per_s for gpu in self.gpus])
         network = self._of_cards([(one and one.network_gb_per_s) or calibration.network_gb_per_s for one in self.links])
         return np.choose(links, [fast, pcie, network])
-
-
-def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArray]:
-    """Rated TFLOPS of quantized tensors [gpus, formats] and of the others [gpus]."""
-    engine = configurations.engine.id
-    plain = np.array([_plain_tflops(gpu) for gpu in configurations.gpus])
-    quantized = np.array(
-        [
-            [_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats]
-            for gpu in configurations.gpus
-        ]
-    )
-    return quantized, plain
-
-
-def _tflops(gpu: Gpu, weight_format: WeightFormat, engine: str) -> float:
-    """Where the engine does not run the format, memory says so; the figures are those of 16-bit arithmetic."""
-    dtype = weight_format.compute_dtype(engine, gpu)
-    return (gpu.tflops.rate(dtype) if dtype is not None else None) or _plain_tflops(gpu)
-
-
-def _plain_tflops(gpu: Gpu) -> float:
-    rate = gpu.tflops.bf16 or gpu.tflops.fp16 or gpu.tflops.fp32
-    assert rate is not None, f"{gpu.id}: no rate in 16 or 32 bit"
-    return rate

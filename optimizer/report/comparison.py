@@ -105,7 +105,7 @@ def _workloads(layout: Layout) -> dict[str, str]:
         found.setdefault(kind.workload, []).append(
             f"{high if low == high else f'{low}–{high}'} × {group.model or 'measured'}"
             + (f" {group.weight_dtype}" if group.weight_dtype else "")
-            + f" on {group.offer} (GPUs {degrees(group)}), {figure(group.load_rps)}/s, "
+            + f" on {', '.join(group.offers.splitlines())} (GPUs {degrees(group)}), {figure(group.load_rps)}/s, "
             + f"{percent(group.utilization)} used"
         )
     return {name: "\n".join(lines) for name, lines in found.items()}

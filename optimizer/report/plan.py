@@ -202,7 +202,7 @@ def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGro
 
 def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
     rows = [
-        (name, group.offer, count(group.replicas), degrees(group), count(group.max_batch_size),
+        (name, group.offers, count(group.replicas), degrees(group), count(group.max_batch_size),
          count(group.max_num_batched_tokens),
          f"{figure(group.load_rps)} of {figure(group.capacity_rps)}", percent(group.utilization),
          group.limit or UNKNOWN)
@@ -280,15 +280,13 @@ def _against(metric: str, needs: Workload, group: ReplicaGroup) -> str:
 
 
 def _memory(groups: Named) -> RenderableType:
-    rows = []
-    for name, _, group in groups:
-        memory = group.memory
-        assert memory is not None
-        rest = memory.activation_gib + memory.non_torch_gib + memory.cuda_graph_gib
-        rows.append(
-            (name, group.gpu, gib(memory.weights_gib), gib(rest), gib(memory.kv_cache_gib), gib(memory.budget_gib),
-             percent(group.gpu_memory_utilization), figure(memory.max_concurrency), figure(memory.typical_concurrency))
-        )  # fmt: skip
+    rows = [
+        (name, gpu, gib(memory.weights_gib), gib(memory.activation_gib + memory.non_torch_gib + memory.cuda_graph_gib),
+         gib(memory.kv_cache_gib), gib(memory.budget_gib), percent(group.gpu_memory_utilization),
+         figure(memory.max_concurrency), figure(memory.typical_concurrency))
+        for name, _, group in groups
+        for gpu, memory in group.memories
+    ]  # fmt: skip
     return table(
         "Memory of each GPU in GiB, and the part asked for; requests that fit: at full context, of mean size",
         (("workload", "left"), ("GPU", "left"), ("weights", "right"), ("other", "right"), ("KV cache", "right"),

@@ -26,7 +26,7 @@ def simulation_data(
         "duration_s": traffic.duration_s,
         "seed": traffic.seed,
         "workloads": outcome.workloads,
-        "not_simulated": outcome.not_simulated,
+        "not_simulated": list(outcome.not_simulated),
         "holds": outcome.holds,
         "pooling": pooling
         and {name: {**asdict(one), "gain_fraction": one.gain_fraction} for name, one in pooling.items()},
@@ -124,7 +124,7 @@ def _how(outcome: PlanOutcome) -> list[str]:
             lines.append(
                 f"{one.name}: {count(one.refused, 'request')} of the trace left out, longer than max_model_len"
             )
-    lines += [f"{name}: not simulated; its replicas were measured, not predicted" for name in outcome.not_simulated]
+    lines += [f"{name}: not simulated; {why}" for name, why in outcome.not_simulated.items()]
     return lines
 
 

@@ -13,6 +13,7 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and what it asks for, in the order of the scenario's classes."""
     if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
+    yield from _pipelines_without_spare(scenario)
     if scenario.objective == "served":
         yield from with_certain_demand_only(scenario, "objective served")
 
@@ -21,3 +22,12 @@ def with_certain_demand_only(scenario: Scenario, asked: str) -> Iterator[tuple[t
     """The key of the demand scenarios, where there are any: what is asked then stands back."""
     if scenario.demand_scenarios:
         yield ("demand_scenarios",), f"{asked} where demand may turn out in several ways"
+
+
+def _pipelines_without_spare(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What is lost with a server is decided server by server, which replicas over several offers have no place in."""
+    spared = [name for name, workload in scenario.workloads.items() if workload.spare != "none"]
+    for name, workload in scenario.workloads.items():
+        if workload.heterogeneous_pipelines and spared:
+            what = f"heterogeneous_pipelines beside the spare of {', '.join(spared)}"
+            yield ("workloads", name, "heterogeneous_pipelines"), what

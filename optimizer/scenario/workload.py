@@ -24,6 +24,7 @@ from optimizer.scenario.fields import (
     Text,
 )
 from optimizer.scenario.part import Part
+from optimizer.scenario.pipelines import ENGINES_OF_UNEQUAL_STAGES
 from optimizer.scenario.problems import problem
 from optimizer.scenario.quantities import FACTOR, NUMBER, PER_PERIOD, RATE, RATIO
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, Speculation
@@ -142,6 +143,9 @@ class WorkloadFields(Part):
     """Part of every latency target that predictions must stay below it, such as `10%`; `solve --validate` raises it."""
     single_format: Annotated[bool, Flag()] = True
     """One weight format for the whole workload; default true."""
+    heterogeneous_pipelines: Annotated[bool, Flag()] | None = None
+    """Also plan replicas whose pipeline stages stand on different offers, with layers and formats of their own; default
+    false. On vLLM only."""
     priority: Annotated[int, Count(at_least=0)] = DEFAULT_PRIORITY
     """When not everything fits, lower numbers are served first; default 1."""
     region: Annotated[str, Text()] | None = None
@@ -185,6 +189,7 @@ class Workload(WorkloadFields):
         yield from self._fraction_is_of_one_engine()
         yield from self._trace_is_there()
         yield from self._drafts_are_possible(surroundings)
+        yield from self._stages_may_differ()
         yield from self._periods_match(surroundings)
 
     @cached_property
@@ -314,6 +319,9 @@ class Workload(WorkloadFields):
             what = "arrivals change what is predicted; these replicas were measured, under arrivals of their own"
             yield problem(what, "arrivals", at_key=True)
 
+        if self.measured is not None and self.heterogeneous_pipelines:
+            what = "these replicas were measured, each on cards of one type"
+            yield problem(what, "heterogeneous_pipelines", at_key=True)
         if self.measured is not None and self.speculative is not None:
             yield problem("these replicas were measured, with or without drafts", "speculative", at_key=True)
 
@@ -327,6 +335,12 @@ class Workload(WorkloadFields):
         if self.speculative.method == "mtp" and not any(model is None or model.mtp_layers for model in known):
             what = f"{', '.join(self.models)}: no layers for multi-token prediction; use eagle or ngram, or none"
             yield problem(what, "speculative", at_key=True)
+
+    def _stages_may_differ(self) -> Iterator[InitErrorDetails]:
+        if self.heterogeneous_pipelines and not set(self.engines) & set(ENGINES_OF_UNEQUAL_STAGES):
+            known = ", ".join(ENGINES_OF_UNEQUAL_STAGES)
+            what = f"pipelines whose stages differ are planned on {known} only; name it in engines"
+            yield problem(what, "heterogeneous_pipelines", at_key=True)
 
     def _trace_is_there(self) -> Iterator[InitErrorDetails]:
         if self.arrival_process == "trace" and self.trace is None:

@@ -110,8 +110,8 @@ class PlanOutcome:
 
     traffic: Traffic
     workloads: tuple[WorkloadOutcome, ...]
-    not_simulated: tuple[str, ...]
-    """Workloads whose replicas were measured: of their steps nothing is known."""
+    not_simulated: Mapping[str, str]
+    """Workload -> why not; of the steps of measured replicas nothing is known."""
 
     @property
     def holds(self) -> bool:
@@ -129,14 +129,17 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: there is no plan to simulate; its status is {layout.status}")
     outcomes: list[WorkloadOutcome] = []
-    not_simulated: list[str] = []
+    not_simulated: dict[str, str] = {}
     for when, plan in busiest(layout):
         if any(group.model is None for group in plan.replica_groups):
-            not_simulated.append(plan.name)
+            not_simulated[plan.name] = "its replicas were measured, not predicted"
+            continue
+        if any(group.stages is not None for group in plan.replica_groups):
+            not_simulated[plan.name] = "pipelines whose stages differ are not simulated yet"
             continue
         rng = np.random.default_rng([traffic.seed, len(outcomes)])
         outcomes.append(SimulatedWorkload(plan, scenario, catalog).under(traffic, rng, when))
-    return PlanOutcome(traffic, tuple(outcomes), tuple(not_simulated))
+    return PlanOutcome(traffic, tuple(outcomes), not_simulated)
 
 
 def busiest(layout: Layout) -> Iterator[tuple[str, WorkloadPlan]]:

@@ -37,11 +37,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a solver may stop, and what it may use."""
+    """When a solver may stop, and what it draws from."""
 
     gap: float = 0.0
     time_limit_s: float = math.inf
-    threads: int = 1
     seed: int = 0
 
 

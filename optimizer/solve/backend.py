@@ -61,7 +61,6 @@ def solve_program(
     solver: SolverName = "scip",
     gap: float = 0.0,
     time_limit_s: float = math.inf,
-    threads: int = 1,
     seed: int = 0,
     node_limit: int | None = None,
     hint: FloatArray | None = None,
@@ -88,7 +87,7 @@ def solve_program(
                     model_proto(program),
                     SOLVER_TYPES[solver],
                     parameters_pb2.SolverInitializerProto(),
-                    _parameters(solver, gap, time_limit_s, threads, seed, node_limit),
+                    _parameters(solver, gap, time_limit_s, seed, node_limit),
                     _start(hint),
                     log.read,
                     callback_pb2.CallbackRegistrationProto(),
@@ -196,9 +195,7 @@ def _start(hint: FloatArray | None) -> Any:
     return parameters
 
 
-def _parameters(
-    solver: SolverName, gap: float, time_limit_s: float, threads: int, seed: int, node_limit: int | None
-) -> Any:
+def _parameters(solver: SolverName, gap: float, time_limit_s: float, seed: int, node_limit: int | None) -> Any:
     parameters = parameters_pb2.SolveParametersProto()
     if node_limit is not None:
         parameters.node_limit = node_limit
@@ -208,11 +205,11 @@ def _parameters(
     if math.isfinite(time_limit_s):
         parameters.time_limit.FromTimedelta(datetime.timedelta(seconds=max(0.0, time_limit_s)))
     if solver == "scip":
-        parameters.threads = threads
+        parameters.threads = 1  # two race, which takes twice the work and ends with either's plan
         # With cuts, which these programs' covering rows do not need, proofs take several times as long (`make bench`).
         parameters.cuts = parameters_pb2.EMPHASIS_OFF
         parameters.gscip.real_params["numerics/feastol"] = SCIP_FEASIBILITY_TOLERANCE
-    if solver == "highs":  # MathOpt refuses `threads` for it
+    if solver == "highs":
         parameters.highs.double_options["mip_feasibility_tolerance"] = HIGHS_FEASIBILITY_TOLERANCE
         parameters.highs.double_options["primal_feasibility_tolerance"] = HIGHS_FEASIBILITY_TOLERANCE
     return parameters

@@ -34,7 +34,6 @@ def solve_plain(
         solver=solver,
         gap=limits.gap,
         time_limit_s=limits.time_limit_s,
-        threads=limits.threads,
         seed=limits.seed,
         hint=None if start is None else _hint(var, start),
         tick=lambda cost, bound: progress(State(cost, bound)),

@@ -140,7 +140,6 @@ class _Search:
             solver=self.solver,
             gap=self.limits.gap,
             time_limit_s=max(0.0, self.deadline - time.perf_counter()),
-            threads=self.limits.threads,
             seed=self.limits.seed,
             tick=lambda _objective, _bound: self.tick(),
         )

@@ -29,7 +29,6 @@ class Backend(Protocol):
         solver: SolverName = ...,
         gap: float = ...,
         time_limit_s: float = ...,
-        threads: int = ...,
         seed: int = ...,
         hint: FloatArray | None = ...,
         tick: Callable[[float, float], None] = ...,

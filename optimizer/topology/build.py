@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from catalog import Catalog
-from catalog.units import BITS_PER_BYTE
 from optimizer.errors import InputError
-from optimizer.layout import Layout, ReplicaGroup
+from optimizer.layout import Layout, PipelineStage, Placement, ReplicaGroup
 from optimizer.memory.stages import layers_per_stage
 from optimizer.placement import stages_on_servers
 from optimizer.plans import plan_sha256
 from optimizer.scenario import Scenario, load_scenario, scenario_catalog
+from optimizer.serving_config import links_over
 from optimizer.topology.document import GpuUse, Link, Rank, Replica, Server, Stage, TopologyDocument
 from optimizer.topology.graph import topology_graph
 
@@ -145,6 +145,9 @@ def _ranks(layout: Layout, named: list[tuple[str, ReplicaGroup, tuple[str, ...]]
     for _, group, ids in named:
         if group.offer not in sizes or len(group.placement) != len(ids):
             raise InputError(f"replicas {', '.join(ids)} are not placed: {SEE_VERIFY}")
+        if group.stages is not None:
+            _put_stages(group.stages, ids, group.placement, on_server)
+            continue
         gpus_per_stage, n_stages = _stages(group)
         on_servers = stages_on_servers(gpus_per_stage, n_stages, sizes[group.offer])
         for replica, placement in zip(ids, group.placement, strict=True):
@@ -166,6 +169,21 @@ def _ranks(layout: Layout, named: list[tuple[str, ReplicaGroup, tuple[str, ...]]
     return found
 
 
+def _put_stages(
+    stages: Sequence[PipelineStage],
+    ids: Sequence[str],
+    placement: Sequence[Placement],
+    on_server: Mapping[str, list[_Part]],
+) -> None:
+    """Every stage of replicas over several offers as a part by itself."""
+    for replica, place in zip(ids, placement, strict=True):
+        servers = [f"{stage.offer}/{server}" for stage, server in zip(stages, place.servers, strict=False)]
+        if len(servers) != len(stages) or not on_server.keys() >= set(servers):
+            raise InputError(f"replica {replica} is not placed on servers of its stages: {SEE_VERIFY}")
+        for number, (stage, server) in enumerate(zip(stages, servers, strict=True)):
+            on_server[server].append(_Part(replica, range(number, number + 1), stage.tp))
+
+
 def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
     uses = {
         place: GpuUse(replica=replica, stage=stage, rank=rank)
@@ -177,6 +195,7 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
         for plan in layout.workloads
         for group in plan.replica_groups
         for place in group.placement
+        if place.rack is not None
         for server in place.servers
     }
     found: list[Server] = []
@@ -193,7 +212,12 @@ def _servers(layout: Layout, ranks: Places) -> tuple[Server, ...]:
 def _replica(id_: str, workload: str, group: ReplicaGroup, catalog: Catalog, ranks: Places) -> Replica:
     _, n_stages = _stages(group)
     layers: tuple[tuple[int, int] | None, ...] = (None,) * n_stages
-    if group.model is not None and group.pp is not None:
+    formats: tuple[str | None, ...] = (None,) * n_stages
+    if group.stages is not None:
+        layers = tuple(stage.layers for stage in group.stages)
+        own = tuple(stage.weight_dtype for stage in group.stages)
+        formats = own if len(set(own)) > 1 else formats
+    elif group.model is not None and group.pp is not None:
         layers = stage_layers(catalog.models[group.model].n_layers, group.pp)
     return Replica(
         id=id_,
@@ -214,6 +238,7 @@ def _replica(id_: str, workload: str, group: ReplicaGroup, catalog: Catalog, ran
             Stage(
                 stage=stage,
                 layers=layers[stage],
+                weight_dtype=formats[stage],
                 ranks=tuple(
                     Rank(rank=rank, server=server, gpu=gpu) for rank, (server, gpu) in enumerate(ranks[id_, stage])
                 ),
@@ -225,17 +250,20 @@ def _replica(id_: str, workload: str, group: ReplicaGroup, catalog: Catalog, ran
 
 def _links(groups: tuple[Group, ...], scenario: Scenario, catalog: Catalog) -> Iterator[Link]:
     for one in groups:
-        offer, gpu = scenario.inventory[one.group.offer], catalog.gpus[one.group.gpu]
-        stated = offer.network_gbit_per_s
-        network_gb_per_s = catalog.calibration.network_gb_per_s if stated is None else stated / BITS_PER_BYTE
-        domain_gpus = offer.link_domain_gpus or gpu.link_domain_gpus
+        stages = one.group.stages or ()
+        offers = [stage.offer for stage in stages] or [one.group.offer] * (one.group.pp or 1)
         for replica in one.replicas:
             for stage, following in pairwise(replica.stages):
+                here, there = (scenario.inventory[offers[number]] for number in (stage.stage, following.stage))
                 between = (f"{replica.id}/{stage.stage}", f"{replica.id}/{following.stage}")
-                domains = {rank.gpu // domain_gpus for rank in (*stage.ranks, *following.ranks)}
                 if stage.ranks[0].server != following.ranks[0].server:
-                    yield Link(between=between, kind="network", gb_per_s=network_gb_per_s)
-                elif gpu.link_gb_per_s is not None and domain_gpus > 1 and len(domains) == 1:
+                    links = links_over(here, (here, there), catalog.calibration.network_gb_per_s)
+                    yield Link(between=between, kind="network", gb_per_s=links.network_gb_per_s or 0.0)
+                    continue
+                gpu = catalog.gpus[here.gpu]
+                domain_gpus = here.link_domain_gpus or gpu.link_domain_gpus
+                domains = {rank.gpu // domain_gpus for rank in (*stage.ranks, *following.ranks)}
+                if gpu.link_gb_per_s is not None and domain_gpus > 1 and len(domains) == 1:
                     yield Link(between=between, kind="nvlink", gb_per_s=gpu.link_gb_per_s)
                 else:
                     yield Link(between=between, kind="pcie", gb_per_s=gpu.pcie_gb_per_s)

@@ -50,6 +50,8 @@ class Stage(Part):
     stage: int
     layers: tuple[int, int] | None
     """First and last layer, both included; null for a measured replica."""
+    weight_dtype: str | None = None
+    """Where the stages of its replica are in different formats; not written otherwise."""
     ranks: tuple[Rank, ...]
 
 
@@ -103,7 +105,7 @@ def topology_yaml(document: TopologyDocument) -> str:
     keys = document.model_dump(mode="json")
     lines = [f"{key}: {flow_yaml(keys[key])}" for key in ("kind", "scenario", "plan_sha256")]
     lines += (
-        ["servers:", *(f"  - {flow_yaml(_placed(server))}" for server in keys["servers"])]
+        ["servers:", *(f"  - {flow_yaml(_written(server, 'rack'))}" for server in keys["servers"])]
         if keys["servers"]
         else ["servers: []"]
     )
@@ -112,13 +114,14 @@ def topology_yaml(document: TopologyDocument) -> str:
         stages = replica.pop("stages")
         first, *rest = (f"{key}: {flow_yaml(value)}" for key, value in replica.items())
         lines += [f"  - {first}", *(f"    {line}" for line in rest), "    stages:"]
-        lines += [f"      - {flow_yaml(stage)}" for stage in stages]
+        lines += [f"      - {flow_yaml(_written(stage, 'weight_dtype'))}" for stage in stages]
     lines += ["links:", *(f"  - {flow_yaml(link)}" for link in keys["links"])] if keys["links"] else ["links: []"]
     return "\n".join(lines) + "\n"
 
 
-def _placed(server: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in server.items() if key != "rack" or value is not None}
+def _written(entry: dict[str, Any], optional: str) -> dict[str, Any]:
+    """The entry without a key that only some have."""
+    return {key: value for key, value in entry.items() if key != optional or value is not None}
 
 
 def parse_topology(text: str, file_name: str = "topology.yaml") -> TopologyDocument:

@@ -13,6 +13,7 @@ from optimizer.scenario import Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
 from optimizer.serving_config import drafter_of
 from optimizer.verification.claims import NOTHING, Claims, agree, number
+from optimizer.verification.pipelines import broken_stages, unlawful_stages
 
 BILLION = 1e9
 MOST = dict.fromkeys(("tp", "pp", "dp", "ep"), 4096) | dict.fromkeys(
@@ -25,7 +26,10 @@ def lawful(claims: Claims) -> Iterator[str]:
     """Models, formats, engines, degrees, batch, context and quality are those the workload accepts."""
     for name, workload, group in claims.groups():
         if workload.measured is None:
-            yield from (f"{name}: {what}" for what in unknown(group, claims.catalog))
+            faults = unknown(group, claims.catalog)
+            yield from (f"{name}: {what}" for what in faults)
+            if not faults:
+                yield from (f"{name}: {what}" for what in unlawful_stages(workload, group, claims.catalog))
             yield from _choices(name, workload, group)
             yield from _sizes(name, workload, group)
             yield from _drafts(name, workload, group, claims.catalog)
@@ -38,7 +42,7 @@ def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
         f"{key} is {name}, which the catalog does not have"
         for key, name, known in (
             ("model", group.model, catalog.models),
-            ("weight_dtype", group.weight_dtype, catalog.formats),
+            *([("weight_dtype", group.weight_dtype, catalog.formats)] if group.stages is None else ()),
             ("kv_cache_dtype", group.kv_cache_dtype, catalog.kv_formats),
             ("engine", group.engine, catalog.engines),
             ("gpu", group.gpu, catalog.gpus),
@@ -52,6 +56,7 @@ def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
     ]
     if not 0 < (group.gpu_memory_utilization or 0) <= 1:
         found.append(f"gpu_memory_utilization is {group.gpu_memory_utilization}, expected a fraction between 0 and 1")
+    found += broken_stages(group, catalog)
     version = group.engine_version
     if version is not None and not all(part.isdecimal() for part in version.split(".")):
         found.append(f"engine_version is {version}, which is no number such as 0.19")
@@ -61,7 +66,7 @@ def unknown(group: ReplicaGroup, catalog: Catalog) -> list[str]:
 def _choices(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str]:
     for key, planned, accepted in (
         ("model", group.model, workload.models),
-        ("weight_dtype", group.weight_dtype, workload.weight_dtypes),
+        *(("weight_dtype", weights, workload.weight_dtypes) for weights in _formats(group)),
         ("kv_cache_dtype", group.kv_cache_dtype, workload.kv_cache_dtypes),
         ("engine", group.engine, workload.engines),
         ("tp", group.tp, workload.tp),
@@ -130,17 +135,30 @@ def _quality(name: str, workload: Workload, group: ReplicaGroup, catalog: Catalo
     """Weights and cache lose quality independently; an unknown loss is let through where the format was named."""
     if unknown(group, catalog):
         return
-    model = catalog.models[str(group.model)]
-    weights, kv = catalog.formats[str(group.weight_dtype)], catalog.kv_formats[str(group.kv_cache_dtype)]
+    model, kv = catalog.models[str(group.model)], catalog.kv_formats[str(group.kv_cache_dtype)]
     billions = architecture_of(model).parameters / BILLION
-    of_weights = weights.quality_fraction(billions, native=_is_published(model, weights))
     of_kv = kv.quality_fraction()
-    if of_weights is None and workload.weight_dtypes is None:
-        yield f"{name}: the quality of {weights.id} is not known, and the workload does not name it"
+    of_weights = 0.0
+    formats, layers = _formats(group), _layers(group)
+    for weights, n_layers in zip((catalog.formats[one] for one in formats), layers, strict=True):
+        known = weights.quality_fraction(billions, native=_is_published(model, weights))
+        if known is None and workload.weight_dtypes is None:
+            yield f"{name}: the quality of {weights.id} is not known, and the workload does not name it"
+        of_weights += n_layers / sum(layers) * (1.0 if known is None else known)
     if of_kv is None and workload.kv_cache_dtypes is None:
         yield f"{name}: the quality of the KV cache in {kv.id} is not known, and the workload does not name it"
-    quality = (1.0 if of_weights is None else of_weights) * (1.0 if of_kv is None else of_kv)
+    quality = of_weights * (1.0 if of_kv is None else of_kv)
     if group.quality is None or not agree(group.quality, quality):
         yield f"{name}: quality is {group.quality}, the catalog gives {number(quality)}"
     if quality < workload.min_quality_fraction - NOTHING:
         yield f"{name}: quality is {number(quality)}, min_quality is {number(workload.min_quality_fraction)}"
+
+
+def _formats(group: ReplicaGroup) -> list[str]:
+    """Of the weights, or where stages differ of those of each."""
+    return [str(group.weight_dtype)] if group.stages is None else [stage.weight_dtype for stage in group.stages]
+
+
+def _layers(group: ReplicaGroup) -> list[int]:
+    """Layers in each of these: the mean over layers stands for the quality of all."""
+    return [1] if group.stages is None else [stage.layers[1] - stage.layers[0] + 1 for stage in group.stages]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import exp, inf, log1p
 
 from optimizer.layout import ReplicaGroup, Term
-from optimizer.scenario import Offer
+from optimizer.scenario import Offer, Workload
 from optimizer.verification.claims import NOTHING, Claims
 
 MOST_SPARES = 10_000
@@ -36,15 +36,20 @@ def machines(claims: Claims) -> Iterator[str]:
         if group.offer not in sizes:
             yield f"{name}: no server of {group.offer} is in the plan"
             continue
+        if group.stages is not None:
+            yield from _placement_of_stages(name, workload, group, claims, n_servers, taken)
+            for stage in group.stages:
+                needed[stage.offer] += group.replicas * stage.tp
+            continue
         needed[group.offer] += group.replicas * group.gpus_per_replica
         yield from _placement(name, group, sizes[group.offer], n_servers[group.offer], taken)
     for offer, gpus in needed.items():
-        there = sizes[offer] * n_servers[offer]
+        there = sizes.get(offer, 0) * n_servers[offer]
         if gpus > there:
             yield f"{offer}: its replicas need {gpus} GPUs, {n_servers[offer]} servers have {there}"
     for (offer, server), gpus in sorted(taken.items()):
-        if gpus > sizes[offer]:
-            yield f"{offer}: server {server} is given replicas of {gpus} GPUs and has {sizes[offer]}"
+        if gpus > (has := sizes.get(offer, 0)):
+            yield f"{offer}: server {server} is given replicas of {gpus} GPUs and has {has}"
     for offer, count in n_servers.items():
         used = {server for (of, server), gpus in taken.items() if of == offer and gpus and 0 <= server < count}
         if len(used) < count:
@@ -152,6 +157,38 @@ def _limit(offer: Offer, term: Term, term_months: float | None) -> float | None:
     if sold is None:
         return None
     return inf if sold.max is None else sold.max
+
+
+def _placement_of_stages(
+    name: str,
+    workload: Workload,
+    group: ReplicaGroup,
+    claims: Claims,
+    n_servers: Mapping[str, int],
+    taken: Counter[tuple[str, int]],
+) -> Iterator[str]:
+    """A server of its own offer for each stage of each replica; adds the GPUs it takes to `taken`."""
+    stages, inventory = group.stages or (), claims.scenario.inventory
+    for number, stage in enumerate(stages):
+        offer, first = inventory.get(stage.offer), inventory.get(group.offer)
+        if offer is None or first is None:
+            yield f"{name}: stage {number} is on {stage.offer}, the scenario has no such offer"
+        elif offer.gpu != stage.gpu:
+            yield f"{name}: stage {number} is on {stage.gpu}, {stage.offer} has {offer.gpu}"
+        elif offer.region != first.region or not claims.scenario.may_serve(workload, offer):
+            yield f"{name}: stage {number} is in {offer.region or 'no region'}, the first one elsewhere"
+    if len(group.placement) != group.replicas or not group.placement:
+        yield f"{name}: {len(group.placement)} replicas are placed, there are {group.replicas}"
+    for number, place in enumerate(group.placement):
+        if place.replica != number:
+            yield f"{name}: replica {place.replica} is placed as number {number}"
+        if len(place.servers) != len(stages):
+            yield f"{name}: replica {place.replica} is placed on {len(place.servers)} servers, one a stage is expected"
+        for stage, server in zip(stages, place.servers, strict=False):
+            if not 0 <= server < n_servers.get(stage.offer, 0):
+                there = n_servers.get(stage.offer, 0)
+                yield f"{name}: replica {place.replica} is placed on server {server}, {stage.offer} has {there}"
+            taken[stage.offer, server] += stage.tp
 
 
 def _placement(

@@ -76,7 +76,10 @@ def _kinds(layout: Layout) -> Iterator[str]:
     plans: tuple[Layout | Alternative, ...] = (layout, *layout.alternatives)
     for number, other in enumerate(plans):
         used = frozenset(
-            (plan.name, g.offer, g.gpus_per_replica, g.model, g.weight_dtype, g.tp, g.pp, g.dp, g.ep)
+            (
+                *(plan.name, g.offer, g.gpus_per_replica, g.model, g.weight_dtype, g.tp, g.pp, g.dp, g.ep),
+                tuple((stage.offer, stage.layers, stage.weight_dtype) for stage in g.stages or ()),
+            )
             for period in other.periods or (other,)
             for plan in period.workloads
             for g in plan.replica_groups

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
-from optimizer.layout import GroupMemory, ReplicaGroup
+from optimizer.layout import GroupMemory, PipelineStage, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
-from optimizer.performance import TokenMix, bands_at, rated_replicas, row_targets, source_of, times_known
+from optimizer.performance import (
+    RatedReplicas,
+    TokenMix,
+    bands_at,
+    largest_load,
+    rated_replicas,
+    row_targets,
+    source_of,
+    times_known,
+)
 from optimizer.performance.bands import Bands
+from optimizer.performance.pipeline import stage_replicas
 from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
-from optimizer.serving_config import Configurations, FloatArray, Links, drafter_of, links_on
+from optimizer.serving_config import Configurations, FloatArray, Links, drafter_of, links_on, links_over
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
@@ -40,6 +51,8 @@ class Truth:
     rate_rps: FloatArray  # [n, R]
     bands: Bands
     latencies_ms: Mapping[tuple[Metric, Statistic], FloatArray]  # [n, R]
+    rows: tuple[tuple[int, ...], ...]
+    """Of each group: one, or one a stage where they differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,11 @@ class Row:
     workload: Workload
     truth: Truth
     row: int
+    """At whose pace it runs."""
+    fullest: int
+    """Of the rank that holds the fewest requests."""
+    of_stages: tuple[int, ...]
+    """Of each stage where they differ, else one."""
 
     @property
     def classes(self) -> list[str]:
@@ -70,6 +88,7 @@ def predicted(claims: Claims) -> Iterator[str]:
         yield from (f"{named.name}: the silicon tables do not hold it" for named in batch if named not in timed)
         for row in _computed(key, timed, claims) if timed else ():
             yield from _memory(row)
+            yield from _memory_of_stages(row)
             yield from _rates(row)
             yield from _latencies(row)
             yield from _words(row, source_of(claims.catalog.calibration))
@@ -85,7 +104,7 @@ def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
         if workload.measured is None and not unknown(group, claims.catalog):
             targets = tuple(target.name for target in workload.planned_targets)
             asked = (targets, len(workload.request_classes), workload.arrival_cv, _drafts(group, workload, claims))
-            key = (*asked, group.model, group.engine, group.engine_version)
+            key = (*asked, group.model, group.engine, group.engine_version, group.stages is not None)
             batches.setdefault(key, []).append(Named(name, workload, group))
     return batches
 
@@ -94,7 +113,7 @@ def _timed(batch: list[Named], claims: Claims) -> list[Named]:
     """Those that the performance model knows."""
     if claims.catalog.calibration.performance == "calibrated":
         return batch
-    configurations = _configurations([named.group for named in batch], batch[0].workload, claims)
+    configurations = _configurations(batch, [(number, None) for number in range(len(batch))], claims)
     known = times_known(configurations, claims.catalog.calibration).tolist()
     return [named for named, one in zip(batch, known, strict=True) if one]
 
@@ -102,17 +121,26 @@ def _timed(batch: list[Named], claims: Claims) -> list[Named]:
 def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> Iterator[Row]:
     """The rows of a batch; computed from what its key names and what is named here, and from nothing else."""
     of_groups = tuple(
-        (_requests(named.workload), _replica(named.group), _links(named.group, claims), _served(named))
+        (_requests(named.workload), _replica(named.group), _all_links(named.group, claims), _served(named))
         for named in batch
     )
     truth = claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims))
-    for row, named in enumerate(batch):
-        yield Row(named.name, named.group, named.workload, truth, row)
+    for named, rows in zip(batch, truth.rows, strict=True):
+        slowest = max(rows, key=lambda row: _busy(truth.rate_rps[row], named.workload))
+        fullest = min(rows, key=lambda row: (not truth.memory.reason[row], float(truth.typical_concurrency[row])))
+        yield Row(named.name, named.group, named.workload, truth, slowest, fullest, rows)
+
+
+def _busy(rate_rps: FloatArray, workload: Workload) -> float:
+    """Of a replica with these rates [R], by one request a second."""
+    shares = [one.share_fraction for one in workload.request_classes]
+    return sum(share / rate if rate > 0 else inf for share, rate in zip(shares, rate_rps.tolist(), strict=True))
 
 
 def _replica(group: ReplicaGroup) -> tuple[object, ...]:
     """What of a group decides its figures, beside what its batch shares."""
-    degrees = (group.tp, group.pp, group.dp, group.ep)
+    stages = tuple((one.gpu, one.weight_dtype, one.layers) for one in group.stages or ())
+    degrees = (group.tp, group.pp, group.dp, group.ep, stages)
     start = (group.max_model_len, group.max_num_batched_tokens, group.gpu_memory_utilization)
     return group.gpu, group.weight_dtype, group.kv_cache_dtype, *degrees, group.max_batch_size, *start
 
@@ -128,22 +156,32 @@ def _served(named: Named) -> tuple[bool, ...]:
 
 
 def _truth(batch: list[Named], claims: Claims) -> Truth:
-    groups, rows = [named.group for named in batch], np.arange(len(batch))
-    configurations = _configurations(groups, batch[0].workload, claims)
+    """The truth of groups that all have stages that differ, or none."""
+    rows = [(number, stage) for number, named in enumerate(batch) for stage in named.group.stages or (None,)]
+    row = np.array([number for number, _ in rows])
+    groups = [batch[number].group for number in row.tolist()]
+    configurations = _configurations(batch, rows, claims)
+    spans = np.array([stage.layers for _, stage in rows if stage is not None], np.int64)
     sequences = np.array([group.max_batch_size for group in groups], np.int64)
+    tokens = np.array([group.max_num_batched_tokens for group in groups], np.int64)
     memory = replica_memory(
         configurations,
         max_model_len=np.array([group.max_model_len for group in groups], np.int64),
         max_num_seqs=-(-sequences // configurations.dp),
-        max_num_batched_tokens=np.array([group.max_num_batched_tokens for group in groups], np.int64),
+        max_num_batched_tokens=tokens,
         gpu_memory_utilization=np.array([group.gpu_memory_utilization for group in groups], np.float64),
         with_margin=True,
+        spans=spans if len(spans) else None,
     )
-    mix = TokenMix.of_rows([_mix(named.workload) for named in batch], rows)
-    targets = row_targets([named.workload.planned_targets for named in batch], rows)
-    served = np.array([_served(named) for named in batch])
+    mix = TokenMix.of_rows([_mix(named.workload) for named in batch], row)
+    targets = row_targets([named.workload.planned_targets for named in batch], row)
+    served = np.array([_served(named) for named in batch])[row]
     places, calibration = sequences.astype(float), claims.catalog.calibration
-    performance = rated_replicas(configurations, memory, mix, places, targets, served, calibration)
+    if len(spans):
+        replicas = stage_replicas(configurations, spans, tokens, mix, places, calibration)
+        performance = RatedReplicas.at(replicas, largest_load(replicas, targets, served))
+    else:
+        performance = rated_replicas(configurations, memory, mix, places, targets, served, calibration)
     latencies_ms = {(metric, one): performance.statistic(metric, one) for metric in METRICS for one in STATISTICS}
     return Truth(
         memory,
@@ -151,18 +189,24 @@ def _truth(batch: list[Named], claims: Claims) -> Truth:
         performance.rate_rps,
         bands_at(configurations, places, calibration),
         latencies_ms,
+        tuple(tuple(np.flatnonzero(row == number).tolist()) for number in range(len(batch))),
     )
 
 
-def _configurations(groups: list[ReplicaGroup], workload: Workload, claims: Claims) -> Configurations:
-    catalog, first = claims.catalog, groups[0]
-    places = [(group.gpu, _links(group, claims)) for group in groups]
+def _configurations(
+    batch: list[Named], rows: Sequence[tuple[int, PipelineStage | None]], claims: Claims
+) -> Configurations:
+    """One for each row: a group of the batch, or a stage of it."""
+    catalog, first = claims.catalog, batch[0].group
+    groups = [batch[number].group for number, _ in rows]
+    kinds = [stage or group for group, (_, stage) in zip(groups, rows, strict=True)]
+    places = [(kind.gpu, _links(group, kind.offer, claims)) for kind, group in zip(kinds, groups, strict=True)]
     gpus = list(dict.fromkeys(places))
-    weights = list(dict.fromkeys(str(group.weight_dtype) for group in groups))
+    weights = list(dict.fromkeys(str(kind.weight_dtype) for kind in kinds))
     caches = list(dict.fromkeys(str(group.kv_cache_dtype) for group in groups))
     columns = (
         [gpus.index(place) for place in places],
-        [weights.index(str(group.weight_dtype)) for group in groups],
+        [weights.index(str(kind.weight_dtype)) for kind in kinds],
         [caches.index(str(group.kv_cache_dtype)) for group in groups],
         *([getattr(group, degree) for group in groups] for degree in ("tp", "pp", "dp", "ep")),
     )
@@ -175,8 +219,8 @@ def _configurations(groups: list[ReplicaGroup], workload: Workload, claims: Clai
         tuple(catalog.kv_formats[name] for name in caches),
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in gpus),
-        speculation=_drafts(first, workload, claims),
-        drafter=drafter_of(_drafts(first, workload, claims), catalog.models),
+        speculation=_drafts(first, batch[0].workload, claims),
+        drafter=drafter_of(_drafts(first, batch[0].workload, claims), catalog.models),
     )
 
 
@@ -188,11 +232,20 @@ def _drafts(group: ReplicaGroup, workload: Workload, claims: Claims) -> Speculat
     return asked if asked is not None and may_draft(model, asked.method, drafter) else None
 
 
-def _links(group: ReplicaGroup, claims: Claims) -> Links | None:
-    """What joins the group's cards; an offer that is not there is reported elsewhere."""
-    offer = claims.scenario.inventory.get(group.offer)
+def _all_links(group: ReplicaGroup, claims: Claims) -> tuple[Links | None, ...]:
+    offers = [stage.offer for stage in group.stages] if group.stages is not None else [group.offer]
+    return tuple(_links(group, offer, claims) for offer in offers)
+
+
+def _links(group: ReplicaGroup, offer_name: str, claims: Claims) -> Links | None:
+    """What joins the cards of a group on one of its offers; an offer that is not there is reported elsewhere."""
+    inventory = claims.scenario.inventory
+    offer = inventory.get(offer_name)
     if offer is None:
         return None
+    if group.stages is not None:
+        among = [inventory[stage.offer] for stage in group.stages if stage.offer in inventory]
+        return links_over(offer, among, claims.catalog.calibration.network_gb_per_s)
     return links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server)
 
 
@@ -211,21 +264,32 @@ def _mix(workload: Workload) -> TokenMix:
 
 
 def _memory(row: Row) -> Iterator[str]:
-    reason = REASONS[int(row.truth.memory.reason[row.row])]
+    reason = REASONS[int(row.truth.memory.reason[row.fullest])]
     if reason:
         yield f"{row.name}: does not run: {SENTENCES[reason]}"
     if row.group.memory is None:
         yield f"{row.name}: memory is missing, and the workload is not a measured one"
         return
+    yield from (f"{row.name}: memory.{what}" for what in _differences(row.group.memory, row.truth, row.fullest))
+
+
+def _memory_of_stages(row: Row) -> Iterator[str]:
+    for stage, at in zip(row.group.stages or (), row.of_stages, strict=False):
+        where = f"{row.name}: memory of the stage on {stage.offer}"
+        yield from (f"{where}: {what}" for what in _differences(stage.memory, row.truth, at))
+
+
+def _differences(memory: GroupMemory, truth: Truth, row: int) -> Iterator[str]:
+    """What is claimed of memory and is not so."""
     for key in GroupMemory.model_fields:
         true = (
-            float(row.truth.typical_concurrency[row.row])
+            float(truth.typical_concurrency[row])
             if key == "typical_concurrency"
-            else float(getattr(row.truth.memory, key)[row.row])
+            else float(getattr(truth.memory, key)[row])
         )
-        claimed = getattr(row.group.memory, key)
+        claimed = getattr(memory, key)
         if claimed != true if isinstance(claimed, int) else not agree(claimed, true):
-            yield f"{row.name}: memory.{key} is {number(claimed)}, computed {number(true)}"
+            yield f"{key} is {number(claimed)}, computed {number(true)}"
 
 
 def _rates(row: Row) -> Iterator[str]:
@@ -287,7 +351,8 @@ def _words(row: Row, source: str) -> Iterator[str]:
     targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
-    beyond = row.truth.bands.extrapolated(row.row)
+    departures = (name for at in row.of_stages for name in row.truth.bands.extrapolated(at))
+    beyond = tuple(dict.fromkeys(departures))
     if row.group.extrapolated != beyond:
         told, true = (", ".join(names) or "nothing" for names in (row.group.extrapolated, beyond))
         yield f"{row.name}: extrapolated says {told}, beyond what was measured is {true}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from optimizer.layout import ReplicaGroup, WorkloadPlan
 from optimizer.scenario import Workload
+from optimizer.scenario.pipelines import formats_by_layer
 from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, number
 
 
@@ -25,12 +26,20 @@ def service(claims: Claims) -> Iterator[str]:
         if planned.served_fraction != 1 and claims.scenario.objective != "served":
             share = f"{planned.served_fraction:.4%}"
             yield f"{planned.name}: {share} of the demand is served; the objective is not `served`"
-        formats = {group.weight_dtype for group in planned.replica_groups}
+        formats = set(map(_format, planned.replica_groups))
         if workload.single_format and len(formats) > 1:
-            listed = ", ".join(sorted(map(str, formats)))
+            listed = ", ".join(sorted(formats))
             yield f"{planned.name}: single_format is asked for, and its replicas use {listed}"
     for name, workload, group in claims.groups():
         yield from _load(name, workload, group, claims.scenario.max_utilization_fraction)
+
+
+def _format(group: ReplicaGroup) -> str:
+    """Of the weights; where layers differ, with the layers of each, for that is another checkpoint."""
+    stages = group.stages or ()
+    if len({stage.weight_dtype for stage in stages}) < 2:
+        return str(group.weight_dtype)
+    return formats_by_layer((stage.weight_dtype, *stage.layers) for stage in stages)
 
 
 def _everyone(claims: Claims) -> Iterator[str]:

@@ -3,6 +3,18 @@
 from optimizer.workers.calls import Calls
 from optimizer.workers.engines import EngineName, asked_engine, open_engine
 from optimizer.workers.pool import Done, Engine, Lost, Pool, Work
-from optimizer.workers.processes import Processes
+from optimizer.workers.processes import Processes, processors
 
-__all__ = ["Calls", "Done", "Engine", "EngineName", "Lost", "Pool", "Processes", "Work", "asked_engine", "open_engine"]
+__all__ = [
+    "Calls",
+    "Done",
+    "Engine",
+    "EngineName",
+    "Lost",
+    "Pool",
+    "Processes",
+    "Work",
+    "asked_engine",
+    "open_engine",
+    "processors",
+]

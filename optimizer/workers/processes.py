@@ -6,10 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Any
 
 from optimizer.workers.pool import READY, Make, WorkerGoneError
@@ -43,7 +45,8 @@ class _Process:
         self.connection, theirs = context.Pipe()
         # What is large goes through our pipe, whose other end we do not hold: a process that dies on starting ends it.
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self.process.start()
+        with _no_main():
+            self.process.start()
         theirs.close()
 
     def give(self, task: Any) -> None:
@@ -64,6 +67,17 @@ class _Process:
         self.process.kill()
         self.process.join()
         self.connection.close()
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """A process that starts meanwhile does not import the program that starts it, which may well do so again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def processors() -> int:

@@ -111,6 +111,8 @@ class Dialect:
     """A replica's GPUs on one server in the order in which the engine numbers its ranks."""
     start_over_servers: Callable[[Sequence[Share], Sequence[str]], tuple[str, ...]] | None = None
     """A command on the first server that runs the given words on all; null = not so."""
+    layers_words: Callable[[Sequence[int]], tuple[str, ...]] | None = None
+    """Words before the program that say how many layers each pipeline stage takes; null = equal shares only."""
     cannot: Callable[[Planned], str] = lambda _planned: ""
     """Why the engine cannot be started as planned; empty when it can."""
 

@@ -17,6 +17,7 @@ from optimizer.exporters.engines.vllm import VLLM
 from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import replica_memory
 from optimizer.scenario import Speculation
+from optimizer.scenario.pipelines import formats_by_layer
 from optimizer.serving_config import drafter_of, one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
@@ -73,7 +74,7 @@ def start_of(group: ReplicaGroup, topology: Topology) -> Start:
     engine = group_engine(group)
     dialect, catalog = DIALECTS[engine], topology.catalog
     planned = _planned(group, dialect, catalog)
-    weights = _weights(planned, dialect, topology)
+    weights = _by_layer(group, planned) or _weights(planned, dialect, topology)
     release = _release(group, dialect, catalog)
     image = dialect.images.get(planned.gpu.vendor.lower())
     return Start(
@@ -96,7 +97,10 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
     assert group.ep is not None
     assert group.max_batch_size is not None
     assert group.max_model_len is not None
-    model, gpu, kv_cache_dtype = catalog.models[group.model], catalog.gpus[group.gpu], group.kv_cache_dtype or "auto"
+    model, kv_cache_dtype = catalog.models[group.model], group.kv_cache_dtype or "auto"
+    stages = group.stages or ()
+    cards = [catalog.gpus[stage.gpu] for stage in stages] or [catalog.gpus[group.gpu]]
+    gpu = next((card for card in cards if card.tflops.bf16 is None), cards[0])  # all compute in the type that each has
     if kv_cache_dtype not in dialect.kv_cache_dtypes:
         known = ", ".join(dialect.kv_cache_dtypes)
         raise InputError(f"{dialect.name} has no KV cache type {kv_cache_dtype}; plan with {known}")
@@ -106,7 +110,7 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         catalog.engines[group_engine(group)],
         group.engine_version,
         gpu,
-        catalog.formats[group.weight_dtype],
+        catalog.formats[stages[0].weight_dtype if stages else group.weight_dtype],
         catalog.kv_formats[kv_cache_dtype],
         tp=group.tp,
         pp=group.pp,
@@ -169,6 +173,20 @@ def _weights(planned: Planned, dialect: Dialect, topology: Topology) -> Weights:
         None,
         needs=f"a checkpoint of {model.id} in {kind}",
         placeholder=f"REPLACE-ME/{model.id.rpartition('/')[2].replace(' ', '-')}-{wanted}",
+    )
+
+
+def _by_layer(group: ReplicaGroup, planned: Planned) -> Weights | None:
+    """A checkpoint whose layers are in several formats, which nobody publishes; null where they are in one."""
+    stages = group.stages or ()
+    formats = tuple(dict.fromkeys(stage.weight_dtype for stage in stages))
+    if len(formats) < 2:
+        return None
+    layers = formats_by_layer((stage.weight_dtype, *stage.layers) for stage in stages)
+    return Weights(
+        None,
+        needs=f"a compressed-tensors checkpoint of {planned.model.id} by layer: {layers}",
+        placeholder=f"REPLACE-ME/{planned.model.id.rpartition('/')[2].replace(' ', '-')}-{'-'.join(formats)}",
     )
 
 

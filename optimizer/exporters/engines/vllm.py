@@ -96,5 +96,7 @@ VLLM = Dialect(
     model_key="model",
     listen_words=lambda port: ("--port", str(port)),
     node_words=_node_words,
+    # https://docs.vllm.ai/en/stable/configuration/env_vars/
+    layers_words=lambda layers: (f"VLLM_PP_LAYER_PARTITION={','.join(map(str, layers))}",),
     gpus_in_rank_order=gpus_in_rank_order,
 )

@@ -44,7 +44,7 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         + ("; load and use are those of the period with the most" if len(layout.periods) > 1 else ""),
         "workload|model, weights, KV cache|on|>replicas|GPUs each|>requests/s|>used|bound by",
         [
-            (kind.name, _runs(kind.group), kind.group.offer, _replicas(kind), degrees(kind.group),
+            (kind.name, _runs(kind.group), kind.group.offers, _replicas(kind), degrees(kind.group),
              f"{figure(kind.group.load_rps)} of {figure(kind.group.capacity_rps)}", percent(kind.group.utilization),
              kind.group.limit or UNKNOWN)
             for kind in found
@@ -55,7 +55,7 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         yield table(
             "Replicas in each period",
             "workload|on|" + "|".join(f">month {start}" for start in starts),
-            [(kind.name, kind.group.offer, *map(count, kind.replicas)) for kind in found],
+            [(kind.name, kind.group.offers, *map(count, kind.replicas)) for kind in found],
         )
 
 
@@ -123,17 +123,15 @@ def _replicas(kind: Kind) -> str:
 def memory_blocks(layout: Layout, catalog: Catalog) -> Iterator[Block]:
     """What fills a card of each kind of replica, and how many requests its KV cache holds."""
     stacks, rows = [], []
-    for kind in kinds(layout):
-        name, group = kind.name, kind.group
-        if (memory := group.memory) is None:
-            continue
+    each = [(kind.name, kind.group, gpu, memory) for kind in kinds(layout) for gpu, memory in kind.group.memories]
+    for name, group, gpu, memory in each:
         parts = (memory.weights_gib, memory.activation_gib, memory.non_torch_gib, memory.cuda_graph_gib,
                  memory.kv_cache_gib)  # fmt: skip
-        visible = catalog.gpus[group.gpu].visible_memory_gib
-        label = f"{name}, {group.gpu}" if group.offer in name else f"{name} on {group.gpu}"
+        visible = catalog.gpus[gpu].visible_memory_gib
+        label = f"{name}, {gpu}" if group.offer in name else f"{name} on {gpu}"
         stacks.append(Stack(label, parts, memory.budget_gib, visible))
         rows.append(
-            (name, group.gpu, *map(gib, parts), gib(visible), figure(memory.max_concurrency),
+            (name, gpu, *map(gib, parts), gib(visible), figure(memory.max_concurrency),
              figure(memory.typical_concurrency))
         )  # fmt: skip
     if stacks:

@@ -106,6 +106,8 @@ def unreached(inst: Instance) -> str:
     """Why columns cannot solve an instance: what they do not know, or a family of rows. Empty when they can."""
     if inst.has_spare.any():
         return "columns do not know spare: n+1"
+    if len(inst.footprint.candidate) > len(inst.candidate_names):
+        return "columns do not know pipelines over several offers"
     known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY}
     var = lay_out(inst)
     strange = [family.__name__ for family in FAMILIES if family not in known and family(inst, var).index]

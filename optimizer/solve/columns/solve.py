@@ -44,7 +44,6 @@ def solve_columns(
     """The cheapest decision found, and the best bound proven; None when no plans were found within the offers' limits.
 
     `start` is where the search begins. `engine` prices workloads of several request classes; the plans are the same.
-    The answer does not depend on `limits.threads`: all else is serial.
     """
     run = _Run(inst, limits, progress, start)
     with Oracle(run.blocks, engine) as oracle:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.candidates.prune import Rows, undominated
+from optimizer.candidates.prune import Rows, beaten_by, packed, undominated, unpacked
 
 NEVER = np.inf
 
@@ -13,7 +13,7 @@ def keep(
     """rows: (card, choice, gpus, rates…); `alone`: replicas of the first candidate that carry everything."""
     card, choice, gpus = (np.array([row[i] for row in rows], np.int64) for i in range(3))
     rates = np.array([row[3:] for row in rows], float)
-    places = np.ones((len(rows), 1), bool) if holds is None else np.array(holds, bool)
+    places = packed(np.ones((len(rows), 1), bool) if holds is None else np.array(holds, bool))
     needed = np.array([alone] + [NEVER] * (len(rows) - 1))
     return undominated(Rows(card, choice, gpus, places, rates, needed), mix=mix).tolist()
 
@@ -68,3 +68,18 @@ def test_a_format_stays_when_it_is_the_only_one_on_some_card() -> None:
 
 def test_formats_replace_each_other_where_a_workload_may_mix_them() -> None:
     assert keep([(0, 0, 1, 3.0), (1, 0, 1, 2.0), (0, 1, 1, 5.0)], mix=True) == [False, True, True]
+
+
+def test_what_is_slower_than_another_goes_and_what_may_be_faster_stays() -> None:
+    # On one card and of one choice; the third is of another choice, the fourth needs twice the GPUs for twice the rate.
+    rates = np.array([[3.0], [3.5], [1.0], [6.0]])
+    gpus, places = np.array([1, 1, 1, 2]), packed(np.ones((4, 1), bool))
+    rows = Rows(np.zeros(4, int), np.array([0, 0, 1, 0]), gpus, places, rates, np.full(4, NEVER))
+    assert beaten_by(rows, np.array([1, 2, 3]), np.array([0])).tolist() == [False, False, True]
+    assert beaten_by(rows, np.array([0, 2, 3]), np.array([1])).tolist() == [True, False, True]
+    assert beaten_by(rows, np.array([0, 1, 3]), np.array([2])).tolist() == [False, False, False]
+
+
+def test_offers_are_kept_as_bits_however_many_there_are() -> None:
+    holds = np.random.default_rng(1).random((5, 150)) < 0.5
+    assert np.array_equal(unpacked(packed(holds), 150), holds)

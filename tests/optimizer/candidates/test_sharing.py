@@ -11,14 +11,16 @@ import pytest
 from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, build_candidates
-from optimizer.candidates.batch import token_mix
-from optimizer.candidates.build import MANY
+from optimizer.candidates.asked import token_mix
 from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
+from optimizer.candidates.ground import MANY
 from optimizer.candidates.physics import Physics
-from optimizer.candidates.pointwise import worth_rating
-from optimizer.candidates.starts import Flags
-from optimizer.memory import holds_at_every_length
+from optimizer.candidates.pointwise import facts_of, worth_rating
+from optimizer.candidates.starts import LEAN, Flags
+from optimizer.memory import HeldMemory, ReplicaMemory, holds_at_every_length
+from optimizer.performance.station import OpenReplicas
 from optimizer.scenario import Scenario
+from optimizer.serving_config import IntArray
 
 OFFERS = {
     "l4": {"gpu": "l4", "gpus_per_server": 4, "rent": {"price": "$0.7/gpu/h"}},
@@ -51,9 +53,13 @@ def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
     return Physics.of(configurations, batch_sizes(workload), catalog.calibration)
 
 
-def usual(physics: Physics) -> Flags:
-    """The engine's tokens a step and the most of the memory, which is what the table holds."""
-    return Flags(physics.defaults.max_num_batched_tokens, physics.defaults.most_fraction)
+def memory_of(physics: Physics, size: int, length: int, tokens: IntArray) -> HeldMemory | ReplicaMemory:
+    """Of every configuration, with the most of the memory that a plan asks for."""
+    rows = np.arange(len(physics.configurations))
+    flags = Flags(tokens, physics.defaults.most_fraction)
+    ((here, memory),) = physics.memory(rows, np.full(len(rows), size), np.full(len(rows), length), flags)
+    assert np.array_equal(here, rows)
+    return memory
 
 
 def most_rps(c: Candidates, offer: int, gpus: int, enough_rps: float) -> float:
@@ -77,34 +83,53 @@ def test_sharing_gives_each_workload_the_candidates_it_has_alone(model: str, cat
         assert many.n_evaluated == one.n_evaluated
 
 
-def test_the_table_holds_what_memory_says_at_every_batch(catalog: Catalog) -> None:
+def test_workloads_share_whatever_quality_they_ask_for(catalog: Catalog) -> None:
+    floors = ("95%", "98%", "99%")
+    workloads = {f"w{i}": chat(i, "Qwen/Qwen3-8B") | {"min_quality": floors[i % 3]} for i in range(2 * MANY)}
+    shared = build_candidates(
+        load_scenario({"name": "a", "workloads": workloads, "inventory": OFFERS}, catalog), catalog
+    )
+    for (name, workload), many in zip(workloads.items(), shared, strict=True):
+        alone = load_scenario({"name": "a", "workloads": {name: workload}, "inventory": OFFERS}, catalog)
+        (one,) = build_candidates(alone, catalog)
+        enough_rps = alone.workloads[name].demand_rps / alone.max_utilization_fraction
+        for s in range(len(OFFERS)):
+            assert most_rps(many, s, 4, enough_rps) == pytest.approx(most_rps(one, s, 4, enough_rps))
+        assert many.n_evaluated == one.n_evaluated
+        assert many.rejected["quality"] == one.rejected["quality"]
+
+
+def test_the_table_holds_what_memory_says_at_every_batch_and_number_of_tokens(catalog: Catalog) -> None:
     physics = physics_of(scenario_of(catalog, "Qwen/Qwen3-8B", 1), catalog)
     some = physics.take(np.arange(0, len(physics.configurations), 7))
-    table = some.tabulated(8192)
-    for size in (0, 40, len(physics.sizes) - 1):
-        at = np.full(len(some.configurations), size)
-        for length in (2048, 8192, 50_000):
-            flags = usual(some)
-            worked_out, looked_up = some.memory(at, length, flags), table.memory(at, length, flags)
-            assert np.array_equal(worked_out.fits, looked_up.fits)
-            assert np.array_equal(worked_out.reason, looked_up.reason)
-            assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
+    table = some.tabulated(np.arange(len(some.configurations)), 8192)
+    default = some.defaults.max_num_batched_tokens
+    for size in (0, 40, len(physics.sizes) - 1, 40):  # the last is known by then
+        for tokens in (default, default // LEAN):
+            for length in (2048, 8192, 50_000):
+                worked_out = memory_of(some, size, length, tokens)
+                looked_up = memory_of(table, size, length, tokens)
+                assert np.array_equal(worked_out.fits, looked_up.fits)
+                assert np.array_equal(worked_out.reason, looked_up.reason)
+                assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
 def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog: Catalog) -> None:
     scenario = scenario_of(catalog, model, MANY)
     physics = physics_of(scenario, catalog)
-    kept = np.zeros(len(physics.configurations), bool)
-    kept[worth_rating(physics, 4096, mix=True)] = True
-    assert 0 < kept.sum() < len(kept)
     c = physics.configurations
+    kept = np.zeros(len(c), bool)
+    kept[worth_rating(c, facts_of(physics, 4096), mix=True)] = True
+    assert 0 < kept.sum() < len(kept)
     cells = np.unique(np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep]), axis=1, return_inverse=True)[1].ravel()
+    tokens = physics.defaults.max_num_batched_tokens
     for workload in list(scenario.workloads.values())[:3]:
-        for size in (0, 30, 60):
-            memory = physics.memory(np.full(len(c), size), 4096, usual(physics))
-            places = np.full(len(c), physics.sizes[size])
-            replicas = physics.replicas(memory.max_num_batched_tokens, token_mix(workload), places)
+        station = physics.station(token_mix(workload))
+        for size, length in ((0, 4096), (30, 4096), (60, 4096), (30, 512), (30, 100_000)):
+            memory = memory_of(physics, size, length, tokens)
+            places = np.full(len(c), float(physics.sizes[size]))
+            replicas = OpenReplicas.of(station, places, (tokens * c.dp).astype(float))
             rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)
             best_of_all, best_of_kept = np.zeros(cells.max() + 1), np.zeros(cells.max() + 1)
             np.maximum.at(best_of_all, cells, rate)
@@ -119,9 +144,8 @@ def test_memory_is_tabulated_only_where_one_stage_limits_at_every_length(catalog
     )
     assert alike.pp.max() > 1
     assert windowed.pp.max() > 1
-    assert holds_at_every_length(alike)
-    assert not holds_at_every_length(windowed)  # every second layer of gpt-oss has a window
-    assert holds_at_every_length(windowed.take(np.flatnonzero(windowed.pp == 1)))
+    assert holds_at_every_length(alike).all()
+    assert np.array_equal(holds_at_every_length(windowed), windowed.pp == 1)  # half of gpt-oss's layers have a window
 
 
 def test_workloads_in_other_regions_share_what_is_known_of_their_own_offers(catalog: Catalog) -> None:

@@ -10,9 +10,12 @@ import pytest
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
-from optimizer.candidates.batch import BatchSearch, Rated, served_context_tokens
-from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
+from optimizer.candidates.asked import Asked
+from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, places_on
 from optimizer.candidates.physics import Physics
+from optimizer.candidates.prune import packed
+from optimizer.candidates.rated import Rated
+from optimizer.candidates.search import Search
 from optimizer.candidates.starts import LEAN, Starts
 from optimizer.errors import InputError
 from optimizer.memory import FlagDefaults, flag_defaults, replica_memory
@@ -32,12 +35,12 @@ def scenario(**workload: Any) -> Scenario:
 def rated(asked: Scenario, catalog: Catalog) -> Rated:
     workload = asked.workloads["chat"]
     (model,), (engine,) = workload.models, workload.engines
-    configurations = enumerate_configurations(
-        workload, list(asked.inventory.values()), catalog, model, engine, Counter()
-    )
-    length = served_context_tokens(workload, catalog.models[model].max_context_tokens)
+    offers = list(asked.inventory.values())
+    configurations = enumerate_configurations(workload, offers, catalog, model, engine, Counter())
     physics = Physics.of(configurations, batch_sizes(workload), catalog.calibration)
-    return BatchSearch(workload, length).run(physics)
+    holds = packed(places_on(offers, configurations))
+    (found,) = Search([Asked(workload, physics, np.arange(len(configurations)), holds)]).run()
+    return found.rated
 
 
 def most_rps(found: Rated) -> dict[tuple[object, ...], np.ndarray]:
@@ -97,7 +100,7 @@ def flags_of(asked: Scenario, default: int) -> Starts:
 
 
 def test_more_than_the_default_is_looked_at_only_for_prompts_that_do_not_fit() -> None:
-    assert flags_of(scenario(input_tokens=1800), 2048).tokens[:, 0].tolist() == [2048, 2048 // LEAN]
+    assert flags_of(scenario(input_tokens=1800), 2048).tokens[:, 0].tolist() == [2048, 2048, 2048 // LEAN]
     # 5,000 tokens fit into a step of 8,192
     assert flags_of(scenario(input_tokens=5000), 2048).tokens[:, 0].tolist() == [8192, 2048, 512]
     # 30 % of them need not be computed: 3,500 fit into 4,096

@@ -5,13 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
+from optimizer.formulation.needs import Footprint
 from optimizer.formulation.packing import maximal_patterns, pack_offers
 from optimizer.placement import place
 
 
 def packing(gpus_per_server: int, sizes: list[int]):
-    offer = np.zeros(len(sizes), np.int64)
-    return pack_offers(np.array([gpus_per_server]), offer, np.array(sizes), np.zeros(1, bool))
+    n = np.arange(len(sizes))
+    taken = Footprint(candidate=n, offer=np.zeros_like(n), gpus=np.array(sizes), groups=np.ones_like(n))
+    return pack_offers(np.array([gpus_per_server]), taken, np.zeros(1, bool))
 
 
 def test_powers_of_two_on_a_server_of_eight_are_counted_by_volume() -> None:

@@ -11,7 +11,7 @@ from catalog import Catalog
 from optimizer.memory import ReplicaMemory, replica_memory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, estimate_performance, largest_load, open_replicas
 from optimizer.performance.chunks import Chunks, chunks_of, most_decoding
-from optimizer.performance.open_loop import OpenReplicas
+from optimizer.performance.station import OpenReplicas
 from optimizer.performance.work import Work, work_of
 from optimizer.scenario import Target
 from optimizer.serving_config import Configurations, one_configuration

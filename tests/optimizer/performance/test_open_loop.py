@@ -10,7 +10,7 @@ import pytest
 from catalog import Catalog
 from optimizer.memory import replica_memory
 from optimizer.performance import LOAD_STEPS, RatedReplicas, TokenMix, largest_load, open_replicas
-from optimizer.performance.open_loop import OpenReplicas, no_place
+from optimizer.performance.station import OpenReplicas, no_place
 from optimizer.scenario import Target
 from optimizer.serving_config import one_configuration
 from optimizer.simulation import Requests, TokenSizes, arrival_times_ms, open_loop, simulated_replica

@@ -21,6 +21,7 @@ def test_those_that_the_reference_note_and_the_commands_name_are_there() -> None
         "multi-region",
         "uncertain-demand",
         "many-workloads",
+        "mixed-cards",
         "qwen3-0.6b",
         "qwen3-14b",
         "qwen3-32b",

@@ -163,7 +163,7 @@ def test_measured_replicas_are_named_as_not_simulated(catalog: Catalog) -> None:
     }  # fmt: skip
     scenario = load_scenario(keys, catalog)
     outcome = simulate_plan(optimize(scenario, catalog), scenario, catalog, SHORT)
-    assert outcome.not_simulated == ("chat",)
+    assert outcome.not_simulated == {"chat": "its replicas were measured, not predicted"}
     assert outcome.workloads == ()
 
 

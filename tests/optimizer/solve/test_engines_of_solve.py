@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from catalog import Catalog
-from optimizer import load_scenario, optimize
+from optimizer import api, load_scenario, optimize
 from optimizer.candidates import build_candidates, build_candidates_on
 from optimizer.plans import plan_sha256
 from optimizer.scenario import Scenario
-from optimizer.workers import EngineName, Processes, open_engine
+from optimizer.workers import EngineName, Processes, open_engine, processors
 
 MODELS = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-0.6B")
 LATE = {"slo": {"ttft_p95": "2s"}}
@@ -44,6 +44,23 @@ def test_candidates_are_the_same_and_in_order(scenario: Scenario, catalog: Catal
         assert one.specs == other.specs
         assert one.rate_rps.tolist() == other.rate_rps.tolist()
         assert one.offer.tolist() == other.offer.tolist()
+
+
+def test_where_workloads_are_many_threads_are_processes_that_rate(
+    scenario: Scenario, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = optimize(scenario, catalog, gap=0.005, method="columns", threads=2)
+    monkeypatch.setattr(api, "MANY_TO_RATE", len(scenario.workloads))
+    asked: list[int] = []
+
+    def rated(engine: Processes, *rest: Any) -> Any:
+        asked.append(engine.n_workers)
+        return build_candidates_on(engine, *rest)
+
+    monkeypatch.setattr(api, "build_candidates_on", rated)
+    there = optimize(scenario, catalog, gap=0.005, method="columns", threads=2)
+    assert asked == [min(2, processors())]
+    assert plan_sha256(there) == plan_sha256(alone)
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

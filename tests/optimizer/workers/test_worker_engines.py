@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from optimizer.errors import GpuplanError
 from optimizer.workers import open_engine
+
+UNGUARDED = """
+print("the program runs", flush=True)
+from optimizer.workers import Calls, Processes
+from tests.optimizer.workers.pool_work import obedient
+with Calls(Processes(2), obedient) as obey:
+    print(obey(["a", "b", "c"]))
+"""
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -18,6 +29,14 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
         open_engine("ray"),
     ):
         pass
+
+
+def test_a_program_that_starts_workers_is_not_run_by_them(tmp_path: Path) -> None:
+    program = tmp_path / "unguarded.py"
+    program.write_text(UNGUARDED)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ran = subprocess.run([sys.executable, program], env=here, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.stdout.splitlines() == ["the program runs", "['A', 'B', 'C']"], ran.stderr
 
 
 def test_an_address_is_that_of_ray() -> None:

@@ -47,14 +47,14 @@ def test_a_method_can_be_forced(catalog: Catalog) -> None:
     assert layout.cost.usd_per_hour == pytest.approx(0.7)  # one replica of 2/s on one server
 
 
-def test_the_answer_does_not_depend_on_the_number_of_threads(inst: Instance) -> None:
-    one, four = (solve_columns(inst, Limits(gap=0.001, threads=n)) for n in (1, 4))
+def test_the_same_program_gives_the_same_answer(inst: Instance) -> None:
+    one, again = (solve_columns(inst, Limits(gap=0.001)) for _ in range(2))
     assert one is not None
-    assert four is not None
-    assert one.bound_usd_per_hour == four.bound_usd_per_hour
+    assert again is not None
+    assert one.bound_usd_per_hour == again.bound_usd_per_hour
     assert one.decision is not None
-    assert four.decision is not None
-    assert np.array_equal(one.decision.n_replicas, four.decision.n_replicas)
+    assert again.decision is not None
+    assert np.array_equal(one.decision.n_replicas, again.decision.n_replicas)
 
 
 def test_progress_tells_of_bounds_that_rise_and_plans_that_get_cheaper(inst: Instance) -> None:

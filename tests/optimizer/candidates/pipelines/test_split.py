@@ -1,0 +1,86 @@
+"""Layers are split so that the slowest stage is as fast as can be, which is what trying every split finds."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from optimizer.candidates.pipelines.split import ends_of, front, with_at_least
+
+
+def best(stage_ms: list[np.ndarray], least_after_first: int = 0) -> tuple[float, tuple[int, ...]]:
+    """Of the only variant: how long the slowest stage takes, and the layers up to the end of each.
+
+    A stage takes stage_ms[…][i, j] for the layers i to j − 1.
+    """
+    fronts = [with_at_least(front(stage_ms[0].T[None], None), least_after_first)]
+    for one in stage_ms[1:]:
+        fronts.append(front(one.T[None], fronts[-1]))
+    slowest = float(fronts[-1].slowest_ms[0, -1])
+    return slowest, ends_of(fronts, 0) if np.isfinite(slowest) else ()
+
+
+def uniform(n_layers: int, ms_per_layer: float, most_layers: int) -> np.ndarray:
+    """[L + 1, L + 1] of a card that holds so many layers, all alike."""
+    first, beyond = np.indices((n_layers + 1, n_layers + 1))
+    held = beyond - first
+    return np.where((held > 0) & (held <= most_layers), held * ms_per_layer, np.inf)
+
+
+def test_a_card_twice_as_fast_takes_twice_the_layers() -> None:
+    # 12 layers over 2 ms and 1 ms a layer: 4 · 2 = 8 and 8 · 1 = 8; any other split makes one of them slower.
+    assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 12)]) == (8.0, (4, 12))
+
+
+def test_memory_bounds_what_the_faster_card_takes() -> None:
+    # The fast one holds 6 of 12: the slow one takes the other 6, 6 · 2 = 12 ms.
+    assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 6)]) == (12.0, (6, 12))
+
+
+def test_what_fits_nowhere_is_said_to_take_forever() -> None:
+    assert best([uniform(12, 1.0, 5), uniform(12, 1.0, 6)]) == (np.inf, ())
+
+
+def test_a_layer_that_takes_longer_is_weighed_where_it_stands() -> None:
+    # Layers of 5, 1, 1, 1 ms on two like cards: 5 | 1 + 1 + 1.
+    ms = np.array([5.0, 1.0, 1.0, 1.0])
+    before = np.concatenate([[0.0], np.cumsum(ms)])
+    stage = np.where(np.arange(5)[:, None] < np.arange(5)[None, :], before[None, :] - before[:, None], np.inf)
+    assert best([stage, stage]) == (5.0, (1, 4))
+
+
+def test_the_first_stages_hold_no_fewer_layers_than_asked() -> None:
+    # Without it 4 and 8; with 7 at least in the first, 7 · 2 = 14 ms.
+    assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 12)], least_after_first=7) == (14.0, (7, 12))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_it_finds_what_trying_every_split_finds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n_layers, n_stages = int(rng.integers(4, 11)), int(rng.integers(2, 5))
+    stages = []
+    for _ in range(n_stages):
+        time = rng.uniform(1.0, 9.0, (n_layers + 1, n_layers + 1))
+        time[rng.random(time.shape) < 0.3] = np.inf  # what does not fit
+        stages.append(np.where(np.arange(n_layers + 1)[:, None] < np.arange(n_layers + 1)[None, :], time, np.inf))
+    least = int(rng.integers(0, n_layers))
+    tried = {
+        (*inner, n_layers): max(
+            stage[i, j] for stage, i, j in zip(stages, (0, *inner), (*inner, n_layers), strict=True)
+        )
+        for inner in itertools.combinations(range(1, n_layers), n_stages - 1)
+        if inner[0] >= least
+    }
+    fastest = min(tried.values(), default=np.inf)
+    slowest, ends = best(stages, least)
+    assert slowest == fastest
+    assert not np.isfinite(fastest) or tried[ends] == fastest
+
+
+def test_variants_are_split_each_by_itself() -> None:
+    # The same cards at two batches: in the second one the slow card is four times as slow, 12 = 2.4 + 9.6.
+    slow = np.stack([uniform(12, 2.0, 12).T, uniform(12, 4.0, 12).T])
+    fast = np.stack([uniform(12, 1.0, 12).T, uniform(12, 1.0, 12).T])
+    fronts = [front(slow, None)]
+    fronts.append(front(fast, fronts[0]))
+    assert [ends_of(fronts, v) for v in (0, 1)] == [(4, 12), (2, 12)]  # 2 · 4 = 8 and 10 · 1; 3 · 4 would be 12

@@ -1,0 +1,135 @@
+"""Old and new cards together: what a pipeline over several offers makes possible, cheaper, and what refuses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mixed_cards import L4, T4, mixed, workload
+
+from catalog import Catalog
+from optimizer import load_plan, load_scenario, optimize, verify
+from optimizer.errors import NotSupportedYet
+from optimizer.explain import stress
+from optimizer.layout import Layout, ReplicaGroup
+from optimizer.simulation import Traffic, simulate_plan
+
+SHIPPED = Path(__file__).parents[2] / "scenarios" / "mixed-cards.yaml"
+RENTED = {"gpu": "l40s", "gpus_per_server": 1, "rent": {"price": "$2/gpu/h"}}
+
+
+def solved(given: dict[str, Any], catalog: Catalog, **asked: Any) -> Layout:
+    scenario = load_scenario(given, catalog)
+    layout = optimize(scenario, catalog, gap=0.0, **asked)
+    assert verify(layout, scenario, catalog) == []
+    return layout
+
+
+def groups(layout: Layout) -> list[ReplicaGroup]:
+    return [group for plan in layout.workloads for group in plan.replica_groups]
+
+
+def usd_per_hour(layout: Layout) -> float:
+    assert layout.cost is not None
+    return layout.cost.usd_per_hour
+
+
+def test_what_neither_card_holds_both_together_do(catalog: Catalog) -> None:
+    apart = solved(mixed({"chat": workload(heterogeneous_pipelines=False)}), catalog)
+    assert apart.status == "infeasible"
+    together = solved(mixed(), catalog)
+    assert together.status == "optimal"
+    (group,) = groups(together)
+    assert group.stages is not None
+    assert [(stage.offer, stage.tp) for stage in group.stages] == [("old", 1), ("new", 1)]
+    assert [(row.offer, row.count) for row in together.servers] == [("old", 1), ("new", 1)]
+    assert "pipeline" in group.extrapolated
+    assert any("at the pace of its slowest stage" in one for one in together.assumptions)
+
+
+def test_cards_that_are_there_save_the_rent_of_others(catalog: Catalog) -> None:
+    inventory = {"old": T4, "new": L4, "rented": RENTED}
+    apart = solved(mixed({"chat": workload(heterogeneous_pipelines=False)}, inventory), catalog)
+    together = solved(mixed(inventory=inventory), catalog)
+    assert (usd_per_hour(apart), usd_per_hour(together)) == (2.0, 0.0)  # one L40S holds the model
+
+
+def test_two_workloads_share_the_servers_of_a_pipeline(catalog: Catalog) -> None:
+    # A server with two L4: one holds a stage of the pipeline, the other a small model; nothing is rented.
+    small = workload(model="Qwen/Qwen3-4B", heterogeneous_pipelines=False)
+    inventory = {"old": T4, "new": L4 | {"gpus_per_server": 2}, "rented": RENTED}
+    layout = solved(mixed({"chat": workload(tp=[1], pp=[1, 2]), "small": small}, inventory), catalog)
+    assert usd_per_hour(layout) == 0.0
+
+
+def test_more_replicas_stand_on_servers_of_their_own(catalog: Catalog) -> None:
+    inventory = {"old": T4 | {"own": 2}, "new": L4 | {"own": 2}}
+    layout = solved(mixed({"chat": workload(requests="0.15/s", tp=[1], pp=[2])}, inventory), catalog)
+    (group,) = (one for one in groups(layout) if one.stages)
+    assert [place.servers for place in group.placement] == [(0, 0), (1, 1)]
+
+
+def test_over_periods_each_has_its_own_pipelines(catalog: Catalog) -> None:
+    inventory = {"old": T4 | {"own": 2}, "new": L4 | {"own": 2}}
+    given = mixed({"chat": workload(growth="100%/period", requests="0.08/s", tp=[1], pp=[2])}, inventory)
+    layout = solved(given | {"horizon": "2mo", "periods": 2}, catalog)
+    assert [sum(g.replicas for plan in p.workloads for g in plan.replica_groups) for p in layout.periods] == [1, 2]
+
+
+def test_served_as_much_as_the_cards_can(catalog: Catalog) -> None:
+    layout = solved(mixed({"chat": workload(requests="1/s")}, objective="served"), catalog)
+    (level,) = layout.served
+    assert 0.0 < level.served_rps < 1.0
+    assert any(group.stages for group in groups(layout))
+
+
+def test_alternatives_and_stress_know_such_pipelines(catalog: Catalog) -> None:
+    inventory = {"old": T4, "new": L4, "rented": RENTED}
+    layout = solved(mixed(inventory=inventory), catalog, alternatives=1)
+    (other,) = layout.alternatives
+    assert other.cost.usd_per_hour >= usd_per_hour(layout)
+    scenario = load_scenario(mixed(), catalog)
+    found = stress(optimize(scenario, catalog), scenario, catalog, time_limit_s=20.0)
+    assert all(0.0 < one.served_fraction <= 1.0 for one in found)
+
+
+def test_an_earlier_plan_is_recognised(catalog: Catalog) -> None:
+    scenario = load_scenario(mixed(), catalog)
+    earlier = optimize(scenario, catalog)
+    again = optimize(scenario, catalog, start=load_plan(earlier.model_dump(mode="json")))
+    assert again.workloads == earlier.workloads
+
+
+def test_simulation_says_that_it_cannot(catalog: Catalog) -> None:
+    scenario = load_scenario(mixed(), catalog)
+    outcome = simulate_plan(optimize(scenario, catalog), scenario, catalog, Traffic(duration_s=60.0))
+    assert outcome.not_simulated == {"chat": "pipelines whose stages differ are not simulated yet"}
+
+
+@pytest.mark.parametrize("spare", ["n+1", "rack", "region"])
+def test_spare_of_any_workload_is_refused_beside_it(spare: str, catalog: Catalog) -> None:
+    safe = workload(heterogeneous_pipelines=False, spare=spare)
+    with pytest.raises(NotSupportedYet, match="heterogeneous_pipelines beside the spare of safe"):
+        optimize(load_scenario(mixed({"chat": workload(), "safe": safe}), catalog), catalog)
+
+
+def test_the_key_left_out_or_false_leaves_plans_as_they_were(catalog: Catalog) -> None:
+    inventory = {"old": T4, "rented": RENTED}
+    without = {key: value for key, value in workload().items() if key != "heterogeneous_pipelines"}
+    layout = solved(mixed({"chat": without}, inventory), catalog)
+    written = layout.model_dump(mode="json")
+    assert "heterogeneous_pipelines" not in written["inputs"]["workloads"]["chat"]
+    assert "stages" not in written["workloads"][0]["replica_groups"][0]
+
+
+def test_the_shipped_scenario_needs_both_servers_and_no_rent(catalog: Catalog) -> None:
+    # docs/decisions.md: the power of both servers, (2.16 + 1.35) kW × 1.3 × $0.20, instead of two H100 at $2.60.
+    scenario = load_scenario(SHIPPED, catalog)
+    layout = optimize(scenario, catalog)
+    assert verify(layout, scenario, catalog) == []
+    assert usd_per_hour(layout) == pytest.approx((2.16 + 1.35) * 1.3 * 0.20)
+    (group,) = groups(layout)
+    assert {stage.gpu for stage in group.stages or ()} == {"v100-16gb-sxm2", "rtx-4090"}
+    assert group.quality is not None
+    assert group.quality >= 0.995
