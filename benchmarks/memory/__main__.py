@@ -24,10 +24,13 @@ def main() -> None:
     facts, facts_left_out = read(options.folder / "fits.jsonl", catalog)
     known = lessons(logs, catalog)
     sweep, others = [log for log in logs if log.in_sweep], [log for log in logs if not log.in_sweep]
+    recorded, _ = read(options.folder / "records.jsonl", catalog, with_sources=False)
+    as_recorded = [log for log in recorded if not log.in_sweep]
     splits = (
         Split("outside the sweep", predictions(others, catalog, known, same_source)),
         Split("the sweep, by model", predictions(sweep, catalog, known, same_model)),
         Split("the sweep, unseen", predictions(sweep, catalog, known, same_source)),
+        Split("outside the sweep, as recorded", predictions(as_recorded, catalog, known, same_source)),
     )
     left_out = {"log": logs_left_out, "fact": facts_left_out}
     options.report.write_text(report(splits, verdicts(facts, catalog), left_out), encoding="utf-8")

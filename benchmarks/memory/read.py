@@ -18,7 +18,8 @@ from catalog.units import GIB
 from optimizer.memory.extras import SPECULATIVE
 
 NAMES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "names.yaml").read_text(encoding="utf-8"))
-_V1_SINCE, _LAST_V0 = (0, 8), "0.7.3"
+SOURCES: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "sources.yaml").read_text(encoding="utf-8"))
+_V1_SINCE, _LAST_V0, _UNCHUNKED_TOKENS = (0, 8), "0.8", 32768
 _WORDS = ("engine_version", "gpu", "notes", "excerpt", "model")
 _SMALL_POOL_GIB = 0.3
 """Two printed decimals of less are no measurement."""
@@ -50,40 +51,44 @@ class Logged:
         return str(self.arguments["model"])
 
 
-def read(path: Path, catalog: Catalog) -> tuple[list[Logged], Counter[str]]:
-    """Every record that can be compared, and why the others cannot."""
+def read(path: Path, catalog: Catalog, *, with_sources: bool = True) -> tuple[list[Logged], Counter[str]]:
+    """Every record that can be compared, and why the others cannot; `with_sources` adds what their sources say."""
     kept, left_out = [], Counter[str]()
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            kept.append(_logged(json.loads(line), catalog))
+            record = json.loads(line)
+            kept.append(_logged(record, catalog, SOURCES.get(record["id"], {}) if with_sources else {}))
         except LeftOutError as reason:
             left_out[str(reason)] += 1
     return kept, left_out
 
 
-def _logged(record: Mapping[str, Any], catalog: Catalog) -> Logged:
+def _logged(record: Mapping[str, Any], catalog: Catalog, source: Mapping[str, Any]) -> Logged:
     engine = NAMES["engines"].get(record.get("engine"))
     if engine is None:
         raise LeftOutError(f"engine {record.get('engine')} is not described")
-    if not record.get("tp") or not record.get("pp"):
+    said = source.get("arguments", {})
+    if not (said.get("tp") or record.get("tp")) or not (said.get("pp") or record.get("pp")):
         raise LeftOutError("parallel degrees not stated")
-    model, short = _model(str(record["model"]), catalog)
-    weights = _weights(record, short)
+    model, short = _model(str(said.get("model") or record["model"]), catalog)
+    weights = str(said.get("weight_dtype") or _weights(record, short))
     cache = NAMES["kv_formats"].get(record.get("kv_cache_dtype") or "")
     if cache is None:
         raise LeftOutError(f"KV cache type {record['kv_cache_dtype']} is not described")
-    gpu, total_gib = _card(record)
-    card_known = gpu is not None
+    gpu, stand_in, total_gib = _card(record)
+    card_known = gpu is not None or "gpu" in said
     version = _version(str(record.get("engine_version") or "")) if engine != "llamacpp" else None
     arguments = {
-        "model": model, "gpu": gpu or ("b200-sxm" if weights in ("nvfp4", "mxfp4") else "h100-sxm"),
+        "model": model, "gpu": gpu or stand_in or ("b200-sxm" if weights in ("nvfp4", "mxfp4") else "h100-sxm"),
         "weight_dtype": weights, "kv_cache_dtype": cache,
         "tp": record["tp"], "pp": record["pp"], "dp": record.get("dp") or 1, "ep": record.get("ep") or 1,
         "engine": engine, "engine_version": version, "gpu_memory_gib": total_gib,
         "gpu_memory_utilization": record.get("gpu_memory_utilization"), "max_model_len": record.get("max_model_len"),
         "max_num_seqs": record.get("max_num_seqs"), "max_num_batched_tokens": record.get("max_num_batched_tokens"),
         "enforce_eager": bool(record.get("enforce_eager")),
+        **(_old_batches(record) if engine == "vllm" and _is_old_scheduler(str(record.get("engine_version"))) else {}),
         **_launched(record, engine),
+        **said,
     }  # fmt: skip
     return Logged(
         id=record["id"],
@@ -93,7 +98,7 @@ def _logged(record: Mapping[str, Any], catalog: Catalog) -> Logged:
         card_known=card_known,
         figures=_figures(record, engine, short, card_known),
         fits=record.get("fits"),
-        doubts=tuple(_doubts(record, engine, version, short)),
+        doubts=tuple(_doubts(record, engine, arguments, short, names_model="model" in said)),
     )
 
 
@@ -134,15 +139,16 @@ def _launched(record: Mapping[str, Any], engine: str) -> dict[str, Any]:
     return flags
 
 
-def _card(record: Mapping[str, Any]) -> tuple[str | None, float | None]:
+def _card(record: Mapping[str, Any]) -> tuple[str | None, str | None, float | None]:
+    """The card; what stands in for the weights on one that is not in the catalog; its memory, where stated."""
     name, total_gib = str(record.get("gpu") or "").lower(), record.get("total_gpu_memory_gib")
     if total_gib is None and name.startswith("h20-141"):
         total_gib = 139.8
-    for pattern, gpu in NAMES["cards"]:
+    for pattern, gpu, *stand_in in NAMES["cards"]:
         if re.search(pattern, name):
-            return gpu, total_gib
+            return gpu, next(iter(stand_in), None), total_gib
     sized = (gpu for least_gib, gpu in NAMES["cards_by_memory"] if total_gib and total_gib >= least_gib)
-    return next(sized, None), total_gib
+    return next(sized, None), None, total_gib
 
 
 def _version(text: str) -> str | None:
@@ -152,17 +158,33 @@ def _version(text: str) -> str | None:
     if tens := re.match(r"(\d+)\.(\d)x", text):
         return f"{tens[1]}.{tens[2]}0"
     number = re.search(r"(?<![\d/-])(\d{1,2}\.\d+(?:\.\d+)?)", text)
-    if number and "(V0" in text and version_key(number[1]) >= _V1_SINCE:
-        return _LAST_V0  # the old scheduler forced on a newer release keeps the old rules
+    if number and _is_old_scheduler(text):
+        return _LAST_V0  # whose graphs and layouts it shares; its batches are `_old_batches`
     return number[1] if number else None
+
+
+def _is_old_scheduler(text: str) -> bool:
+    """V0 forced on a release that has another by default."""
+    number = re.search(r"\d{1,2}\.\d+", text)
+    return number is not None and "(V0" in text and version_key(number[0]) >= _V1_SINCE
+
+
+def _old_batches(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the old scheduler takes for granted: whole prompts up to 32,768 tokens, chunks of 2048 beyond."""
+    length = record.get("max_model_len") or 0
+    tokens = max(length, 2048) if length <= _UNCHUNKED_TOKENS else 2048
+    return {
+        "max_num_seqs": record.get("max_num_seqs") or 256,
+        "max_num_batched_tokens": record.get("max_num_batched_tokens") or tokens,
+    }
 
 
 def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: bool) -> dict[str, float]:
     pool_gib, tokens = record.get("kv_cache_gib_per_gpu"), record.get("kv_cache_tokens")
     figures = {"weights_gib": record.get("weights_gib_per_gpu")}
-    # Recurrent hybrids print the tokens of one group, pipelines and uneven ranks those of the poorest.
+    # Pipelines and uneven ranks print the tokens of the poorest.
     uneven = re.search(NAMES["uneven_ranks"], str(record.get("notes")))
-    tells_bytes = record["pp"] == 1 and not re.search(NAMES["recurrent"], short) and not uneven
+    tells_bytes = record["pp"] == 1 and not re.search(NAMES["tokens_of_another_kind"], short) and not uneven
     if tells_bytes and pool_gib and tokens and pool_gib > _SMALL_POOL_GIB:
         figures["kv_bytes_per_token"] = pool_gib * GIB / tokens
     if card_known:
@@ -173,15 +195,18 @@ def _figures(record: Mapping[str, Any], engine: str, short: str, card_known: boo
     return {name: float(value) for name, value in figures.items() if value is not None}
 
 
-def _doubts(record: Mapping[str, Any], engine: str, version: str | None, short: str) -> list[str]:
+def _doubts(
+    record: Mapping[str, Any], engine: str, arguments: Mapping[str, Any], short: str, *, names_model: bool
+) -> list[str]:
     words = " ".join(str(record.get(key) or "") for key in _WORDS)
     found = [name for name, pattern in NAMES["doubts"].items() if re.search(pattern, words, re.I)]
-    if record.get("model_inferred") or "name not in excerpt" in words or "variant)" in words:
+    guessed = record.get("model_inferred") or "name not in excerpt" in words or "variant)" in words
+    if guessed and not names_model:
         found.append("model inferred from sizes")
     if re.search(NAMES["vision"], short) and "limit image" not in words:
         found.append("vision model without media limits stated")
-    if engine == "vllm" and record.get("gpu_memory_utilization") is None:
+    if engine == "vllm" and arguments["gpu_memory_utilization"] is None:
         found.append("memory fraction not stated, default assumed")
-    if engine == "vllm" and version is None:
+    if engine == "vllm" and arguments["engine_version"] is None:
         found.append("engine version not stated")
     return found

@@ -222,9 +222,9 @@ def _compressed_attention(model: Model, compressor: tuple[Tensor, ...], cache: C
 
 
 def _compressor(hidden: int, width: int, head_dim: int, tokens: int) -> tuple[Tensor, ...]:
-    """Pools `tokens` tokens into one entry: values, gates, a bias per position, a norm."""
+    """Pools `tokens` tokens into one entry: values and gates, a bias per position, a norm; never quantized."""
     return (
-        Tensor(_ATTENTION, 2 * hidden * width, Split.REPLICATED),
+        Tensor(_STATE, 2 * hidden * width, Split.REPLICATED),
         Tensor(_STATE, tokens * width, Split.REPLICATED),
         Tensor(_NORM, head_dim, Split.REPLICATED),
     )

@@ -31,6 +31,13 @@ MIXERS: Mapping[str, Callable[[Model], Mixer]] = {
     "kda": recurrent.kimi_delta,
     "lightning": recurrent.lightning_attention,
 }
+_MATRICES = (
+    TensorRole.ATTENTION,
+    TensorRole.LINEAR_ATTENTION,
+    TensorRole.MLP,
+    TensorRole.SHARED_EXPERT,
+    TensorRole.EXPERT,
+)
 FEEDFORWARDS: Mapping[str, Callable[[Model, int | None], tuple[Tensor, ...]]] = {
     "dense": feedforward.dense,
     "moe": feedforward.mixture_of_experts,
@@ -44,8 +51,10 @@ def architecture_of(model: Model) -> Architecture:
     by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
     hidden, vocabulary = model.hidden_size, model.vocab_size
     beside = _in_16_bit(architecture_of(model.drafter)) if isinstance(model, DraftedModel) else _NOTHING
+    heads_from = len(kinds) - model.draft_layers
+    own = (by_kind[k] if i < heads_from else _drafting(model, by_kind[k]) for i, k in enumerate(kinds))
     return Architecture(
-        layers=(*(by_kind[kind] for kind in kinds), *beside.layers),
+        layers=(*own, *beside.layers),
         embedding=(
             Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP),
             *_other_once(model),
@@ -97,6 +106,17 @@ def _layer(model: Model, kind: LayerKind) -> Layer:
     )
 
 
+def _drafting(model: Model, layer: Layer) -> Layer:
+    """The same as a layer that drafts tokens: its matrices are stored as the checkpoint stores those.
+
+    Experts with a format of their own have it there, too (DeepSeek-V4, expert_dtype).
+    """
+    own = {TensorRole.EXPERT} if model.checkpoint.expert_format else set()
+    stored = set(_MATRICES) - own
+    tensors = (t._replace(role=TensorRole.DRAFT) if t.role in stored else t for t in layer.tensors)
+    return replace(layer, tensors=tuple(tensors))
+
+
 def _head(model: Model) -> tuple[Tensor, ...]:
     connections = model.hyper_connections
     if connections and connections.low_rank:  # mixed once more, with a norm but nothing handed back
@@ -106,7 +126,7 @@ def _head(model: Model) -> tuple[Tensor, ...]:
         if connections and connections.weighted_head:  # matrix, base, scale
             streams = connections.streams
             weights = streams * streams * model.hidden_size + streams + 1
-            tensors.append(Tensor(TensorRole.NORM, weights, Split.REPLICATED))
+            tensors.append(Tensor(TensorRole.HYPER_CONNECTION, weights, Split.REPLICATED))
     if not model.tied_embeddings:
         tensors.append(
             Tensor(TensorRole.LM_HEAD, model.vocab_size * (model.hidden_size + model.lm_head_bias), Split.TP)
@@ -121,7 +141,7 @@ def _hyper_connection(hidden: int, connections: HyperConnections) -> Tensor:
         handed_back = streams * streams * hidden
         return Tensor(TensorRole.NORM, _low_rank_mixer(hidden, connections) + handed_back, Split.REPLICATED)
     width = (2 + streams) * streams
-    return Tensor(TensorRole.NORM, width * streams * hidden + width + 3, Split.REPLICATED)
+    return Tensor(TensorRole.HYPER_CONNECTION, width * streams * hidden + width + 3, Split.REPLICATED)
 
 
 def _low_rank_mixer(hidden: int, connections: HyperConnections) -> int:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from catalog.errors import Fault, InputError
 from catalog.huggingface.families import CLASS_DEFAULTS, FAMILIES
+from catalog.huggingface.positions import positions
 from catalog.huggingface.quantization import checkpoint_of
 from catalog.huggingface.reader import ConfigReader
 from catalog.schema import Model, Source, TensorRole
@@ -44,6 +45,7 @@ def model_from_hf_config(
     model_type = _model_type(config, text, prefix)
     faults: list[Fault] = []
     reader = ConfigReader({**CLASS_DEFAULTS.get(model_type, {}), **text}, model_type, prefix, faults)
+    of_family = FAMILIES[model_type](reader)
     facts = {
         "id": id,
         "family": family or model_type.removesuffix("_text").replace("_", "-"),
@@ -52,7 +54,8 @@ def model_from_hf_config(
         "hidden_size": reader.count("hidden_size"),
         "vocab_size": reader.count("vocab_size"),
         "tied_embeddings": _tied(config, reader),
-        **FAMILIES[model_type](reader),
+        **positions(reader, of_family),
+        **of_family,
         "mtp_layers": reader.count_or_none("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers") or 0,
         "vision_parameters": vision_parameters,
         "verification": "unverified",

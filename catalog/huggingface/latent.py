@@ -38,8 +38,13 @@ def deepseek_sparse(config: ConfigReader) -> Facts:
     """Latent attention to tokens chosen by an indexer, which not every layer need have of its own."""
     facts = deepseek(config)
     facts["indexer"] = indexer(config)
+    facts["moe"]["router_32bit"] = config.model_type == "glm_moe_dsa" or _routes_in_32_bit(config)
     mixers = ["dsa" if own else "dsa_shared" for own in (_own_indexers(config) or [True] * config.n_layers)]
     return {**facts, **schedule(config, mixers, first_dense(config))}
+
+
+def _routes_in_32_bit(config: ConfigReader) -> bool:
+    return config.values.get("moe_router_dtype") == "float32"
 
 
 def _own_indexers(config: ConfigReader) -> list[bool] | None:
@@ -100,6 +105,9 @@ def deepseek_v4(config: ConfigReader) -> Facts:
         "indexer": indexer(config),
         "hyper_connections": {"streams": config.count("hc_mult")},
         "window_tokens": config.count("sliding_window"),
+        "rope_table_tokens": 2 * config.count("max_position_embeddings"),  # of rope_theta and of compress_rope_theta
+        "rope_table_bytes_per_value": 4,
+        "rotary_dim": config.count("qk_rope_head_dim", default=64),
         "moe": experts(config, count=["n_routed_experts"]),
         **schedule(config, mixers, "moe"),
     }
@@ -125,7 +133,7 @@ def glm5_next(config: ConfigReader) -> Facts:
         "latent_attention": latent,
         "indexer": {**indexer(config), **pooled},
         "recurrent": kimi_delta(config.group("linear_attn_config")),
-        "moe": experts(config, count=["n_routed_experts"]),
+        "moe": {**experts(config, count=["n_routed_experts"]), "router_32bit": _routes_in_32_bit(config)},
         "hyper_connections": {"streams": config.count("hc_mult"), "weighted_head": False},
         **with_dense_mlp(config, feedforwards),
         **schedule(config, mixers, feedforwards),

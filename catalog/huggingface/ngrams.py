@@ -57,7 +57,7 @@ def _tables(config: ConfigReader) -> list[Facts]:
         {
             "what": "tables of hashed n-grams",
             "parameters_once": rows * (width // heads),
-            "role": "embedding",
+            "role": "table",
             "divided": True,
         },
         {

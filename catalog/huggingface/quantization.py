@@ -8,7 +8,7 @@ from typing import Any
 
 from catalog.errors import Fault, InputError
 from catalog.schema import TensorRole
-from catalog.schema.model import Checkpoint
+from catalog.schema.checkpoint import Checkpoint
 
 _DTYPES = ("bfloat16", "float16", "float32")
 _ROLE_PATTERNS: tuple[tuple[TensorRole, str], ...] = (

@@ -64,8 +64,19 @@ class ExpertPadding(Entry):
     """Scales are padded like the values; false = they keep their shape."""
 
 
+class RepackedExperts(Entry):
+    """What a weight of an expert takes on NVIDIA cards without the format's own type, whose kernel repacks it."""
+
+    architectures: tuple[str, ...]
+    """Whose experts go this way."""
+    below_compute_capability: PositiveFloat
+    bits: PositiveFloat
+    """Of one weight, with every copy of the scales that stays."""
+
+
 class LatentRow(Entry):
-    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own."""
+    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own, on NVIDIA
+    cards; on others it is cached as it is."""
 
     bytes_per_token: PositiveInt
     values_per_token: PositiveInt
@@ -115,13 +126,23 @@ class EngineRules(Entry):
     law: LawRules
     expert_padding: Mapping[str, ExpertPadding] = Field(default_factory=dict)
     """By weight format."""
+    repacked_experts: Mapping[str, RepackedExperts] = Field(default_factory=dict)
+    """By the experts' weight format."""
     counts_segments: Literal["no", "allocated", "reserved"] = "no"
     """Weights are what PyTorch's allocator hands out, large tensors in whole segments: as it counts what is allocated
     (ends that it does not split off), or as the card misses it (every end)."""
+    rope_value_bytes: Literal[0, 2, 4] = 2
+    """Of one sine or cosine in the table of every position that a rank keeps, on NVIDIA cards; 0 = no table."""
+    mrope_table_copies: PositiveInt = 1
+    """The table is so many times as long for positions of images and videos (`Model.mrope`)."""
     loads_vision_tower: bool = True
     """With the language model; false = only where its file is given, too."""
+    tables_on_host: bool = False
+    """Tables that hashed n-grams look up stay in host memory unless the engine is told otherwise."""
     adapters_on_experts: bool = False
     """Experts have slots for low-rank adapters, where the engine is told to keep some."""
+    adapters_on_spread_experts: Literal["yes", "no", "within tp or dp"] = "yes"
+    """Whether it keeps them where whole experts are spread over ranks: of tp or of dp ranks, not of both."""
     keeps_latent_projections: bool = False
     """Latent attention keeps the up-projections a second time, shaped for decoding."""
     context_gib: NonNegative
@@ -204,6 +225,9 @@ class VllmRules(EngineRules):
     """With tp 1 and several stages."""
     non_torch_rocm_gib: NonNegative = 0.0
     """More of it on AMD cards."""
+    load_rocm_gib: NonNegative = 0.0
+    """What an AMD card misses beside the weights once they are loaded, of a model whose positions turn: code and
+    workspaces of the kernels that compute the rope table. There the engine takes the card's loss for the weights."""
     graphs: VllmGraphs
     checks_free_memory: bool
     """Refuses to start when less than the budget is free."""

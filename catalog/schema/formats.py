@@ -31,6 +31,17 @@ class TensorRole(StrEnum):
     MLP = "mlp"
     SHARED_EXPERT = "shared_expert"
     EXPERT = "expert"
+    TABLE = "table"
+    """Rows that hashed n-grams look up: large, read a few rows a token, and kept in host memory by some engines."""
+    HYPER_CONNECTION = "hyper_connection"
+    """Full matrices that mix several residual streams, never quantized."""
+    DRAFT = "draft"
+    """Matrices of multi-token-prediction layers, which many quantized checkpoints leave whole."""
+
+
+FULL_WIDTH_ROLES = (TensorRole.HYPER_CONNECTION,)
+"""In 32 bit wherever no format quantizes them: hc_attn_fn and the like of DeepSeek-V4 and GLM-5.3-Flash, which vLLM
+allocates as float32 (vllm/models/glm5next/nvidia/model.py)."""
 
 
 class FormatSupport(Entry):
@@ -130,7 +141,9 @@ class WeightFormat(Entry):
         for other in self.other_bits:
             if other.role == role:
                 return other.bits
-        return self.bits_per_weight if role in self.quantizes else UNQUANTIZED_BITS
+        if role in self.quantizes:
+            return self.bits_per_weight
+        return 2 * UNQUANTIZED_BITS if role in FULL_WIDTH_ROLES else UNQUANTIZED_BITS
 
     def compute_dtype(self, engine_id: str, gpu: Gpu) -> str | None:
         """Type in `Gpu.tflops` that the engine's matrix products run at on this card; null = it does not run there."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from catalog.schema.base import Entry, PositiveInt, Source
+from catalog.schema.checkpoint import Checkpoint, Conversion, Published
 from catalog.schema.formats import TensorRole
 from catalog.schema.layers import LayerKind, expand_layers, parse_word
 
@@ -108,6 +109,8 @@ class MixtureOfExperts(Entry):
     gated: bool = True
     bias: bool = False
     """Bias vectors on the experts' matrices and on the router."""
+    router_32bit: bool = False
+    """The router's weights are kept in 32 bit."""
     shared_intermediate_size: Count = 0
     """Of all always-active experts together."""
     shared_gate: bool = False
@@ -215,44 +218,6 @@ class OtherTensor(Entry):
     """Over the tensor-parallel ranks; false = whole on every one."""
 
 
-class Checkpoint(Entry):
-    """How the published weights are stored."""
-
-    dtype: Literal["bfloat16", "float16", "float32"] | None = None
-    """Type of the tensors that are not quantized; null = not stated by the configuration."""
-    weight_format: str | None = None
-    """Id of our weight format when the checkpoint is quantized."""
-    expert_format: str | None = None
-    """Id of the routed experts' weight format where it differs from `weight_format`."""
-    kept_16bit: tuple[TensorRole, ...] = ()
-    """Roles that this checkpoint leaves in 16 bit although the format would quantize them."""
-    kv_format: str | None = None
-    """KV cache type that the checkpoint asks for."""
-    quantization: str = ""
-    """The configuration's `quantization_config`, said in a line."""
-
-
-class Conversion(Entry):
-    """Where the model is published in another format."""
-
-    weight_format: str
-    """Id of our weight format."""
-    repository: str
-    """`owner/name` on Hugging Face, and `:TAG` for a GGUF file in it."""
-
-
-class Published(Entry):
-    """What the vendor or a registry says about the size; never used in a computation."""
-
-    parameters: PositiveInt | None = None
-    active_parameters: PositiveInt | None = None
-    with_vision: bool = False
-    """The count includes `vision_parameters`."""
-    difference: int = 0
-    """Computed minus published where the two differ for a known reason."""
-    difference_reason: str = ""
-
-
 Verification = Literal[
     "exact_match",
     "exact_match_recalled",
@@ -286,6 +251,10 @@ class Model(Entry):
     Linear scaling multiplies them, and local layers with a base of their own have a table of their own."""
     rope_table_bytes_per_value: Literal[2, 4] = 2
     """4 where engines keep the table in 32 bit."""
+    rotary_dim: Count | None = None
+    """Values of a head that positions turn, 0 = none; null = all of it, or `qk_rope_head_dim` of a latent one."""
+    mrope: bool = False
+    """Positions have a time, a height and a width (Qwen-VL's M-RoPE)."""
     tied_embeddings: bool = False
     lm_head_bias: bool = False
     layers: str
@@ -306,6 +275,8 @@ class Model(Entry):
     other_tensors: tuple[OtherTensor, ...] = ()
     mtp_layers: Count = 0
     """Multi-token-prediction layers in the checkpoint; not counted, loaded only for speculative decoding."""
+    draft_layers: Count = 0
+    """How many of `layers`, the last ones, are such layers: none of a checkpoint, some of a model as it is loaded."""
     vision_parameters: Count = 0
     """Vision (or audio) tower and projector, stated; not counted as language model."""
     checkpoint: Checkpoint = Checkpoint()

@@ -162,7 +162,8 @@ def _table_records(text: str, path: Path) -> Iterator[Record]:
                 continue
             where = Location(str(path), rows.line_num)
             if len(row) != len(header):
-                raise InputError([Fault(f"{len(row)} cells under a header of {len(header)}; {_EXPECTED}", where)])
+                said = f"{len(row)} cells under a header of {len(header)}: which belongs to which cannot be told"
+                raise InputError([Fault(f"{said}; have the tool write it again, or write JSON", where)])
             yield Record(dict(zip(header, row, strict=True)), where)
     except csv.Error as error:
         raise InputError([Fault(f"not CSV: {error}; {_EXPECTED}", Location(str(path), rows.line_num))]) from error

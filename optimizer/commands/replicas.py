@@ -43,6 +43,7 @@ def replica(function: Function) -> Function:
 @click.option("--gpu-memory", "gpu_memory_gib", type=Amount("size", "MEMORY_GIB"), help="Override the card's: 22GiB.")
 @click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs.")
 @click.option("--speculative", type=click.Choice(("mtp", "eagle")), help="Load a head that drafts tokens.")
+@click.option("--tables-on-host", is_flag=True, help="Keep n-gram tables in host memory.")
 @click.option("--max-loras", type=click.IntRange(0), default=0, show_default=True, help="Adapters held at once.")
 @click.option("--lora-rank", type=click.IntRange(1), default=16, show_default=True, help="Rank of the adapters.")
 def memory(model: str | None, gpu: str | None, gpus: str | None, fits: bool, log: str | None, **question: Any) -> None:

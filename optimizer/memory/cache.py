@@ -36,7 +36,7 @@ def token_bytes_of(job: Job, cache: Cache, rules: CacheRules) -> FloatArray:
     latent = cache.latent_values_per_token * value_bytes
     row = rules.sparse_latent_row
     if row and job.model.indexer is not None and cache.latent_values_per_token == row.values_per_token:
-        packed = np.array([fmt.id in row.kv_formats for fmt in job.kv_formats])[job.kv_format]
+        packed = np.array([fmt.id in row.kv_formats for fmt in job.kv_formats])[job.kv_format] & ~job.rocm
         latent = np.where(packed, float(row.bytes_per_token), latent)
     total: FloatArray = heads * cache.values_per_token_per_head * value_bytes + latent + cache.indexer_bytes_per_token
     return total

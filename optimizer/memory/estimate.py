@@ -180,6 +180,7 @@ def _job(request: Request, settings: Settings, enforce_eager: bool, max_loras: i
         enforce_eager=enforce_eager,
         unified=np.array([gpu.unified_memory for gpu in configurations.gpus])[configurations.gpu],
         rocm=np.array([gpu.vendor == "AMD" for gpu in configurations.gpus])[configurations.gpu],
+        cuda_capability=np.array([gpu.cuda_capability or np.inf for gpu in configurations.gpus])[configurations.gpu],
         max_loras=max_loras,
         lora_rank=lora_rank,
     )
@@ -228,7 +229,10 @@ def _limiting_stage(job: Job, engine: EngineMemory, depth: int, weights_gib: Flo
         sized = engine.size(job, stage, weights_gib[:, column])
         requests = _requests(job, sized)
         worse = (requests < fewest) | ((requests == fewest) & (sized.kv_cache_gib < limiting.kv_cache_gib))
-        worse = (worse & (limiting.reason == 0)) | ((limiting.reason == 0) & (sized.reason != 0))
+        runs = limiting.reason == 0
+        worse = (runs & (worse | (sized.reason != 0))) | (
+            ~runs & (sized.reason != 0) & (sized.kv_cache_gib < limiting.kv_cache_gib)
+        )
         limiting, fewest = limiting.where(worse, sized), np.where(worse, requests, fewest)
     return limiting
 

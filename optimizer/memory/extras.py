@@ -12,7 +12,7 @@ from catalog.errors import InputError
 from catalog.schema import Model, TensorRole
 from catalog.schema.drafted import DraftedModel
 from catalog.schema.layers import expand_layers, parse_word
-from catalog.schema.model import LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
+from catalog.schema.model import COMPRESSED_MIXERS, LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
 from optimizer.scenario.speculation import DraftMethod
@@ -20,6 +20,7 @@ from optimizer.serving_config import Configurations, FloatArray
 
 Speculative = Literal["mtp", "eagle"]
 SPECULATIVE: tuple[Speculative, ...] = ("mtp", "eagle")
+_ATTENDING = (*SOFTMAX_MIXERS, *LATENT_MIXERS, *COMPRESSED_MIXERS)
 ADAPTER_BYTES = 2.0
 """Of one weight of an adapter: they are kept in the activation type."""
 
@@ -34,12 +35,12 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
     InputError where the model has no such layers.
     """
     words = expand_layers(model.layers)
-    attended = [word for word in words if parse_word(word).mixer in (*SOFTMAX_MIXERS, *LATENT_MIXERS)]
+    attended = [word for word in words if parse_word(word).mixer in _ATTENDING]
     if speculative == "mtp" and not model.mtp_layers:
         raise InputError(f"{model.id} has no layers for multi-token prediction (mtp_layers); use eagle or none")
     if not attended or (speculative == "eagle" and (model.mlp is None or model.attention is None)):
         raise InputError(f"{model.id} has no layer that a {speculative} head could be made of; leave speculative out")
-    layer = attended[-1] if speculative == "mtp" else "full/dense"
+    layer = _without_compression(attended[-1]) if speculative == "mtp" else "full/dense"
     count = model.mtp_layers if speculative == "mtp" else 1
     fuse = OtherTensor(
         what=f"{speculative}: next embedding and last hidden state into one",
@@ -47,7 +48,28 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
         role=TensorRole.NORM,
     )
     layers = " ".join([model.layers, *[layer] * count])
-    return Model.model_validate({**model.model_dump(), "layers": layers, "other_tensors": (*model.other_tensors, fuse)})
+    drafting = count if speculative == "mtp" else 0
+    changed = {"layers": layers, "draft_layers": drafting, "other_tensors": (*model.other_tensors, fuse)}
+    return Model.model_validate({**model.model_dump(), **changed})
+
+
+def _without_compression(word: str) -> str:
+    """The layer that drafts: of DeepSeek-V4 one that sees its window only (compress_ratios of mtp layers are 0)."""
+    mixer, rest = parse_word(word).mixer, word.split("/", 1)[1]
+    return f"window/{rest}" if mixer in COMPRESSED_MIXERS else word
+
+
+@lru_cache(maxsize=64)
+def with_tables_on_host(model: Model) -> Model:
+    """The model without the tables that tokens are only looked up in: host memory holds them.
+
+    Engines that always keep them there say so (`EngineRules.tables_on_host`); vLLM does with
+    `--engram-config '{"cpu_offload": true}'`. InputError where the model has none.
+    """
+    kept = tuple(tensor for tensor in model.other_tensors if tensor.role is not TensorRole.TABLE)
+    if len(kept) == len(model.other_tensors):
+        raise InputError(f"{model.id} has no tables beside its layers; leave tables_on_host out")
+    return Model.model_validate({**model.model_dump(), "other_tensors": kept})
 
 
 @lru_cache(maxsize=64)

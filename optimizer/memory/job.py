@@ -65,6 +65,8 @@ class Job:
     """Host and GPU share one memory."""
     rocm: BoolArray
     """An AMD card."""
+    cuda_capability: FloatArray
+    """Of an NVIDIA card; inf = another vendor's."""
     max_loras: int = 0
     """Adapters held at once."""
     lora_rank: int = 0

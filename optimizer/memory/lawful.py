@@ -27,6 +27,7 @@ def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> 
         ("width", (job.parts.dense_width % job.tp != 0) & (job.tp > 1)),
         ("experts", _experts_do_not_divide(job)),
         ("alignment", _breaks_alignment(job, rules)),
+        ("adapters", _spreads_adapters(job, rules)),
     )
     reason = np.zeros(len(job.tp), np.int8)
     for key, broken in reversed(checks):
@@ -92,6 +93,14 @@ def _experts_do_not_divide(job: Job) -> BoolArray:
     uneven = (moe.experts % job.ep != 0) | (ranks % job.ep != 0)
     broken: BoolArray = (job.ep > ranks) | uneven | (moe.intermediate_size % slices != 0)
     return broken
+
+
+def _spreads_adapters(job: Job, rules: EngineRules) -> BoolArray:
+    """Whatever an adapter changes: the slots on experts are made with the layers."""
+    if not job.max_loras or job.model.moe is None or rules.adapters_on_spread_experts == "yes":
+        return np.zeros(len(job.tp), np.bool_)
+    refused: BoolArray = job.ep > 1
+    return refused if rules.adapters_on_spread_experts == "no" else refused & (job.tp > 1) & (job.dp > 1)
 
 
 def _breaks_alignment(job: Job, rules: EngineRules) -> BoolArray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from catalog.errors import InputError
 from catalog.loader import Catalog
 from optimizer.memory.estimate import replica_memory
-from optimizer.memory.extras import Speculative, with_draft
+from optimizer.memory.extras import Speculative, with_draft, with_tables_on_host
 from optimizer.memory.reasons import REASONS, SENTENCES
 from optimizer.memory.result import MemoryEstimate, ReplicaMemory
 from optimizer.serving_config import Configurations, one_configuration
@@ -31,6 +31,7 @@ def estimate_memory(
     max_num_batched_tokens: int | None = None,
     enforce_eager: bool = False,
     speculative: Speculative | None = None,
+    tables_on_host: bool = False,
     max_loras: int = 0,
     lora_rank: int = 16,
 ) -> MemoryEstimate:
@@ -38,7 +39,8 @@ def estimate_memory(
 
     None = the engine version's own default (max_model_len: the model's maximum). InputError for an unknown id and for a
     number that cannot be; an unlawful configuration is an answer, `fits=False` with its reason. `speculative` loads a
-    head that drafts tokens, `max_loras` keeps slots for adapters of `lora_rank`.
+    head that drafts tokens, `tables_on_host` keeps n-gram tables off the card, `max_loras` keeps slots for adapters of
+    `lora_rank`.
     """
     _check_numbers(
         positive={"tp": tp, "pp": pp, "dp": dp, "ep": ep, "max_model_len": max_model_len, "max_num_seqs": max_num_seqs,
@@ -47,6 +49,8 @@ def estimate_memory(
         fractions={"gpu_memory_utilization": gpu_memory_utilization},
     )  # fmt: skip
     network = catalog.find("model", model)
+    if tables_on_host:
+        network = with_tables_on_host(network)
     configuration = one_configuration(
         network if speculative is None else with_draft(network, speculative),
         catalog.find("engine", engine),

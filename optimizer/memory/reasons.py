@@ -14,6 +14,7 @@ SENTENCES: Mapping[str, str] = {
     "width": "matrices are not divisible by the tensor-parallel degree",
     "experts": "experts cannot be divided evenly among the ranks",
     "alignment": "a rank's share of a quantized matrix breaks up the format's scale groups",
+    "adapters": "the engine keeps no adapters on experts that are spread over ranks",
     "context_limit": "max_model_len is beyond the model's maximum",
     "utilization": "less memory is free at start than the engine is told to use",
     "weights": "the weights alone exceed the memory",

@@ -62,8 +62,8 @@ class ModelParts:
     layers_of_class: tuple[int, ...]
     dense_width: int
     """Widest dense feed-forward part; 0 = none."""
-    rope_table_bytes: int
-    """Cosines and sines of every position, on every rank."""
+    rope_values: int
+    """Cosines and sines of every position."""
 
 
 _PARTS: dict[int, tuple[Model, ModelParts]] = {}
@@ -86,7 +86,7 @@ def parts_of(model: Model) -> ModelParts:
         classes=classes,
         layers_of_class=tuple(counts[cache_class] for cache_class in classes),
         dense_width=_dense_width(model),
-        rope_table_bytes=_rope_table_bytes(model),
+        rope_values=_rope_values(model),
     )
     _PARTS[id(model)] = (model, parts)
     return parts
@@ -204,9 +204,11 @@ def _dense_width(model: Model) -> int:
     return max(widths, default=0)
 
 
-def _rope_table_bytes(model: Model) -> int:
-    if model.latent_attention is not None:
+def _rope_values(model: Model) -> int:
+    if model.rotary_dim is not None:
+        width = model.rotary_dim
+    elif model.latent_attention is not None:
         width = model.latent_attention.qk_rope_head_dim
     else:
         width = model.attention.head_dim if model.attention is not None else 0
-    return (model.rope_table_tokens or model.max_context_tokens) * width * model.rope_table_bytes_per_value
+    return (model.rope_table_tokens or model.max_context_tokens) * width

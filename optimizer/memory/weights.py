@@ -9,14 +9,14 @@ import numpy as np
 
 from catalog.architecture import Split
 from catalog.schema import Model, TensorRole, WeightFormat
-from catalog.schema.engine import EngineRules, ExpertPadding
+from catalog.schema.engine import EngineRules, ExpertPadding, RepackedExperts
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
 from optimizer.memory.extras import adapter_bytes
 from optimizer.memory.identity import ByIdentity
 from optimizer.memory.job import Job
 from optimizer.memory.stages import Stage
-from optimizer.serving_config import FloatArray
+from optimizer.serving_config import BoolArray, FloatArray
 
 FULL_BITS = 16.0
 """Of a tensor that no format quantizes."""
@@ -45,12 +45,19 @@ def weight_bytes(
     """
     bits = np.stack([job.bits[kind.role] for kind in stage.kinds], axis=1)[job.weight_format]  # [n, kinds]
     per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
+    on_host = {TensorRole.TABLE} if rules.tables_on_host else set()
     if embedding_on_host and not job.model.tied_embeddings:
-        per_rank = per_rank * np.array([kind.role is not TensorRole.EMBEDDING for kind in stage.kinds])
+        on_host.add(TensorRole.EMBEDDING)
+    if on_host:
+        per_rank = per_rank * np.array([kind.role not in on_host for kind in stage.kinds])
     padding = _expert_padding(job, rules.expert_padding)
     if rules.expert_padding and job.model.moe is not None:
         is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
         bits = np.where(is_expert, _padded_expert_bits(job, padding)[:, None], bits)
+    for expert_format, repacked in rules.repacked_experts.items():
+        if job.model.architecture not in repacked.architectures:
+            continue
+        bits = np.where(_repacks(job, stage, expert_format, repacked), repacked.bits, bits)
     total: FloatArray = (per_rank * bits).sum(axis=1)
     if stage.first and rules.loads_vision_tower:
         total = total + job.model.vision_parameters * FULL_BITS / job.tp
@@ -58,7 +65,7 @@ def weight_bytes(
         total = total + padded_vocabulary(job.model, rules) * job.model.hidden_size * FULL_BITS / job.tp
     held = (
         total / BITS_PER_BYTE
-        + job.parts.rope_table_bytes
+        + _rope_table_bytes(job, rules)
         + adapter_bytes(job, stage, on_experts=rules.adapters_on_experts and stage.expert_layers > 0)
     )
     if rules.keeps_latent_projections:
@@ -66,6 +73,33 @@ def weight_bytes(
     if rules.counts_segments != "no":
         held = held + _segment_rests(job, stage, padding, reserved=rules.counts_segments == "reserved")
     return held
+
+
+def _repacks(job: Job, stage: Stage, expert_format: str, repacked: RepackedExperts) -> BoolArray:
+    """[n, kinds] experts that the card's kernel repacks."""
+    is_expert = np.array([kind.role is TensorRole.EXPERT for kind in stage.kinds])
+    stored_so = np.array([_expert_format(job.model, fmt) == expert_format for fmt in job.weight_formats])
+    chosen = stored_so[job.weight_format] & (job.cuda_capability < repacked.below_compute_capability)
+    repacks: BoolArray = chosen[:, None] & is_expert
+    return repacks
+
+
+def _expert_format(model: Model, weight_format: WeightFormat) -> str:
+    """Id of the format of the experts."""
+    checkpoint = model.checkpoint
+    own = checkpoint.expert_format if effective_format(model, weight_format) == checkpoint.weight_format else None
+    return own or weight_format.id
+
+
+def _rope_table_bytes(job: Job, rules: EngineRules) -> FloatArray:
+    """[n] sines and cosines of every position, on every rank."""
+    if not rules.rope_value_bytes:
+        return np.zeros(len(job.tp))
+    model = job.model
+    copies = rules.mrope_table_copies if model.mrope else 1
+    of_engine = np.where(job.rocm, 2, rules.rope_value_bytes)
+    table: FloatArray = job.parts.rope_values * copies * np.maximum(of_engine, model.rope_table_bytes_per_value)
+    return table
 
 
 def _latent_projection_bytes(job: Job, stage: Stage) -> FloatArray:
@@ -121,7 +155,12 @@ def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict
 def _bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
     """Bits per weight, scales included; a published checkpoint keeps some roles whole, or has experts of its own."""
     checkpoint = model.checkpoint
+    if role is TensorRole.ROUTER and model.moe is not None and model.moe.router_32bit:
+        return 2 * FULL_BITS
     if effective_format(model, weight_format) == checkpoint.weight_format:
+        for other in checkpoint.other_bits:
+            if other.role is role:
+                return other.bits
         if role in checkpoint.kept_16bit:
             return FULL_BITS
         if role is TensorRole.EXPERT and checkpoint.expert_format is not None:

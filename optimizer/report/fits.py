@@ -18,6 +18,7 @@ from optimizer.report.words import count, figure, gib, table
 CONTEXT_TOKENS = 8192
 """Asked of a model when no context is said: what a chat needs."""
 _NOT_ASKED = ("input_tokens", "output_tokens")
+_OF_ONE_MODEL = {"speculative": "heads that draft tokens", "tables_on_host": "n-gram tables"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ def fits_answer(catalog: Catalog, gpu: str, flags: Mapping[str, Any]) -> Fits:
     question = {name: value for name, value in flags.items() if name not in _NOT_ASKED} | {"gpu": gpu}
     if question.get("weight_dtype") is not None:
         catalog.find("weight_format", question["weight_dtype"])
-    if question.get("speculative") is not None:
-        raise InputError(
-            "a head that drafts tokens belongs to one model; name it: gpuplan memory MODEL --speculative …"
-        )
+    for flag, what in _OF_ONE_MODEL.items():
+        if question.get(flag):
+            option = f"--{flag.replace('_', '-')}"
+            raise InputError(f"{what} belong to one model; name it: gpuplan memory MODEL {option} …")
     if question["max_model_len"] is None:
         question["max_model_len"] = CONTEXT_TOKENS
     return Fits(question, what_fits(catalog, question), len(catalog.models))

@@ -103,7 +103,7 @@ def _plus_minus(name: str, estimate: MemoryEstimate) -> float:
         return max(estimate.margin_gib, PRINTED_GIB)
     pool_gib = max(estimate.kv_cache_gib, PRINTED_GIB)
     fraction = max(estimate.margin_gib / pool_gib, NEAR_FRACTION)
-    return float(abs(getattr(estimate, name)) * fraction)
+    return max(float(abs(getattr(estimate, name)) * fraction), PRINTED_GIB)  # a pool may hold nothing
 
 
 def _stated(log: StartupLog) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from benchmarks.memory.judge import predictions, same_source, verdicts
-from benchmarks.memory.read import Logged, read
+from benchmarks.memory.read import SOURCES, Logged, read
 from benchmarks.memory.refit import lessons, refitted
 from catalog import Catalog
 from catalog.schema.engine import VllmRules
+from optimizer.memory import estimate_memory
 
 RECORD: dict[str, Any] = {
     # https://github.com/llm-d-incubation/llm-d-planner/blob/main/docs/empirical-vllm-memory-results.md
@@ -88,3 +90,35 @@ def test_tokens_of_the_poorest_rank_say_nothing_of_another_s_bytes(tmp_path: Pat
     even, uneven = logs(tmp_path, catalog, {**RECORD, **told}, {**RECORD, **told, "notes": "tokens = min over ranks"})
     assert even.figures["kv_bytes_per_token"] == pytest.approx(64.45 * 2**30 / 603_000)
     assert "kv_bytes_per_token" not in uneven.figures
+
+
+def test_a_source_completes_its_record(tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"arguments": {"gpu": "h200-sxm", "speculative": None, "engine_version": "0.16"}, "says": "the thread"}
+    monkeypatch.setattr("benchmarks.memory.read.SOURCES", {"a": said})
+    record = {**RECORD, "gpu": "288GB-class AMD GPU", "notes": "with an EAGLE draft", "engine_version": None}
+    (completed,) = logs(tmp_path, catalog, record)
+    (recorded,), _ = read(tmp_path / "records.jsonl", catalog, with_sources=False)
+    assert (completed.arguments["gpu"], completed.card_known) == ("h200-sxm", True)
+    assert (recorded.arguments["gpu"], recorded.card_known) == ("mi300x", False)
+    assert (completed.arguments["speculative"], recorded.arguments["speculative"]) == (None, "eagle")
+    assert "engine version not stated" in recorded.doubts
+    assert "engine version not stated" not in completed.doubts
+
+
+def test_what_sources_say_is_of_the_catalog_and_of_the_memory_model(catalog: Catalog) -> None:
+    known = inspect.signature(estimate_memory).parameters
+    for source in SOURCES.values():
+        assert source["says"]
+        assert set(source["arguments"]) <= set(known)
+        assert source["arguments"].get("model", RECORD["model"]) in catalog.models
+        assert source["arguments"].get("gpu", "h100-sxm") in catalog.gpus
+
+
+@pytest.mark.parametrize(("length", "tokens"), [(8192, 8192), (40960, 2048)])
+def test_the_old_scheduler_takes_whole_prompts_up_to_32768_tokens(
+    tmp_path: Path, catalog: Catalog, length: int, tokens: int
+) -> None:
+    forced = {**RECORD, "engine_version": "0.8.5 (V0)", "max_model_len": length}
+    (log,) = logs(tmp_path, catalog, forced)
+    asked = {key: log.arguments[key] for key in ("engine_version", "max_num_seqs", "max_num_batched_tokens")}
+    assert asked == {"engine_version": "0.8", "max_num_seqs": 256, "max_num_batched_tokens": tokens}

@@ -295,3 +295,23 @@ def test_a_scaling_factor_that_cannot_be_is_named(factor: Any) -> None:
     text = {**config["text_config"], "rope_scaling": {"rope_type": "linear", "factor": factor}}
     with pytest.raises(InputError, match=r"text_config\.rope_scaling: factor"):
         convert({**config, "text_config": text})
+
+
+@pytest.mark.parametrize(
+    ("stated", "rotary_dim"),
+    [
+        ({"partial_rotary_factor": 0.5}, 64),
+        ({"rotary_dim": 32}, 32),
+        ({"rope_parameters": {"rope_theta": 1e6, "partial_rotary_factor": 0.25}}, 32),
+        ({"position_embedding_type": "nope"}, 0),
+        ({"partial_rotary_factor": 1.0}, None),
+        ({}, None),
+    ],
+)
+def test_a_part_of_the_head_may_turn(stated: dict[str, Any], rotary_dim: int | None) -> None:
+    assert convert(LLAMA | stated).rotary_dim == rotary_dim
+
+
+@pytest.mark.parametrize("part", [0, 1.5, "half", True])
+def test_a_part_of_the_head_that_cannot_turn_is_named(part: Any) -> None:
+    assert "no part between 0 and 1" in faults_of(LLAMA | {"partial_rotary_factor": part})["partial_rotary_factor"]

@@ -153,7 +153,7 @@ def test_attention_arithmetic_is_four_operations_per_head_and_channel() -> None:
 def test_flash_next_keeps_a_table_of_n_grams_and_four_streams_of_low_rank() -> None:
     architecture = take_apart("Qwen/Qwen3.8-Flash-Next")
     # 16 heads of the first primes above 20 million rows, together padded to 128: 320,001,536 · 160
-    assert architecture.parameters_of(TensorRole.EMBEDDING) == 248_320 * 2560 + 320_001_536 * 160
+    assert architecture.parameters_of(TensorRole.TABLE) == 320_001_536 * 160
     # a connection: a norm of 4 · 2560, 320 down and up again, 4 handed back; one for each part of a layer, none else
     width = 4 * 2560
     norms = [t.parameters for t in architecture.layers[0].tensors if t.role is TensorRole.NORM]

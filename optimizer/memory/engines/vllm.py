@@ -78,7 +78,9 @@ class Vllm:
 
     def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
         """[n] on every rank that holds this stage, whatever the flags."""
-        return weight_bytes(job, stage, self.rules) / GIB
+        loaded = weight_bytes(job, stage, self.rules) / GIB
+        of_kernels = np.where(job.rocm, self.rules.load_rocm_gib, 0.0)
+        return loaded + (of_kernels if job.parts.rope_values else 0.0)
 
     def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
         """Memory of every rank that holds this stage, with its weights in GiB."""

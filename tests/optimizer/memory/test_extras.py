@@ -138,3 +138,24 @@ def test_a_host_that_shares_the_memory_leaves_less_free_at_start(catalog: Catalo
     assert estimate(catalog, **spark, gpu_memory_utilization=0.97).reason_key == "utilization"
     discrete = {**spark, "gpu": "h200-sxm"}
     assert estimate(catalog, **discrete, gpu_memory_utilization=0.97).fits
+
+
+@pytest.mark.parametrize(
+    ("version", "degrees", "refused"),
+    [
+        ("0.11.0", {"tp": 4, "ep": 4}, False),  # experts take no adapters
+        ("0.20.2", {"tp": 4, "ep": 4}, True),  # "EP support for Fused MoE LoRA is not implemented yet."
+        ("0.20.2", {"tp": 4}, False),
+        ("0.21.0", {"tp": 4, "ep": 4}, False),  # https://github.com/vllm-project/vllm/pull/40867
+        ("0.21.0", {"dp": 4, "ep": 4}, False),
+        ("0.21.0", {"tp": 2, "dp": 2, "ep": 4}, True),  # assert not is_sequence_parallel
+    ],
+)
+def test_vllm_refuses_adapters_on_spread_experts(
+    catalog: Catalog, version: str, degrees: dict[str, int], refused: bool
+) -> None:
+    asked: dict[str, Any] = {"model": "Qwen/Qwen3-30B-A3B", "engine_version": version, **degrees}
+    assert estimate(catalog, **asked).fits
+    answer = estimate(catalog, **asked, max_loras=1)
+    assert (answer.reason_key == "adapters") is refused
+    assert estimate(catalog, **{**asked, "model": "Qwen/Qwen3-14B", "ep": 1}, max_loras=1).reason_key != "adapters"

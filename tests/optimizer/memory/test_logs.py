@@ -297,4 +297,5 @@ def test_llamacpp_keeps_states_in_thirty_two_bit(catalog: Catalog) -> None:
     )  # fmt: skip
     assert small.kv_bytes_per_token * 131_072 == 4096 * 2**20
     assert small.state_bytes_per_sequence == 24 * (32 * 128**2 + 3 * 8192) * 4 == pytest.approx(50 * 2**20, rel=0.01)
-    assert small.weights_gib == pytest.approx(2932 / 1024, rel=0.02)  # the tower is a file of its own
+    # the tower is a file of its own; of the mixture's widths only the average over a whole file is known
+    assert small.weights_gib == pytest.approx(2932 / 1024, rel=0.04)

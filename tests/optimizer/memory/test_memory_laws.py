@@ -174,3 +174,11 @@ def test_the_token_budget_does_not_depend_on_the_batch(engine: str, catalog: Cat
     ways = all_ways(catalog, "Qwen/Qwen3-8B", engine, 200)
     few, many = (replica_memory(ways, max_model_len=8192, max_num_seqs=n).max_num_batched_tokens for n in (1, 1024))
     assert (few == many).all()
+
+
+def test_of_stages_that_do_not_fit_the_one_that_lacks_most_is_told_of(catalog: Catalog) -> None:
+    # of four stages the last has the logits beside weights that are as large
+    asked = {"model": "Qwen/Qwen3-Next-80B-A3B-Instruct", "engine": "llamacpp", "tp": 4, "pp": 4}
+    lacking = [estimate(catalog, **asked, gpu_memory_gib=size).kv_cache_gib for size in (6.0, 8.0, 10.0, 12.0)]
+    assert lacking == sorted(lacking)
+    assert lacking[1] - lacking[0] == pytest.approx(2.0)

@@ -82,3 +82,18 @@ def test_what_the_log_leaves_open_is_asked_for(catalog: Catalog, text: str, give
             compare(read_log(text), catalog, given)
     else:
         assert [line.name for line in compare(read_log(text), catalog, given).lines] == ["cuda_graph_gib"]
+
+
+def test_a_flag_that_would_leave_nothing_for_the_cache_explains_nothing(catalog: Catalog) -> None:
+    # https://github.com/noonghunna/club-3090/issues/612, at the default fraction; 0.5 of the card would hold no weights
+    log = """\
+non-default args: {'model': '/models/qwen3.6', 'max_model_len': 131072, 'quantization': 'modelopt', \
+'kv_cache_dtype': 'fp8', 'max_num_batched_tokens': 8192, 'max_num_seqs': 1}
+Initializing a V1 LLM engine (v0.24.0) with config: model='/models/qwen3.6'
+Available KV cache memory: 5.98 GiB
+GPU KV cache size: 567,978 tokens
+Maximum concurrency for 131,072 tokens per request: 4.33x
+"""
+    asked = {"model": "Qwen/Qwen3.6-35B-A3B", "weight_dtype": "nvfp4", "gpu": "rtx-5090"}
+    best = compare(read_log(log), catalog, asked).explanations[0]
+    assert (best.flag, best.value) == ("gpu_memory_utilization", 0.9)
