@@ -3,7 +3,7 @@
 usage: python benchmarks/silicon.py      needs pip install 'gpuplan[silicon]'; says so and ends where it is not there
 
 The runs are those that the tests hold (tests/optimizer/performance/measured_points.csv), four of each engine and card.
-Ours were fitted on the collection they are from, tables were not: its held-out errors are in benchmarks/fit/REPORT.md.
+Ours were fitted on the collection they are from, tables were not: held-out errors of both are in benchmarks/fit.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ class _Run:
         if write_program is not None:
             write_file(write_program, program_text(inst, "mps" if write_program.suffix == ".mps" else "lp"))
         if self.time_left_s <= 0:
-            return self.layout("no_plan", warnings=("the time limit ran out before the program was ready",))
+            return self.layout("no_plan", warnings=(self._too_late(),))
         if np.setdiff1d(np.arange(len(inst.demand_names)), np.append(inst.demand_of_load, inst.droppable_demands)).size:
             return self._infeasible(candidates)
         self.asked.progress(f"solving {len(inst.candidate_names):,} candidates on {len(inst.offer_names)} offers")
@@ -175,6 +175,11 @@ class _Run:
         if self.asked.alternatives:
             layout = self._with_alternatives(layout)
         return self._with_stress(layout) if self.asked.stressed else layout
+
+    def _too_late(self) -> str:
+        words = "the time limit ran out before the program was ready"
+        kept = "; the silicon tables made so far are kept: solve again"
+        return words + kept if self.scenario.performance == "silicon" else words
 
     def _candidates(self) -> tuple[Candidates, ...]:
         engine = self.asked.engine
@@ -248,7 +253,7 @@ class _Run:
             parts=parts,
             levels=levels,
             solver=answer.solver,
-            warnings=_warnings(answer, parts.extrapolated),
+            warnings=[*_warnings(answer, parts.extrapolated), *_not_rated(candidates)],
         )
         self.asked.progress("verifying")
         if problems := verify(layout, self.scenario, self.catalog, truths=self.asked.truths):
@@ -339,6 +344,15 @@ def _all_periods(parts: Assembled) -> list[PeriodPlan]:
 
 def _gap(usd_per_hour: float, bound_usd_per_hour: float) -> float:
     return 0.0 if math.isclose(usd_per_hour, 0.0) else (usd_per_hour - bound_usd_per_hour) / usd_per_hour
+
+
+def _not_rated(candidates: Sequence[Candidates]) -> list[str]:
+    """What the performance model that was asked for knows nothing of."""
+    return [
+        f"{c.workload}: {n:,} of {c.n_evaluated:,} configurations are not in the silicon tables and were left out"
+        for c in candidates
+        if (n := c.rejected.get("silicon tables", 0))
+    ]
 
 
 def _warnings(answer: Answer, extrapolated: Mapping[str, tuple[str, ...]]) -> list[str]:

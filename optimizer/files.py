@@ -28,7 +28,7 @@ def write_file(path: Path, text: str) -> None:
         if path.exists() and not path.is_file():  # a device such as /dev/stdout cannot be replaced
             path.write_text(text, encoding="utf-8")
         else:
-            _replace(path.resolve(), text)
+            replace_file(path.resolve(), text)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place with -O") from error
 
@@ -59,7 +59,8 @@ def write_new_file(path: Path, text: str) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}; choose another place with -O") from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Put `text` into `path`, making its folder, whole or not at all; OSError where that cannot be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:

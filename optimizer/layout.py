@@ -110,7 +110,7 @@ class GroupMemory(Part):
 class Drafts(Part):
     """How replicas draft tokens."""
 
-    method: Literal["mtp", "eagle", "ngram"]
+    method: Literal["mtp", "eagle", "ngram", "draft_model"]
     tokens: int
     """In a step."""
     acceptance_fraction: float
@@ -118,7 +118,7 @@ class Drafts(Part):
     estimated: bool
     """The chance is a published one, not stated for these requests."""
     draft: str | None
-    """Repository of the head, where it has its own."""
+    """Repository of the head, or the model that drafts, where it has its own."""
 
 
 class PipelineStage(Part):

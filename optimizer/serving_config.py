@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -75,6 +75,8 @@ class Configurations:
     """Of each of `gpus` on its offer; None, or no links at all = judged by the card alone."""
     speculation: Speculation | None = field(default=None, kw_only=True)
     """How tokens are drafted; None = they are not."""
+    drafter: Model | None = field(default=None, kw_only=True)
+    """The small model that drafts, where one does."""
 
     def __len__(self) -> int:
         return len(self.gpu)
@@ -113,7 +115,15 @@ class Configurations:
         return Configurations(
             self.model, self.engine, self.engine_version, self.gpus, self.weight_formats, self.kv_formats,
             *(column[rows] for column in columns), links=self.links, speculation=self.speculation,
+            drafter=self.drafter,
         )  # fmt: skip
+
+
+def drafter_of(speculation: Speculation | None, models: Mapping[str, Model]) -> Model | None:
+    """The small model that drafts, where a draft is one that is known."""
+    if speculation is None or speculation.method != "draft_model":
+        return None
+    return models.get(str(speculation.draft))
 
 
 def one_configuration(
@@ -130,6 +140,7 @@ def one_configuration(
     ep: int = 1,
     links: Links | None = None,
     speculation: Speculation | None = None,
+    drafter: Model | None = None,
 ) -> Configurations:
     """A single configuration, for the questions that are asked one at a time."""
     zero = np.zeros(1, np.int64)
@@ -147,4 +158,5 @@ def one_configuration(
         *degrees,
         links=(links,),
         speculation=speculation,
+        drafter=drafter,
     )

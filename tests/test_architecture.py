@@ -38,6 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.plans", "optimizer.placement", "optimizer.uses"),
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
+    ("optimizer.disk_cache",),
     ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),
     ("catalog", "catalog.index", "catalog.overlay"),
     ("catalog.loader",),

@@ -49,6 +49,7 @@ def main() -> None:
         "widening": widening(observed, out_of_sample.tpot_ms[runs]),
         "fitted_on": list(fitted_on(observed)),
         "data": list(data_used(in_sample, out_of_sample, observed)),
+        "silicon": yaml.safe_load((HERE / "silicon.yaml").read_text(encoding="utf-8")),
     }
     text = calibration_yaml(content)
     Calibration.model_validate(yaml.safe_load(text))

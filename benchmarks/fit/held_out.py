@@ -104,6 +104,16 @@ def ends(ratios: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def coverage(ratios: FloatArray, folds: IntArray) -> float:
+    """Part inside an 80 % interval whose ends come from all folds but its own."""
+    inside = np.zeros(len(ratios), np.bool_)
+    for fold in np.unique(folds):
+        here = folds == fold
+        low, high = ends(ratios[~here])
+        inside[here] = (1.0 / ratios[here] >= low) & (1.0 / ratios[here] <= high)
+    return float(inside.mean())
+
+
 def tpot_like(ratios: Ratios) -> FloatArray:
     """[m] predicted over measured TPOT; where only throughput is stated, measured over predicted throughput."""
     return np.where(np.isfinite(ratios.tpot_ms), ratios.tpot_ms, 1.0 / ratios.output_tokens_per_s)

@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.fit.anchored import ANCHORS, Anchored
 from benchmarks.fit.extrapolate import LEFT_OUT
 from benchmarks.fit.fit import is_closed_loop
-from benchmarks.fit.held_out import Ratios, ends, mean_error, median_error, tpot_like, ttft_like
+from benchmarks.fit.held_out import Ratios, coverage, mean_error, median_error, tpot_like, ttft_like
 from benchmarks.fit.parameters import PRIORS
 from benchmarks.fit.ranking import ranked, repeats
 from benchmarks.fit.read import WHOLE_REQUESTS
@@ -109,7 +109,7 @@ def report(content: dict[str, Any], judged: Judged, left_out: Counter[str]) -> s
             *_points(judged),
             *_steady_state(judged),
             REMAINS,
-            *_coverage(observed, judged.folds, judged.held_out, judged.runs),
+            *_coverage(judged.folds, judged.held_out, judged.runs),
             *_unseen(judged.unseen),
             *_beyond(content),
             *_spreads(content, judged.own),
@@ -131,12 +131,12 @@ def _closed_loop(
         return cells
 
     head = ["", "n", "TPOT median, in sample", "mean", "TTFT median", "TPOT median, held out", "mean", "TTFT median"]
-    lines = ["## Closed-loop runs", "", *_table(head, [row("all", runs)] + [
+    lines = ["## Closed-loop runs", "", *table(head, [row("all", runs)] + [
         row(f"fold {fold + 1}", runs & (folds == fold)) for fold in sorted(set(folds.tolist()))
     ])]  # fmt: skip
     groups = sorted({(m.engine, m.gpu, m.model) for m, run in zip(observed.measurements, runs, strict=True) if run})
     rows = [row(" · ".join(g), _where(observed, lambda m, g=g: (m.engine, m.gpu, m.model) == g) & runs) for g in groups]
-    return [*lines, "", *_table(["engine · GPU · model", *head[1:]], rows), ""]
+    return [*lines, "", *table(["engine · GPU · model", *head[1:]], rows), ""]
 
 
 def _ranking(judged: Judged) -> list[str]:
@@ -161,12 +161,12 @@ def _ranking(judged: Judged) -> list[str]:
         "Pairs of configurations (degrees, formats) of one model on one card and engine at the same sizes and requests",
         "in flight, whose throughput per GPU differs by more than 10 %: which of both is the better one?",
         "",
-        *_table(["pairs", "n", "right, in sample", "right, held out"], rows),
+        *table(["pairs", "n", "right, in sample", "right, held out"], rows),
         "",
         "How well does measuring again know the order? Pairs of which at least one configuration was measured more",
         "than once, ordered by its other runs, and held out by the model:",
         "",
-        *_table(
+        *table(
             ["measured again", "repeats", "pairs", "copies", "the others apart", "right by a repeat", "by the model"],
             [
                 [
@@ -201,7 +201,7 @@ def _points(judged: Judged) -> list[str]:
         "",
         "Median errors in sample, with groups held out, and with the whole family of sources left out:",
         "",
-        *_table(["family", "engine", "figure", "n", "in sample", "group out", "family out"], rows),
+        *table(["family", "engine", "figure", "n", "in sample", "group out", "family out"], rows),
         "",
     ]
 
@@ -233,27 +233,22 @@ def _steady_state(judged: Judged) -> list[str]:
     return [
         "With the family left out, by what was measured; bias is the median of predicted ÷ measured:",
         "",
-        *_table(["figure", "n", "median error", "bias"], rows),
+        *table(["figure", "n", "median error", "bias"], rows),
         "",
     ]
 
 
-def _coverage(observed: Observations, folds: IntArray, ratios: Ratios, runs: BoolArray) -> list[str]:
+def _coverage(folds: IntArray, ratios: Ratios, runs: BoolArray) -> list[str]:
     """Ends from all folds but one, judged on that one: what the 80 % intervals really cover."""
     rows = []
     for name, of in (("TPOT", tpot_like(ratios)), ("TTFT", ttft_like(ratios))):
-        inside = np.zeros(len(observed), np.bool_)
-        for fold in sorted(set(folds.tolist())):
-            low, high = ends(of[runs & (folds != fold)])
-            here = runs & (folds == fold)
-            inside[here] = (1.0 / of[here] >= low) & (1.0 / of[here] <= high)
-        rows.append([name, _percent(float(inside[runs].mean()))])
+        rows.append([name, _percent(coverage(of[runs], folds[runs]))])
     return [
         "## Coverage of the 80 % intervals",
         "",
         "Ends taken from four folds, counted on the fifth, closed-loop runs:",
         "",
-        *_table(["", "inside"], rows),
+        *table(["", "inside"], rows),
         "",
     ]
 
@@ -274,7 +269,7 @@ def _unseen(judged: Mapping[str, Unseen]) -> list[str]:
         lines += [
             f"Every {what} left out of the fit in turn, all others in it; bias: median of predicted ÷ measured time.",
             "",
-            *_table(
+            *table(
                 [what, "TPOT or throughput, n", "median error", "bias", "TTFT or prefill, n", "median error", "bias"],
                 rows,
             ),
@@ -291,7 +286,7 @@ def _beyond(content: dict[str, Any]) -> list[str]:
         "",
         f"{widening['note'][0].upper()}{widening['note'][1:]}.",
         "",
-        *_table(["left out", "× width"], rows),
+        *table(["left out", "× width"], rows),
         "",
     ]
 
@@ -307,11 +302,11 @@ def _spreads(content: dict[str, Any], own: Anchored) -> list[str]:
         "Errors on engines and cards left out of the fit, as standard deviations in the logarithm, by whose they are.",
         "`gpuplan calibrate` shrinks by them: one's own runs remove what belongs to the card and to the model.",
         "",
-        *_table(["", "engine and card", "model there", "single run"], rows),
+        *table(["", "engine and card", "model there", "single run"], rows),
         "",
         f"Of groups left out of the fit, {ANCHORS} runs given away as one's own and the others predicted:",
         "",
-        *_table(
+        *table(
             ["", "n", "median error without", "mean", "median error with", "mean", "inside the narrowed band"],
             [
                 [metric, str(len(before)), *_errors_of(before), *_errors_of(after), _percent(float(inside.mean()))]
@@ -337,7 +332,7 @@ def _constants(content: dict[str, Any], observed: Observations) -> list[str]:
         cells = [f"{constant['value'] * factors.get(engine, 1.0):.3g}" for engine in engines]
         rows.append([name, f"{constant['value']:.3g}", *cells, str(len(constant["factors"]))])
     return ["## Constants", "", "Value, with each engine's own factor, and how many factors there are:", "",
-            *_table(["constant", "any engine", *engines, "factors"], rows), ""]  # fmt: skip
+            *table(["constant", "any engine", *engines, "factors"], rows), ""]  # fmt: skip
 
 
 def _left_out(left_out: Counter[str], used: int) -> list[str]:
@@ -347,7 +342,7 @@ def _left_out(left_out: Counter[str], used: int) -> list[str]:
         "",
         f"{used} measurements were used. Of the others:",
         "",
-        *_table(["reason", "n"], rows),
+        *table(["reason", "n"], rows),
     ]
 
 
@@ -355,7 +350,8 @@ def _where(observed: Observations, chosen: Callable[..., bool]) -> BoolArray:
     return np.array([chosen(m) for m in observed.measurements])
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines]
 

@@ -10,6 +10,7 @@ from catalog.architecture import attention, feedforward, recurrent
 from catalog.architecture.attention import Mixer
 from catalog.architecture.structure import Architecture, Cache, Layer, Split, Tensor
 from catalog.schema import Model, TensorRole
+from catalog.schema.drafted import DraftedModel
 from catalog.schema.layers import LayerKind
 from catalog.schema.model import HyperConnections, OtherTensor
 
@@ -49,16 +50,36 @@ def architecture_of(model: Model) -> Architecture:
     kinds = model.layer_kinds
     by_kind = {kind: _layer(model, kind) for kind in dict.fromkeys(kinds)}
     hidden, vocabulary = model.hidden_size, model.vocab_size
-    drafting = len(kinds) - model.draft_layers
+    beside = _in_16_bit(architecture_of(model.drafter)) if isinstance(model, DraftedModel) else _NOTHING
+    heads_from = len(kinds) - model.draft_layers
+    own = (by_kind[k] if i < heads_from else _drafting(model, by_kind[k]) for i, k in enumerate(kinds))
     return Architecture(
-        layers=tuple(by_kind[k] if i < drafting else _drafting(model, by_kind[k]) for i, k in enumerate(kinds)),
-        embedding=(Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP), *_other_once(model)),
-        head=_head(model),
+        layers=(*own, *beside.layers),
+        embedding=(
+            Tensor(TensorRole.EMBEDDING, vocabulary * hidden, Split.TP),
+            *_other_once(model),
+            *beside.embedding,
+        ),
+        head=(*_head(model), *beside.head),
         n_heads=model.heads,
         n_kv_heads=model.kv_heads,
         n_experts=model.moe.experts if model.moe else 0,
         experts_per_token=model.moe.experts_per_token if model.moe else 0,
     )
+
+
+_NOTHING = Architecture((), (), (), 0, 0, 0, 0)
+
+
+def _in_16_bit(whole: Architecture) -> Architecture:
+    """The same with tensors of a role that no format quantizes."""
+
+    def kept(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(tensor._replace(role=TensorRole.NORM) for tensor in tensors)
+
+    by_layer = {layer: replace(layer, tensors=kept(layer.tensors)) for layer in dict.fromkeys(whole.layers)}
+    layers = tuple(by_layer[layer] for layer in whole.layers)
+    return replace(whole, layers=layers, embedding=kept(whole.embedding), head=kept(whole.head))
 
 
 def _layer(model: Model, kind: LayerKind) -> Layer:

@@ -9,9 +9,11 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
+from catalog.errors import InputError
 from catalog.schema.base import Entry, Fraction, Label, PositiveFloat, PositiveInt, Source
 
 Metric = Literal["ttft", "tpot"]
+PerformanceName = Literal["calibrated", "silicon"]
 
 
 class Traits(NamedTuple):
@@ -183,6 +185,14 @@ class Widening(Entry):
     note: str
 
 
+class Silicon(Entry):
+    """How far predictions are off whose steps are timed by kernels as aiconfigurator-core measured them."""
+
+    version: str
+    """Of the package."""
+    residuals: tuple[Residual, ...] = Field(min_length=2)
+
+
 class Fitted(Entry):
     """What a calibration has seen of one era of an engine on one generation."""
 
@@ -235,8 +245,21 @@ class Calibration(Entry):
     data: tuple[DataUsed, ...]
     sources: tuple[Source, ...] = Field(min_length=1)
     notes: str = ""
+    silicon: Silicon | None = None
+    """Errors of the other way to time steps; null = not known."""
+    performance: PerformanceName = "calibrated"
+    """What times steps: these constants (`calibrated`), or measured kernels (`silicon`)."""
     confidence_fraction: Fraction = 0.5
     """Part of measurements that predictions are to be better than; 50 % = the predictions as they were fitted."""
+
+    @property
+    def residuals_in_use(self) -> tuple[Residual, ...]:
+        """Those of what times steps; InputError where they are not known."""
+        if self.performance == "calibrated":
+            return self.residuals
+        if self.silicon is None:
+            raise InputError(f"calibration {self.id} does not say how far silicon tables are off; calibrate again")
+        return self.silicon.residuals
 
     def era_of(self, engine: str, version: str | None) -> str:
         """Era of an engine's version; a version left out is the newest."""

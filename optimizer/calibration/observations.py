@@ -19,6 +19,7 @@ from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.replica import capacity_of
 from optimizer.performance.serving import Capacity, closed_loop
+from optimizer.performance.step import CALIBRATED, PerformanceModel
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import Work, work_of
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -69,10 +70,10 @@ class Predicted:
     prefill_ms: FloatArray
 
 
-def predict(observed: Observations, constants: RowConstants) -> Predicted:
-    """Every figure of every row, by the model that plans use."""
+def predict(observed: Observations, constants: RowConstants, model: PerformanceModel = CALIBRATED) -> Predicted:
+    """Every figure of every row, as plans have them."""
     outputs = observed.output_tokens
-    served = closed_loop(observed.work, constants, observed.concurrency, observed.capacity, outputs[:, None])
+    served = closed_loop(observed.work, constants, observed.concurrency, observed.capacity, outputs[:, None], model)
     ttft_ms, tpot_ms = served.ttft_ms[:, 0], served.tpot_ms
     seconds = (ttft_ms + tpot_ms * (outputs - 1.0)) / MS_PER_S
     return Predicted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from optimizer.memory import may_draft
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Speculation, Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, links_on
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, drafter_of, links_on
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
@@ -62,15 +62,20 @@ def enumerate_configurations(
     return Configurations(
         model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep,
         links=tuple(links for _, links in places), speculation=speculation,
+        drafter=drafter_of(speculation, catalog.models),
     )  # fmt: skip
 
 
-def ways_to_draft(workload: Workload, model: Model, engine_id: str) -> tuple[Speculation | None, ...]:
+def ways_to_draft(
+    workload: Workload, model: Model, engine_id: str, models: Mapping[str, Model]
+) -> tuple[Speculation | None, ...]:
     """Without drafts first, then as the workload allows, where model and engine can."""
     drafts = workload.speculative
-    if drafts is None or engine_id not in ENGINES_THAT_DRAFT or not may_draft(model, drafts.method):
+    if drafts is None or engine_id not in ENGINES_THAT_DRAFT:
         return (None,)
-    return (None, drafts)
+    drafter = drafter_of(drafts, models)
+    may = may_draft(model, drafts.method, drafter, workload.max_context_tokens)
+    return (None, drafts) if may else (None,)
 
 
 def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus: ArrayLike) -> BoolArray:

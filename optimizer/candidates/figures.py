@@ -28,11 +28,12 @@ from optimizer.performance import (
     largest_load,
     rated_replicas,
     row_targets,
+    source_of,
 )
 from optimizer.performance.pipeline import slowest_stages, stage_replicas
 from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, sequences_per_rank
+from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, drafter_of, sequences_per_rank
 
 METRICS: tuple[Latency, ...] = ("ttft", "tpot", "e2e")
 STATISTICS: tuple[Statistic, ...] = ("mean", "p50", "p90", "p95", "p99")
@@ -180,7 +181,7 @@ def _figures(asked: Sequence[tuple[ReplicaSpec, Workload]], catalog: Catalog) ->
             max_num_batched_tokens=int(memory.max_num_batched_tokens[i]),
             gpu_memory_utilization=float(memory.utilization_fraction[i]),
             engine_version=version,
-            source=calibration.id,
+            source=source_of(calibration),
             extrapolated=tuple(dict.fromkeys(departures)),
             of_stages=tuple(_group_memory(memory, row, typical[row]) for row in stages),
         )
@@ -221,6 +222,7 @@ def _configurations(specs: Sequence[ReplicaSpec], catalog: Catalog) -> Configura
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in places),
         speculation=specs[0].speculation,
+        drafter=drafter_of(specs[0].speculation, catalog.models),
     )
 
 

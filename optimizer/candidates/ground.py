@@ -21,6 +21,7 @@ from optimizer.candidates.physics import Physics
 from optimizer.candidates.pointwise import facts_of, worth_rating
 from optimizer.candidates.prune import packed
 from optimizer.memory import holds_at_every_length
+from optimizer.performance import times_known
 from optimizer.scenario import Offer, Scenario, Speculation, Workload
 from optimizer.serving_config import IntArray
 
@@ -82,7 +83,7 @@ class Ground:
         asked, n_evaluated, floor = [], 0, workload.min_quality_fraction
         for model in workload.models:
             for engine in workload.engines:
-                for drafts in ways_to_draft(workload, self.catalog.models[model], engine):
+                for drafts in ways_to_draft(workload, self.catalog.models[model], engine, self.catalog.models):
                     shared = self._shared(workload, here, (model, engine, drafts))
                     asked.append(Asked(workload, shared.physics, shared.rows[floor], shared.holds))
                     rejected.update(shared.rejected[floor])
@@ -105,11 +106,14 @@ class Ground:
         least = min(alike, key=lambda workload: workload.min_quality_fraction)
         refused: Counter[str] = Counter()
         c = enumerate_configurations(least, self.near(here), self.catalog, model, engine, refused, drafts)
+        n_evaluated = len(c) + refused["quality"] + refused["format"]
+        known = times_known(c, self.catalog.calibration)
+        refused["silicon tables"] += int((~known).sum())
+        c = c.take(known)
         physics = Physics.of(c, batch_sizes(least), self.catalog.calibration)
         quality = quality_fractions(c)
         rows = {floor: np.flatnonzero(quality >= floor - 1e-9) for floor in {one.min_quality_fraction for one in alike}}
         rejected = {floor: refused + Counter(quality=len(c) - len(accepted)) for floor, accepted in rows.items()}
-        n_evaluated = len(c) + refused["quality"] + refused["format"]
         if len(alike) >= MANY and len(c):
             length = min(max(one.max_context_tokens for one in alike), self.catalog.models[model].max_context_tokens)
             physics, rows = _worth_sharing(physics, rows, length, mix=not least.single_format)

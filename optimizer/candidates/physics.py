@@ -19,7 +19,7 @@ from optimizer.memory import (
     memory_basis,
     replica_memory,
 )
-from optimizer.performance import TokenMix
+from optimizer.performance import PerformanceModel, TokenMix, performance_model
 from optimizer.performance.constants import RowConstants, row_constants
 from optimizer.performance.station import Station
 from optimizer.performance.traits import trait_rows
@@ -35,6 +35,7 @@ class Physics:
     sizes: IntArray  # [B] ascending
     bench: Bench
     constants: RowConstants
+    model: PerformanceModel
     calibration: Calibration
     table: MemoryTable | None
     """Memory at every batch size, when many workloads ask; else it is worked out when one does."""
@@ -51,7 +52,8 @@ class Physics:
         sequences = sequences_per_rank(most, configurations.dp)
         defaults = flag_defaults(configurations, max_num_seqs=sequences)
         basis = memory_basis(configurations)
-        return cls(configurations, sizes, bench, constants, calibration, None, nowhere, defaults, basis)
+        model = performance_model(configurations, calibration)
+        return cls(configurations, sizes, bench, constants, model, calibration, None, nowhere, defaults, basis)
 
     def tabulated(self, rows: IntArray, max_model_len: int) -> Physics:
         """The same with the memory of some rows worked out once, at about that length of requests."""
@@ -68,6 +70,7 @@ class Physics:
             configurations=self.configurations.take(rows),
             bench=self.bench.take(rows),
             constants=self.constants.take(rows),
+            model=self.model.take(rows),
             row=self.row[rows],
             defaults=self.defaults.take(rows),
             basis=self.basis.take(rows),
@@ -75,7 +78,7 @@ class Physics:
 
     def station(self, mix: TokenMix) -> Station:
         """All of them under requests of a mix."""
-        return Station.of(self.bench.work(mix), self.constants, mix)
+        return Station.of(self.bench.work(mix), self.constants, mix, self.model)
 
     def memory(
         self, rows: IntArray, size: IntArray, max_model_len: IntArray, flags: Flags

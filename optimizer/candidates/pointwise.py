@@ -84,6 +84,7 @@ def facts_of(physics: Physics, max_model_len: int) -> Facts:
     same = [bench.dense_compute_ms, bench.expert_compute_ms]
     same += [np.broadcast_to(value, n) for value in constants.columns()]
     less = [bench.dense_read_ms, bench.expert_read_ms, bench.kv_bytes_per_value, *physics.basis.weights_gib.T]
+    less += physics.model.columns()
     for memory in ends:
         same += _columns(memory)
         less += list(memory.layout.block_bytes.T)

@@ -109,7 +109,8 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="[default: the engine's]")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
 @click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
-@click.option("--speculative", type=click.Choice(("mtp", "eagle", "ngram")), help="Draft tokens ahead.")
+@click.option("--speculative", type=click.Choice(("mtp", "eagle", "ngram", "draft_model")), help="Draft tokens ahead.")
+@click.option("--draft", metavar="MODEL", help="The small model that drafts, for draft_model.")
 @click.option("--draft-tokens", type=click.IntRange(1, 16), default=1, show_default=True, help="Drafted in a step.")
 @click.option("--acceptance", "acceptance_fraction", type=Amount("ratio", "RATIO"),
               help="Of drafted tokens, such as 70%.  [default: 85% for mtp]")  # fmt: skip

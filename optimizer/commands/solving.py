@@ -13,6 +13,7 @@ from optimizer.commands.reading import read_scenario
 from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
 
 if TYPE_CHECKING:
+    from catalog.schema.calibration import PerformanceName
     from optimizer.workers import EngineName
 
 EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE, "no_plan": NO_PLAN}
@@ -51,6 +52,9 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     help="Say what the plan does at 1.25 and 1.5 times the demand and at −20% speed, and what would help.",
 )
 @calibrated
+@click.option("--performance", type=click.Choice(("calibrated", "silicon")),
+              help="Time steps by our model, or by kernels as aiconfigurator-core measured them.  "
+              "[default: as the scenario says]")  # fmt: skip
 @click.option(
     "--method",
     type=click.Choice(("plain", "columns")),
@@ -68,6 +72,7 @@ def solve(
     program: Path | None,
     earlier: str | None,
     validate: bool,
+    performance: PerformanceName | None,
     engine: EngineName | None,
     address: str | None,
     workers: int | None,
@@ -86,6 +91,8 @@ def solve(
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
+    if performance is not None:
+        scenario = scenario.model_copy(update={"performance": performance})
     start = None if earlier is None else load_plan(earlier)
     with asked_engine(engine, address, workers) as there, progress(sys.stderr) as report:
         solver = optimize_validated if validate else optimize

@@ -39,6 +39,7 @@ MOST_NAMED = 6
 OTHER_REASONS = {
     "format": "the card or engine does not support the format",
     "quality": "the format's quality is below min_quality",
+    "silicon tables": "not in the tables of measured kernels",
 }
 
 

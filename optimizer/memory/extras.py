@@ -10,6 +10,7 @@ import numpy as np
 
 from catalog.errors import InputError
 from catalog.schema import Model, TensorRole
+from catalog.schema.drafted import DraftedModel
 from catalog.schema.layers import expand_layers, parse_word
 from catalog.schema.model import COMPRESSED_MIXERS, LATENT_MIXERS, SOFTMAX_MIXERS, OtherTensor
 from optimizer.memory.job import Job
@@ -71,20 +72,48 @@ def with_tables_on_host(model: Model) -> Model:
     return Model.model_validate({**model.model_dump(), "other_tensors": kept})
 
 
+@lru_cache(maxsize=64)
+def with_drafter(model: Model, drafter: Model | None) -> Model:
+    """The model with a small one beside it: its weights in 16 bit, its KV cache at the model's type, divided alike.
+
+    vLLM loads drafts so (https://github.com/vllm-project/vllm/pull/24322): the same vocabulary and ranks, quantization
+    of each its own, blocks for the layers of both. InputError where they do not go together, or have caches of several
+    kinds, of which engines make groups that we have seen no log of.
+    """
+    if drafter is None:
+        raise InputError(f"{model.id}: the model that is to draft is not in the catalog; add it, or leave it out")
+    if drafter.vocab_size != model.vocab_size:
+        sizes = f"{drafter.vocab_size:,} and {model.vocab_size:,}"
+        raise InputError(f"{drafter.id} does not draft for {model.id}: vocabularies of {sizes} tokens; they must agree")
+    for one in (model, drafter):
+        if {kind.mixer for kind in one.layer_kinds} != {"full"}:
+            raise InputError(f"{one.id} has layers other than full attention; planned with a drafting model it is not")
+    if drafter.is_moe:
+        raise InputError(f"{drafter.id} is a mixture of experts; name a dense model that drafts")
+    return DraftedModel.of(model, drafter)
+
+
 def loaded(configurations: Configurations) -> Configurations:
-    """The same with the model as the engine loads it: a head that drafts tokens belongs to it."""
+    """The same with the model as the engine loads it: what drafts tokens belongs to it."""
     drafts = configurations.speculation
     if drafts is None or drafts.method == "ngram":
         return configurations
-    return replace(configurations, model=with_draft(configurations.model, drafts.method))
+    return replace(configurations, model=_drafting(configurations.model, drafts.method, configurations.drafter))
 
 
-def may_draft(model: Model, method: DraftMethod) -> bool:
-    """Whether the model has, or could be given, what drafts tokens."""
+def _drafting(model: Model, method: DraftMethod, drafter: Model | None) -> Model:
+    """The model as it is loaded; InputError where it cannot draft so."""
     if method == "ngram":
-        return True
+        return model
+    return with_drafter(model, drafter) if method == "draft_model" else with_draft(model, method)
+
+
+def may_draft(model: Model, method: DraftMethod, drafter: Model | None = None, context_tokens: int = 0) -> bool:
+    """Whether the model has, or could be given, what drafts tokens, in requests of that length."""
+    if drafter is not None and drafter.max_context_tokens < context_tokens:
+        return False
     try:
-        with_draft(model, method)
+        _drafting(model, method, drafter)
     except InputError:
         return False
     return True

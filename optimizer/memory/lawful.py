@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.schema.drafted import DraftedModel
 from catalog.schema.engine import EngineRules
 from catalog.schema.model import GatedDeltaNet, Mamba1
 from optimizer.memory.identity import ByIdentity
@@ -57,7 +58,7 @@ def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
 
 def _query_heads_do_not_divide(job: Job) -> BoolArray:
     broken: BoolArray = job.parts.architecture.n_heads % job.tp != 0
-    return broken
+    return broken | (job.model.drafter.heads % job.tp != 0) if isinstance(job.model, DraftedModel) else broken
 
 
 def _cached_heads_do_not_divide(job: Job) -> BoolArray:

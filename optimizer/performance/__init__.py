@@ -12,13 +12,9 @@ from optimizer.performance.capacity import (
 )
 from optimizer.performance.estimate import PerformanceEstimate, estimate_performance
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.replica import (
-    LIMITS,
-    PerformanceModel,
-    ReplicaPerformance,
-    capacity_of,
-    replica_performance,
-)
+from optimizer.performance.models import performance_model, source_of, times_known
+from optimizer.performance.replica import LIMITS, ReplicaPerformance, capacity_of, replica_performance
+from optimizer.performance.step import PerformanceModel
 from optimizer.performance.words import Latency, Statistic
 
 __all__ = [
@@ -37,7 +33,10 @@ __all__ = [
     "estimate_performance",
     "largest_load",
     "open_replicas",
+    "performance_model",
     "rated_replicas",
     "replica_performance",
     "row_targets",
+    "source_of",
+    "times_known",
 ]

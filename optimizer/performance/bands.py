@@ -83,7 +83,7 @@ def closest_residual(metric: Metric, traits: Traits, calibration: Calibration) -
     """The residual that shares most traits."""
     matching = [
         residual
-        for residual in calibration.residuals
+        for residual in calibration.residuals_in_use
         if residual.metric == metric
         and all(getattr(residual, name) in (None, getattr(traits, name)) for name in _TRAITS)
     ]

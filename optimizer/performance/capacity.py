@@ -14,6 +14,7 @@ from optimizer.performance.bands import Bands, bands_of
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
+from optimizer.performance.models import performance_model
 from optimizer.performance.open_loop import OpenLoop
 from optimizer.performance.station import OpenReplicas, Station
 from optimizer.performance.traits import trait_rows
@@ -86,7 +87,8 @@ def open_replicas(
     """n replicas of at most `batch` [n] sequences at once, under random arrivals."""
     constants = row_constants(trait_rows(configurations, calibration), calibration)
     work, tokens = work_of(configurations, mix, calibration), step_tokens(configurations, memory.max_num_batched_tokens)
-    return OpenReplicas.of(Station.of(work, constants, mix), batch, tokens)
+    station = Station.of(work, constants, mix, performance_model(configurations, calibration))
+    return OpenReplicas.of(station, batch, tokens)
 
 
 def bands_at(configurations: Configurations, batch: FloatArray, calibration: Calibration) -> Bands:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from catalog import Catalog
 from catalog.errors import Fault, InputError
+from catalog.schema.calibration import PerformanceName
 from optimizer.memory import replica_memory
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.replica import LIMITS, PerformanceModel, replica_performance
-from optimizer.performance.silicon import silicon_performance
+from optimizer.performance.models import source_of
+from optimizer.performance.replica import LIMITS, replica_performance
 from optimizer.scenario import Speculation
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT, DraftMethod
-from optimizer.serving_config import one_configuration
-
-PerformanceSource = Literal["calibrated", "silicon"]
-PERFORMANCE_MODELS: Mapping[PerformanceSource, PerformanceModel] = {
-    "calibrated": replica_performance,
-    "silicon": silicon_performance,
-}
+from optimizer.serving_config import drafter_of, one_configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +72,14 @@ def estimate_performance(
     speculative: DraftMethod | None = None,
     draft_tokens: int = 1,
     acceptance_fraction: float | None = None,
-    performance: PerformanceSource = "calibrated",
+    draft: str | None = None,
+    performance: PerformanceName = "calibrated",
 ) -> PerformanceEstimate:
     """One replica serving requests of one size, `concurrency` of them always in flight; None = an unlimited queue.
 
     Of the engine's flags, per attention rank, None is its own default; see `replica_memory`. With `speculative`, each
-    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `performance` silicon takes
-    steps and prefills from the tables of aiconfigurator-core; intervals are those of the calibrated model.
+    step drafts `draft_tokens` and accepts that fraction, one by one; None = as published. `draft` is the model that
+    drafts, by draft_model. `performance` silicon takes steps and prefills from the tables of aiconfigurator-core.
     InputError for an unknown id and for a number that cannot be; what does not fit is answered with `fits=False`.
     """
     _check(
@@ -92,7 +87,7 @@ def estimate_performance(
         concurrency=1 if concurrency is None else concurrency, draft_tokens=draft_tokens,
         prefix_hit_fraction=prefix_hit_fraction,
     )  # fmt: skip
-    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, engine, pp)
+    speculation = _speculation(speculative, draft_tokens, acceptance_fraction, draft, engine, pp)
     configuration = one_configuration(
         catalog.find("model", model),
         catalog.find("engine", engine),
@@ -105,6 +100,7 @@ def estimate_performance(
         dp=dp,
         ep=ep,
         speculation=speculation,
+        drafter=drafter_of(speculation, catalog.models),
     )
     memory = replica_memory(
         configuration,
@@ -117,8 +113,8 @@ def estimate_performance(
         ("all",), np.ones(1), np.array([float(input_tokens)]), np.array([float(output_tokens)]), prefix_hit_fraction
     )
     in_flight = None if concurrency is None else np.array([float(concurrency)])
-    model_of = PERFORMANCE_MODELS[performance]
-    predicted = model_of(configuration, memory, mix, in_flight, catalog.calibration)
+    calibration = catalog.calibration.model_copy(update={"performance": performance})
+    predicted = replica_performance(configuration, memory, mix, in_flight, calibration)
     requests_per_s = float(predicted.rate_rps[0, 0])
     ttft_low, ttft_high = predicted.ttft_interval_ms[:, 0, 0].tolist()
     tpot_low, tpot_high = predicted.tpot_interval_ms[:, 0, 0].tolist()
@@ -135,12 +131,17 @@ def estimate_performance(
         limit=LIMITS[int(predicted.limit[0])],
         fits=bool(memory.fits[0]),
         extrapolated=predicted.bands.extrapolated(0),
-        source=catalog.calibration.id if performance == "calibrated" else "aiconfigurator-core",
+        source=source_of(calibration),
     )
 
 
 def _speculation(
-    method: DraftMethod | None, tokens: int, acceptance_fraction: float | None, engine: str, pp: int
+    method: DraftMethod | None,
+    tokens: int,
+    acceptance_fraction: float | None,
+    draft: str | None,
+    engine: str,
+    pp: int,
 ) -> Speculation | None:
     if method is None:
         return None
@@ -149,12 +150,14 @@ def _speculation(
         faults.append(f"the part of drafted tokens that is accepted is missing; measure it with {method} on")
     if acceptance_fraction is not None and not 0.0 <= acceptance_fraction <= 1.0:
         faults.append(f"acceptance_fraction is {acceptance_fraction}; it must lie between 0 and 1")
+    if (draft is not None) != (method == "draft_model"):
+        faults.append("a small model that drafts goes with draft_model, and with nothing else; name it by its id")
     if engine not in ENGINES_THAT_DRAFT or pp > 1:
         faults.append(f"drafts are predicted on {' and '.join(ENGINES_THAT_DRAFT)} without pipeline stages only")
     if faults:
         raise InputError([Fault(fault) for fault in faults])
     return Speculation.model_construct(
-        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=None
+        method=method, tokens=tokens, acceptance_fraction=acceptance_fraction, draft=draft
     )
 
 

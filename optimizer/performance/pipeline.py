@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from catalog.errors import InputError
 from catalog.schema import Calibration
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
@@ -33,6 +34,8 @@ def stage_replicas(
     `budget` [n] is the tokens of a step, `batch` [n] the sequences of the replica at once.
     """
     c = configurations
+    if calibration.performance != "calibrated":
+        raise InputError("silicon tables do not hold pipelines of unlike stages; leave heterogeneous_pipelines out")
     tables = span_tables(c.model, c.weight_formats, c.weight_format, spans, c.pp)
     constants = row_constants(trait_rows(c, calibration), calibration)
     station = Station.of(Bench.of(c, calibration, tables).work(mix), constants, mix)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +14,8 @@ from optimizer.performance.bands import Bands, bands_of
 from optimizer.performance.chunks import step_tokens
 from optimizer.performance.constants import row_constants
 from optimizer.performance.mix import TokenMix
-from optimizer.performance.serving import CALIBRATED, Capacity, Served, closed_loop
-from optimizer.performance.step import StepTimes
+from optimizer.performance.models import performance_model
+from optimizer.performance.serving import Capacity, Served, closed_loop
 from optimizer.performance.traits import TraitRows, trait_rows
 from optimizer.performance.work import output_held_fraction, work_of
 from optimizer.serving_config import Configurations, FloatArray
@@ -60,19 +59,6 @@ class ReplicaPerformance:
         return self.bands.tpot[:, :, None] * self.tpot_ms
 
 
-class PerformanceModel(Protocol):
-    """Anything that predicts replicas; `replica_performance` is the default."""
-
-    def __call__(
-        self,
-        configurations: Configurations,
-        memory: ReplicaMemory,
-        mix: TokenMix,
-        concurrency: FloatArray | None,
-        calibration: Calibration,
-    ) -> ReplicaPerformance: ...
-
-
 def replica_performance(
     configurations: Configurations,
     memory: ReplicaMemory,
@@ -84,23 +70,12 @@ def replica_performance(
 
     Rows whose memory does not fit are computed as if one request did; `memory.fits` says which they are.
     """
-    return performance_with(CALIBRATED, configurations, memory, mix, concurrency, calibration)
-
-
-def performance_with(
-    times: StepTimes,
-    configurations: Configurations,
-    memory: ReplicaMemory,
-    mix: TokenMix,
-    concurrency: FloatArray | None,
-    calibration: Calibration,
-) -> ReplicaPerformance:
-    """The same with steps and prefills timed by `times`; what requests wait for stays that of the calibration."""
     work = work_of(configurations, mix, calibration)
     rows = trait_rows(configurations, calibration)
     capacity, limit = capacity_of(configurations, memory, mix, calibration)
     in_flight = capacity.requests if concurrency is None else np.broadcast_to(concurrency, capacity.requests.shape)
-    served = closed_loop(work, row_constants(rows, calibration), in_flight, capacity, mix.output_tokens, times)
+    model, constants = performance_model(configurations, calibration), row_constants(rows, calibration)
+    served = closed_loop(work, constants, in_flight, capacity, mix.output_tokens, model)
     tpot_ms = np.broadcast_to(served.tpot_ms[:, None], served.ttft_ms.shape)
     return ReplicaPerformance(
         batch=served.running,

@@ -9,11 +9,10 @@ import numpy as np
 from catalog.units import MS_PER_S
 from optimizer.performance.chunks import chunks_of, most_decoding
 from optimizer.performance.constants import RowConstants
-from optimizer.performance.step import Calibrated, StepParts, StepTimes, column
+from optimizer.performance.step import CALIBRATED, PerformanceModel, StepParts, column
 from optimizer.performance.work import Work
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
-CALIBRATED = Calibrated()
 ROUNDS = 3
 """Of the fixed point between batch and step time; a further one moves the step by less than one in a thousand."""
 
@@ -62,7 +61,7 @@ def closed_loop(
     concurrency: FloatArray,
     capacity: Capacity,
     output_tokens: FloatArray,
-    times: StepTimes = CALIBRATED,
+    model: PerformanceModel = CALIBRATED,
 ) -> Served:
     """`concurrency` [n] requests always in flight, `output_tokens` [R] or [n, R] of each class.
 
@@ -77,14 +76,14 @@ def closed_loop(
     c = constants
     running = np.minimum(concurrency, capacity.requests)
     others = running - 1.0
-    launch, own_tokens = times.prefill(work, c)
+    launch, own_tokens, _ = model.prefill(work, c)
     mean_tokens = own_tokens @ work.share
     delay = mean_tokens * c.prefill_interference * share_of_ranks(work, c)
     waited = mean_tokens / work.pp * (c.waited_prefills * others / running + c.waited_prefills_per_sequence * others)
     per_step, most = work.tokens_per_step, most_decoding(work, capacity.step_tokens)
     sharing = np.minimum(others, most - 1.0)
     for _ in range(ROUNDS):
-        step = times.decode(work, c, 1.0 + sharing)
+        step = model.decode(work, c, 1.0 + sharing)
         step_ms = step.total
         prefills = sharing / work.decode_steps
         chunks = chunks_of(work, capacity.step_tokens, sharing)

@@ -27,7 +27,7 @@ from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.open_loop import QUANTILE, OpenLoop, OwnPrompt
 from optimizer.performance.serving import share_of_ranks
-from optimizer.performance.step import StepCurve, column, prefill
+from optimizer.performance.step import CALIBRATED, Curve, PerformanceModel, column
 from optimizer.performance.words import Statistic
 from optimizer.performance.work import Work
 from optimizer.scenario.traffic import POISSON_CV
@@ -50,7 +50,7 @@ gaps with cv 1.5, 2 and 4): p50 and p95 of TTFT are off by 14 % and 22 %, with 1
 class Station:
     """n replicas and their R classes of requests, with all that depends neither on places nor on how many decode."""
 
-    step: StepCurve
+    step: Curve
     mix: TokenMix
     prompt_tokens: FloatArray  # [n, R] that a prefill computes
     linear_ms: FloatArray  # [n, R] of a prompt
@@ -71,14 +71,13 @@ class Station:
     """[n] squared coefficient of variation of the output, over all classes: waits for a place grow with it (M/G/s)."""
 
     @classmethod
-    def of(cls, work: Work, constants: RowConstants, mix: TokenMix) -> Station:
+    def of(cls, work: Work, constants: RowConstants, mix: TokenMix, model: PerformanceModel = CALIBRATED) -> Station:
         """`work` at that mix."""
-        launch_ms, own_ms = prefill(work, constants)
-        attention_ms = work.prefill_attention_ms / column(constants.attention_efficiency)
+        launch_ms, own_ms, attention_ms = model.prefill(work, constants)
         delay_ms = (own_ms + attention_ms * np.expm1(mix.input_sigma**2)) * column(
             share_of_ranks(work, constants) * constants.prefill_interference
         )
-        step, n = StepCurve.of(work, constants), len(work.pp)
+        step, n = model.curve(work, constants), len(work.pp)
         of_rows = (
             step.ms(np.ones(n)),
             launch_ms,
@@ -108,7 +107,7 @@ class Station:
         """All rows, one part after the other; each part has one mix of as many classes that arrive alike."""
         row = np.repeat(np.arange(len(parts)), [len(part.first_ms) for part in parts])
         columns = map(np.concatenate, zip(*(part._columns for part in parts), strict=True))
-        step = StepCurve.together([part.step for part in parts])
+        step = parts[0].step.together([part.step for part in parts])
         return cls(step, TokenMix.of_rows([part.mix for part in parts], row), *columns)
 
     @property

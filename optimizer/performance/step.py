@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -36,14 +36,40 @@ class StepParts(NamedTuple):
         return total
 
 
-class StepTimes(Protocol):
-    """How long steps take, whoever knows it."""
+class Curve(Protocol):
+    """The time of a decode step of n configurations over its batch."""
+
+    def ms(self, batch: FloatArray) -> FloatArray:
+        """[n] of steps of `batch` [n] sequences."""
+
+    def take(self, rows: IntArray) -> Self:
+        """The chosen rows, in that order."""
+
+    @classmethod
+    def together(cls, parts: Sequence[Self]) -> Self:
+        """All rows, one part after the other."""
+
+
+class PerformanceModel(Protocol):
+    """How long steps and prefills of n configurations take, whoever knows it; all else follows from that."""
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         """One step of `batch` [n] sequences."""
 
+    def curve(self, work: Work, constants: RowConstants) -> Curve:
+        """The sum of its parts at any batch."""
+
+    def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
+        """[n] by which what a sequence of an attention rank has in its KV cache lengthens a step."""
+
     def prefill(self, work: Work, constants: RowConstants) -> Prefill:
         """The prefill of one prompt of each class."""
+
+    def take(self, rows: IntArray) -> Self:
+        """The chosen configurations, in that order."""
+
+    def columns(self) -> list[FloatArray]:
+        """Arrays [n] beside work and constants: a configuration with none of them larger is as fast."""
 
 
 def decode_step(work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
@@ -166,24 +192,27 @@ class Prefill(NamedTuple):
     """[n] Kernels launched one by one; prompts prefilled in the same step share it."""
     tokens: FloatArray
     """[n, R] What grows with the prompt."""
+    attention: FloatArray
+    """[n, R] Of that, what grows with its square."""
 
 
 def prefill(work: Work, constants: RowConstants) -> Prefill:
     """The prefill of one prompt of each class."""
     c = constants
     launch: FloatArray = (
-        work.layers * c.prefill_layer_ms
+        work.prefill_layers * c.prefill_layer_ms
         + work.moe_layers * c.prefill_moe_layer_ms
         + work.latent_layers * c.prefill_latent_layer_ms
         + work.recurrent_layers * c.prefill_recurrent_layer_ms
     )
+    attention = work.prefill_attention_ms / column(c.attention_efficiency)
     tokens: FloatArray = (
         work.prefill_dense_ms / column(c.prefill_efficiency)
         + work.prefill_expert_ms / column(c.expert_prefill_efficiency)
-        + work.prefill_attention_ms / column(c.attention_efficiency)
+        + attention
         + work.prefill_link_ms / column(c.link_efficiency)
     )
-    return Prefill(launch, tokens)
+    return Prefill(launch, tokens, attention)
 
 
 def column(values: FloatArray) -> FloatArray:
@@ -205,10 +234,25 @@ def _either(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 class Calibrated:
-    """Step times of the calibrated model."""
+    """Work at rated speed, made real by the constants: the default."""
 
     def decode(self, work: Work, constants: RowConstants, batch: FloatArray) -> StepParts:
         return decode_step(work, constants, batch)
 
+    def curve(self, work: Work, constants: RowConstants) -> StepCurve:
+        return StepCurve.of(work, constants)
+
+    def sequence_ms(self, work: Work, constants: RowConstants) -> FloatArray:
+        return attention_step(work, constants)
+
     def prefill(self, work: Work, constants: RowConstants) -> Prefill:
         return prefill(work, constants)
+
+    def take(self, rows: IntArray) -> Calibrated:  # noqa: ARG002
+        return self
+
+    def columns(self) -> list[FloatArray]:
+        return []
+
+
+CALIBRATED = Calibrated()

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from catalog.schema import Calibration, Gpu, WeightFormat
+from catalog.schema import Calibration
 from catalog.units import GB, MS_PER_S, TERA
 from optimizer.memory import with_draft
 from optimizer.performance.mix import TokenMix
+from optimizer.performance.rates import compute_rates
 from optimizer.performance.tables import ACTIVATION_BYTES, ModelTables, draft_tables, tables_of
 from optimizer.scenario import Speculation
 from optimizer.serving_config import Configurations, FloatArray, IntArray
@@ -63,6 +64,8 @@ class Work:
     expert_parallel: FloatArray
     """1 where whole experts lie on different ranks."""
     layers: FloatArray | float
+    prefill_layers: FloatArray | float
+    """Of a prefill: a model that drafts computes the prompt once."""
     moe_layers: FloatArray | float
     latent_layers: FloatArray | float
     recurrent_layers: FloatArray | float
@@ -71,6 +74,8 @@ class Work:
     share: FloatArray  # [R]
     decode_steps: FloatArray
     """Of the mean request, after its first token."""
+    context_tokens: FloatArray
+    """Of a decoding sequence, on average."""
     checked_tokens: float
     """Of each decoding sequence that a step computes: one, and those that were drafted."""
     tokens_per_step: float
@@ -109,6 +114,8 @@ class Bench:
     """… and over the link between stages."""
     speculation: Speculation | None
     draft: Draft
+    drafter: Bench | None
+    """Of a small model that drafts."""
 
     @classmethod
     def of(cls, configurations: Configurations, calibration: Calibration, tables: ModelTables | None = None) -> Bench:
@@ -136,6 +143,7 @@ class Bench:
             hand_over_ms=message_gb / rank.link_gb_per_s(stages_link, calibration) * MS_PER_S,
             speculation=configurations.speculation,
             draft=Draft.of(configurations, rank),
+            drafter=None if configurations.drafter is None else cls.of(_drafting(configurations), calibration),
         )
 
     def take(self, rows: IntArray) -> Bench:
@@ -143,10 +151,18 @@ class Bench:
         assert not self.tables.of_rows, "these tables have rows of their own"
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         chosen: dict[str, Any] = {name: c[rows] for name, c in columns.items() if isinstance(c, np.ndarray)}
-        return replace(self, draft=self.draft.take(rows), **chosen)
+        drafter = None if self.drafter is None else self.drafter.take(rows)
+        return replace(self, draft=self.draft.take(rows), drafter=drafter, **chosen)
 
     def work(self, mix: TokenMix) -> Work:
         """The work at a mix of request classes."""
+        work = self._own_work(mix)
+        if self.drafter is None or self.speculation is None:
+            return work
+        return _with_drafter(work, self.drafter.work(mix), self.speculation.tokens)
+
+    def _own_work(self, mix: TokenMix) -> Work:
+        """Without that of a small model that drafts."""
         tables, tp, pp, dp = self.tables, self.tp, self.pp, self.dp
         kv_read_ms, attention_ms = self._attention_per_sequence(mix)
         reduces = 2.0 * tables.layers * (tp > 1)
@@ -177,6 +193,7 @@ class Bench:
             hand_over_link_ms=(pp - 1.0) * self.hand_over_ms * checked,
             expert_parallel=self.expert_parallel,
             layers=tables.layers * deeper,
+            prefill_layers=tables.layers * deeper,
             moe_layers=tables.moe_layers * deeper,
             latent_layers=tables.latent_layers * deeper,
             recurrent_layers=tables.recurrent_layers,
@@ -185,6 +202,7 @@ class Bench:
             share=mix.share,
             decode_steps=mix.decode_steps / per_step,
             tokens_per_step=per_step,
+            context_tokens=mix.attended_tokens(np.inf),
             checked_tokens=checked,
             admission_fraction=mix.resident_tokens(0.0) / mix.resident_tokens(held) if held < 1.0 else np.ones(()),
         )
@@ -218,6 +236,25 @@ class Bench:
                 flops = flops + layers * group.indexer_flops_per_context_token * everything
         per_flop_ms: FloatArray = MS_PER_S / TERA / (self.plain_tflops * self.tp)
         return per_flop_ms[:, None] * flops
+
+
+def _drafting(configurations: Configurations) -> Configurations:
+    """The small model on the same ranks, in 16 bit."""
+    assert configurations.drafter is not None
+    wide = tuple(one.model_copy(update={"quantizes": (), "other_bits": ()}) for one in configurations.weight_formats)
+    return replace(configurations, model=configurations.drafter, weight_formats=wide, speculation=None, drafter=None)
+
+
+def _with_drafter(work: Work, draft: Work, tokens: int) -> Work:
+    """A step with so many steps of the small model before it; a prefill with one of its own."""
+    by_step = (
+        "dense_read_ms", "kv_read_ms", "dense_compute_ms", "attention_compute_ms", "all_reduce_hops",
+        "all_reduce_link_ms", "layers",
+    )  # fmt: skip
+    by_prefill = ("prefill_dense_ms", "prefill_attention_ms", "prefill_link_ms", "prefill_layers")
+    added: dict[str, Any] = {name: getattr(work, name) + tokens * getattr(draft, name) for name in by_step}
+    added |= {name: getattr(work, name) + getattr(draft, name) for name in by_prefill}
+    return replace(work, **added)
 
 
 def output_held_fraction(configurations: Configurations, calibration: Calibration) -> float:
@@ -259,9 +296,9 @@ class Draft:
 
     @classmethod
     def of(cls, configurations: Configurations, rank: _Rank) -> Draft:
-        """A pass through one layer of the head and the output matrix; n-grams cost nothing."""
+        """A pass through one layer of the head and the output matrix; n-grams cost nothing, a model is by itself."""
         drafts, model = configurations.speculation, configurations.model
-        if drafts is None or drafts.method == "ngram":
+        if drafts is None or drafts.method in ("ngram", "draft_model"):
             return cls(0, *(np.zeros(len(configurations)) for _ in range(4)))
         tables = draft_tables(model, with_draft(model, drafts.method), configurations.weight_formats)
         return cls(
@@ -340,28 +377,3 @@ class _Rank:
         fast = self._of_cards([gpu.link_gb_per_s or gpu.pcie_gb_per_s for gpu in self.gpus])
         network = self._of_cards([(one and one.network_gb_per_s) or calibration.network_gb_per_s for one in self.links])
         return np.choose(links, [fast, pcie, network])
-
-
-def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArray]:
-    """Rated TFLOPS of quantized tensors [gpus, formats] and of the others [gpus]."""
-    engine = configurations.engine.id
-    plain = np.array([_plain_tflops(gpu) for gpu in configurations.gpus])
-    quantized = np.array(
-        [
-            [_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats]
-            for gpu in configurations.gpus
-        ]
-    )
-    return quantized, plain
-
-
-def _tflops(gpu: Gpu, weight_format: WeightFormat, engine: str) -> float:
-    """Where the engine does not run the format, memory says so; the figures are those of 16-bit arithmetic."""
-    dtype = weight_format.compute_dtype(engine, gpu)
-    return (gpu.tflops.rate(dtype) if dtype is not None else None) or _plain_tflops(gpu)
-
-
-def _plain_tflops(gpu: Gpu) -> float:
-    rate = gpu.tflops.bf16 or gpu.tflops.fp16 or gpu.tflops.fp32
-    assert rate is not None, f"{gpu.id}: no rate in 16 or 32 bit"
-    return rate

@@ -42,12 +42,16 @@ def with_own_entries(scenario: Scenario, catalog: Catalog) -> Scenario:
 
 
 def scenario_catalog(scenario: Scenario, catalog: Catalog) -> Catalog:
-    """The catalog overlaid with the scenario's own models and entries, predicting at the scenario's confidence."""
+    """The catalog overlaid with the scenario's own models and entries, predicting as the scenario asks."""
     models = [own_model(name, model.hf_config) for name, model in scenario.models.items() if model.hf_config]
     overlaid = lay_over(catalog, [*map(entry_of, scenario.own_entries), *models])
-    if scenario.confidence_fraction is None:
+    asked = {
+        name: value
+        for name in ("confidence_fraction", "performance")
+        if (value := getattr(scenario, name)) not in (None, getattr(overlaid.calibration, name))
+    }
+    if not asked:
         return overlaid
-    asked = {"confidence_fraction": scenario.confidence_fraction}
     return lay_over(overlaid, [overlaid.calibration.model_copy(update=asked)])
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr
 from pydantic_core import InitErrorDetails
 
+from catalog.schema.calibration import PerformanceName
 from optimizer.errors import Fault, Location
 from optimizer.scenario.document import Positions
 from optimizer.scenario.faults import in_file_order
@@ -50,6 +51,7 @@ from optimizer.scenario.workload import Workload, WorkloadFields
 MOST_PERIODS = 1000
 PROBABILITIES_TOLERANCE = 1e-6
 _LONGEST_SCENARIO_NAME = 200
+PERFORMANCE_MODELS: tuple[PerformanceName, ...] = ("calibrated", "silicon")
 OBJECTIVES = ("cost", "served", "power", "carbon")
 
 
@@ -177,6 +179,8 @@ class Scenario(Part):
         default=None, alias="confidence"
     )
     """Plan on this one-sided quantile of the prediction error, such as `80%`; default: the point estimate."""
+    performance: Annotated[PerformanceName, Choice(PERFORMANCE_MODELS)] = "calibrated"
+    """What times steps: our `calibrated` model, or kernels as aiconfigurator-core measured them, `silicon`."""
     objective: Annotated[Literal["cost", "served", "power", "carbon"], Choice(OBJECTIVES)] = "cost"
     """What is best: least `cost`, or the most demand `served` by priority and then least cost."""
     _positions: Positions = PrivateAttr(default_factory=Positions)

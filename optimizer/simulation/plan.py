@@ -18,7 +18,14 @@ from optimizer.performance import Statistic
 from optimizer.scenario import Offer, Scenario, Workload
 from optimizer.scenario.traces import TraceError, read_trace
 from optimizer.scenario.traffic import BURSTY_CV, POISSON_CV, ArrivalProcess
-from optimizer.serving_config import FloatArray, IntArray, links_on, one_configuration, sequences_per_rank
+from optimizer.serving_config import (
+    FloatArray,
+    IntArray,
+    drafter_of,
+    links_on,
+    one_configuration,
+    sequences_per_rank,
+)
 from optimizer.simulation.arrivals import arrival_times_ms, scaled_to
 from optimizer.simulation.attainment import Attainment, attainment
 from optimizer.simulation.outcome import Outcome, SimulatedMetric
@@ -309,6 +316,7 @@ class SimulatedWorkload:
 def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog: Catalog) -> SimulatedReplica:
     """One replica of a predicted group as its scheduler sees it."""
     degrees = {degree: int(getattr(group, degree)) for degree in ("tp", "pp", "dp", "ep")}
+    drafts = workload.speculative if group.speculative else None
     one = one_configuration(
         catalog.models[str(group.model)],
         catalog.engines[str(group.engine)],
@@ -318,7 +326,8 @@ def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog
         catalog.kv_formats[str(group.kv_cache_dtype)],
         **degrees,
         links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server),
-        speculation=workload.speculative if group.speculative else None,
+        speculation=drafts,
+        drafter=drafter_of(drafts, catalog.models),
     )
     places, longest = int(group.max_batch_size or 1), int(group.max_model_len or 1)
     memory = replica_memory(

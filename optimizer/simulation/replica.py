@@ -8,10 +8,9 @@ import numpy as np
 
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
-from optimizer.performance import TokenMix
+from optimizer.performance import TokenMix, performance_model
 from optimizer.performance.constants import row_constants
 from optimizer.performance.serving import share_of_ranks
-from optimizer.performance.step import attention_step, decode_step, prefill
 from optimizer.performance.traits import trait_rows
 from optimizer.performance.work import output_held_fraction, work_of
 from optimizer.serving_config import Configurations, FloatArray, IntArray
@@ -98,22 +97,22 @@ def simulated_replica(
     *,
     max_model_len: int,
 ) -> SimulatedReplica:
-    """The tables of a single configuration; step times are those of the calibrated model.
+    """The tables of a single configuration; step times are those that plans are made with.
 
     The cache of models with windows or states grows by a straight line between the mean prompt and the longest request.
     """
     rows = trait_rows(configuration, calibration)
-    constants = row_constants(rows, calibration)
+    constants, model = row_constants(rows, calibration), performance_model(configuration, calibration)
     sizes = _grid(max_model_len)
     contexts = [_single(mix, size) for size in sizes]
     kv_ms = np.array(
-        [float(attention_step(work_of(configuration, one, calibration), constants)[0]) for one in contexts]
+        [float(model.sequence_ms(work_of(configuration, one, calibration), constants)[0]) for one in contexts]
     )
     work = work_of(configuration, _prompts(mix, sizes), calibration)
-    launch, tokens_ms = prefill(work, constants)
+    launch, tokens_ms, _ = model.prefill(work, constants)
     cap = int(memory.max_num_seqs[0] * configuration.dp[0])
     sequences = np.maximum(np.arange(cap + 1.0), 1.0)
-    steps = decode_step(work, constants, sequences)
+    steps = model.decode(work, constants, sequences)
     ranks = float(configuration.dp[0] * configuration.pp[0])
     share = float(np.ravel(share_of_ranks(work, constants))[0])
     block_tokens, blocks, fixed_blocks = _by_steps(

@@ -11,6 +11,7 @@ from optimizer.layout import ReplicaGroup
 from optimizer.memory import may_draft
 from optimizer.scenario import Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
+from optimizer.serving_config import drafter_of
 from optimizer.verification.claims import NOTHING, Claims, agree, number
 from optimizer.verification.pipelines import broken_stages, unlawful_stages
 
@@ -101,8 +102,9 @@ def _drafts(name: str, workload: Workload, group: ReplicaGroup, catalog: Catalog
     if group.engine not in ENGINES_THAT_DRAFT or group.pp != 1:
         yield f"{name}: {group.engine} with pp {group.pp} drafts no tokens"
     model = catalog.models.get(str(group.model))
-    if model is not None and not may_draft(model, asked.method):
-        yield f"{name}: {group.model} has no head for {asked.method}"
+    drafter, longest = drafter_of(asked, catalog.models), workload.max_context_tokens
+    if model is not None and not may_draft(model, asked.method, drafter, longest):
+        yield f"{name}: {group.model} has nothing to draft with by {asked.method}"
 
 
 def _sizes(name: str, workload: Workload, group: ReplicaGroup) -> Iterator[str]:

@@ -10,13 +10,22 @@ import numpy as np
 
 from optimizer.layout import GroupMemory, PipelineStage, ReplicaGroup
 from optimizer.memory import REASONS, SENTENCES, ReplicaMemory, may_draft, replica_memory
-from optimizer.performance import RatedReplicas, TokenMix, bands_at, largest_load, rated_replicas, row_targets
+from optimizer.performance import (
+    RatedReplicas,
+    TokenMix,
+    bands_at,
+    largest_load,
+    rated_replicas,
+    row_targets,
+    source_of,
+    times_known,
+)
 from optimizer.performance.bands import Bands
 from optimizer.performance.pipeline import stage_replicas
 from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
-from optimizer.serving_config import Configurations, FloatArray, Links, links_on, links_over
+from optimizer.serving_config import Configurations, FloatArray, Links, drafter_of, links_on, links_over
 from optimizer.verification.claims import Claims, agree, exceeds, number
 from optimizer.verification.lawful import unknown
 
@@ -75,12 +84,14 @@ class Row:
 def predicted(claims: Claims) -> Iterator[str]:
     """Memory, rates, latencies and their intervals, computed again from scenario and catalog."""
     for key, batch in _batches(claims).items():
-        for row in _computed(key, batch, claims):
+        timed = _timed(batch, claims)
+        yield from (f"{named.name}: the silicon tables do not hold it" for named in batch if named not in timed)
+        for row in _computed(key, timed, claims) if timed else ():
             yield from _memory(row)
             yield from _memory_of_stages(row)
             yield from _rates(row)
             yield from _latencies(row)
-            yield from _words(row, claims.catalog.calibration.id)
+            yield from _words(row, source_of(claims.catalog.calibration))
 
 
 def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
@@ -96,6 +107,15 @@ def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
             key = (*asked, group.model, group.engine, group.engine_version, group.stages is not None)
             batches.setdefault(key, []).append(Named(name, workload, group))
     return batches
+
+
+def _timed(batch: list[Named], claims: Claims) -> list[Named]:
+    """Those that the performance model knows."""
+    if claims.catalog.calibration.performance == "calibrated":
+        return batch
+    configurations = _configurations(batch, [(number, None) for number in range(len(batch))], claims)
+    known = times_known(configurations, claims.catalog.calibration).tolist()
+    return [named for named, one in zip(batch, known, strict=True) if one]
 
 
 def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> Iterator[Row]:
@@ -200,14 +220,16 @@ def _configurations(
         *(np.array(column, np.int64) for column in columns),
         links=tuple(links for _, links in gpus),
         speculation=_drafts(first, batch[0].workload, claims),
+        drafter=drafter_of(_drafts(first, batch[0].workload, claims), catalog.models),
     )
 
 
 def _drafts(group: ReplicaGroup, workload: Workload, claims: Claims) -> Speculation | None:
     """How the group drafts tokens; None where the model cannot, which is reported elsewhere."""
     asked = workload.speculative if group.speculative else None
-    model = claims.catalog.models[str(group.model)]
-    return asked if asked is not None and may_draft(model, asked.method) else None
+    models = claims.catalog.models
+    model, drafter = models[str(group.model)], drafter_of(asked, models)
+    return asked if asked is not None and may_draft(model, asked.method, drafter) else None
 
 
 def _all_links(group: ReplicaGroup, claims: Claims) -> tuple[Links | None, ...]:
@@ -325,7 +347,7 @@ def _said(latency_ms: float | None) -> str:
     return "unbounded" if latency_ms is None else number(latency_ms)
 
 
-def _words(row: Row, calibration: str) -> Iterator[str]:
+def _words(row: Row, source: str) -> Iterator[str]:
     targets = [target.name for target in row.workload.targets]
     if row.group.limit not in (*targets, *OTHER_LIMITS):
         yield f"{row.name}: limit is {row.group.limit}, expected one of {', '.join((*targets, *OTHER_LIMITS))}"
@@ -334,5 +356,5 @@ def _words(row: Row, calibration: str) -> Iterator[str]:
     if row.group.extrapolated != beyond:
         told, true = (", ".join(names) or "nothing" for names in (row.group.extrapolated, beyond))
         yield f"{row.name}: extrapolated says {told}, beyond what was measured is {true}"
-    if row.group.source != calibration:
-        yield f"{row.name}: source is {row.group.source}, the rates are those of calibration {calibration}"
+    if row.group.source != source:
+        yield f"{row.name}: source is {row.group.source}, the rates are those of {source}"

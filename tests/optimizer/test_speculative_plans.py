@@ -72,3 +72,50 @@ def test_engines_are_told_in_their_own_words(catalog: Catalog) -> None:
         "speculative-num-draft-tokens: 4", f'speculative-draft-model-path: {EAGLE["draft"]}',
     ):  # fmt: skip
         assert line in text
+
+
+SMALL = {"method": "draft_model", "tokens": 3, "acceptance": "75%", "draft": "Qwen/Qwen3-0.6B"}
+
+
+@lru_cache
+def solved_with_a_small_model(engine: str) -> tuple[Scenario, Layout]:
+    chat = {
+        "model": "Qwen/Qwen3-32B", "requests": "1/s", "input_tokens": 500, "output_tokens": 200, "engines": [engine],
+        "slo": {"ttft_p95": "3s", "tpot_p95": "13ms"}, "weight_dtypes": ["bf16"], "tp": [2], "speculative": SMALL,
+    }  # fmt: skip
+    offer = {"gpu": "h100-sxm", "gpus_per_server": 2, "rent": {"price": "$2/gpu/h"}}
+    given = {"name": "small drafts", "workloads": {"chat": chat}, "inventory": {"node": offer}}
+    scenario = load_scenario(given, load_catalog())
+    return scenario, optimize(scenario, load_catalog())
+
+
+@pytest.mark.parametrize(
+    ("engine", "lines"),
+    [
+        ("vllm", [json.dumps({"method": "draft_model", "model": "Qwen/Qwen3-0.6B", "num_speculative_tokens": 3},
+                             separators=(",", ":"))]),
+        ("sglang", ["speculative-algorithm: STANDALONE", "speculative-draft-model-path: Qwen/Qwen3-0.6B",
+                    "speculative-num-steps: 3", "speculative-num-draft-tokens: 4"]),
+    ],
+)  # fmt: skip
+def test_a_small_model_drafts_where_the_target_needs_it(engine: str, lines: list[str], catalog: Catalog) -> None:
+    # A step over 33 GB of weights on each card takes more than 13 ms
+    scenario, layout = solved_with_a_small_model(engine)
+    (group,) = layout.workloads[0].replica_groups
+    assert group.speculative is not None
+    assert (group.speculative.method, group.speculative.draft) == ("draft_model", "Qwen/Qwen3-0.6B")
+    assert verify(layout, scenario, catalog) == []
+    plan = load_plan(layout.model_dump(mode="json"))
+    assert verify(plan, load_scenario(plan.inputs, catalog), catalog) == []
+    (text,) = [
+        t for name, t in EXPORTERS[engine].render(build_topology(layout, catalog)).files.items() if "yaml" in name
+    ]
+    assert all(line in text for line in lines)
+
+
+def test_another_small_model_than_was_asked_for_is_found_out(catalog: Catalog) -> None:
+    scenario, layout = solved_with_a_small_model("vllm")
+    keys = layout.model_dump(mode="json")
+    keys["workloads"][0]["replica_groups"][0]["speculative"]["draft"] = "Qwen/Qwen3-1.7B"
+    problems = verify(load_plan(keys), scenario, catalog)
+    assert any("speculative.draft is Qwen/Qwen3-1.7B, the workload says Qwen/Qwen3-0.6B" in one for one in problems)

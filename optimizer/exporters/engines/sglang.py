@@ -41,10 +41,8 @@ def _drafts(drafts: Drafts) -> dict[str, Setting]:
         return {"speculative-algorithm": "NGRAM", **checked}
     found: dict[str, Setting] = {"speculative-algorithm": "EAGLE"}
     if drafts.draft is not None:
-        found = {
-            "speculative-algorithm": eagle_generation(drafts).upper(),
-            "speculative-draft-model-path": drafts.draft,
-        }
+        algorithm = "STANDALONE" if drafts.method == "draft_model" else eagle_generation(drafts).upper()
+        found = {"speculative-algorithm": algorithm, "speculative-draft-model-path": drafts.draft}
     return {**found, "speculative-num-steps": drafts.tokens, "speculative-eagle-topk": 1, **checked}
 
 

@@ -18,7 +18,7 @@ from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import replica_memory
 from optimizer.scenario import Speculation
 from optimizer.scenario.pipelines import formats_by_layer
-from optimizer.serving_config import one_configuration, sequences_per_rank
+from optimizer.serving_config import drafter_of, one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
 DIALECTS: dict[str, Dialect] = {"vllm": VLLM, "sglang": SGLANG, "trtllm": TRTLLM, "llamacpp": LLAMACPP}
@@ -104,6 +104,7 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
     if kv_cache_dtype not in dialect.kv_cache_dtypes:
         known = ", ".join(dialect.kv_cache_dtypes)
         raise InputError(f"{dialect.name} has no KV cache type {kv_cache_dtype}; plan with {known}")
+    drafts = None if group.speculative is None else _speculation(group.speculative)
     configuration = one_configuration(
         model,
         catalog.engines[group_engine(group)],
@@ -115,7 +116,8 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         pp=group.pp,
         dp=group.dp,
         ep=group.ep,
-        speculation=None if group.speculative is None else _speculation(group.speculative),
+        speculation=drafts,
+        drafter=drafter_of(drafts, catalog.models),
     )
     return Planned(
         model=model,

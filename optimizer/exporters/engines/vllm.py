@@ -44,6 +44,8 @@ def _drafts(drafts: Drafts) -> dict[str, Setting]:
             word = {"method": "ngram", "prompt_lookup_max": MOST_MATCHED}
         case "mtp":
             word = {"method": "mtp"}
+        case "draft_model":
+            word = {"method": "draft_model", "model": str(drafts.draft)}
     return {**word, "num_speculative_tokens": drafts.tokens}
 
 

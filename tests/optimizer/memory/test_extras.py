@@ -8,7 +8,9 @@ import pytest
 
 from catalog import Catalog
 from catalog.errors import InputError
-from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.memory import REASONS, MemoryEstimate, ReplicaMemory, estimate_memory, may_draft, replica_memory
+from optimizer.scenario import Speculation
+from optimizer.serving_config import one_configuration
 
 GIB = 2**30
 
@@ -46,6 +48,54 @@ def test_multi_token_prediction_takes_the_layers_of_the_checkpoint(catalog: Cata
 def test_a_model_without_such_layers_says_so(catalog: Catalog, model: str, speculative: str) -> None:
     with pytest.raises(InputError, match="has no layer"):
         estimate(catalog, model=model, speculative=speculative)
+
+
+def loaded_with(catalog: Catalog, drafter: str, *, tp: int = 1, model: str = "Qwen/Qwen3-8B") -> ReplicaMemory:
+    drafts = Speculation.model_construct(method="draft_model", tokens=4, acceptance_fraction=0.6, draft=drafter)
+    one = one_configuration(
+        catalog.models[model], catalog.engines["vllm"], None, catalog.gpus["h100-sxm"], catalog.formats["fp8"],
+        catalog.kv_formats["auto"], tp=tp, speculation=drafts, drafter=catalog.models.get(drafter),
+    )  # fmt: skip
+    return replica_memory(one, max_model_len=8192)
+
+
+def test_a_drafting_model_is_loaded_in_16_bit_with_a_cache_of_its_own(catalog: Catalog) -> None:
+    # Qwen3-0.6B: 596,049,920 weights, its embedding once; 28 layers of 8 heads of 128 beside the 36 of Qwen3-8B
+    plain = estimate(catalog, model="Qwen/Qwen3-8B", weight_dtype="fp8", engine_version=None)
+    drafted = loaded_with(catalog, "Qwen/Qwen3-0.6B")
+    assert drafted.weights_gib[0] - plain.weights_gib == pytest.approx(596_049_920 * 2 / GIB, rel=0.01)
+    assert drafted.kv_bytes_per_token[0] == (28 + 36) * 2 * 8 * 128 * 2
+    # Over four ranks all but the norms is divided
+    alone = estimate(catalog, model="Qwen/Qwen3-8B", weight_dtype="fp8", engine_version=None, tp=4).weights_gib
+    added = loaded_with(catalog, "Qwen/Qwen3-0.6B", tp=4).weights_gib[0] - alone
+    assert added == pytest.approx(596_049_920 * 2 / 4 / GIB, rel=0.02)
+
+
+def test_the_ranks_divide_the_heads_of_a_drafting_model_too(catalog: Catalog) -> None:
+    # Qwen3-0.6B has 16 query heads, Qwen3-32B 64
+    assert REASONS[int(loaded_with(catalog, "Qwen/Qwen3-0.6B", tp=16, model="Qwen/Qwen3-32B").reason[0])] != "heads"
+    assert REASONS[int(loaded_with(catalog, "Qwen/Qwen3-0.6B", tp=32, model="Qwen/Qwen3-32B").reason[0])] == "heads"
+
+
+@pytest.mark.parametrize(
+    ("drafter", "model", "message"),
+    [
+        ("meta-llama/Llama-3.2-1B-Instruct", "Qwen/Qwen3-8B", "vocabularies of 128,256 and 151,936 tokens"),
+        ("google/gemma-3-4b-it", "google/gemma-3-27b-it", "layers other than full attention"),
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-235B-A22B", "a mixture of experts; name a dense model"),
+        ("nobody/knows-it", "Qwen/Qwen3-8B", "is not in the catalog"),
+    ],
+)
+def test_models_that_do_not_go_together_are_refused(drafter: str, model: str, message: str, catalog: Catalog) -> None:
+    with pytest.raises(InputError, match=message):
+        loaded_with(catalog, drafter, model=model)
+    assert not may_draft(catalog.models[model], "draft_model", catalog.models.get(drafter))
+
+
+def test_a_drafting_model_must_reach_as_far_as_the_requests(catalog: Catalog) -> None:
+    model, drafter = catalog.models["Qwen/Qwen3-8B"], catalog.models["Qwen/Qwen3-0.6B"]
+    assert may_draft(model, "draft_model", drafter, drafter.max_context_tokens)
+    assert not may_draft(model, "draft_model", drafter, drafter.max_context_tokens + 1)
 
 
 def test_adapters_keep_their_slots_free(catalog: Catalog) -> None:

@@ -11,6 +11,8 @@ from catalog import Catalog
 from catalog.errors import InputError
 from optimizer.memory import estimate_memory, replica_memory
 from optimizer.performance import PerformanceEstimate, TokenMix, estimate_performance, open_replicas
+from optimizer.performance.constants import row_constants
+from optimizer.performance.traits import trait_rows
 from optimizer.scenario import Speculation
 from optimizer.serving_config import one_configuration
 from optimizer.simulation import Requests, TokenSizes, arrival_times_ms, open_loop, simulated_replica
@@ -84,11 +86,39 @@ def test_the_head_is_held_in_memory(catalog: Catalog) -> None:
         ({"speculative": "ngram", "acceptance_fraction": 1.5}, "between 0 and 1"),
         ({"speculative": "ngram", "acceptance_fraction": 0.5, "engine": "llamacpp"}, "vllm and sglang"),
         ({"speculative": "mtp"}, "no layers for multi-token prediction"),
+        ({"speculative": "draft_model", "acceptance_fraction": 0.5}, "name it by its id"),
+        ({"speculative": "ngram", "acceptance_fraction": 0.5, "draft": "Qwen/Qwen3-0.6B"}, "and with nothing else"),
+        ({"speculative": "draft_model", "acceptance_fraction": 0.5, "draft": "a/b"}, "not in the catalog"),
     ],
 )
 def test_what_cannot_be_drafted_is_refused(changes: dict[str, Any], message: str, catalog: Catalog) -> None:
     with pytest.raises(InputError, match=message):
         estimate(catalog, **changes)
+
+
+def test_a_small_model_takes_its_own_steps_before_each_of_the_large_one(catalog: Catalog) -> None:
+    # With nothing accepted a step of both is one of the large model and three of the small one, checking being free
+    large, small = "Qwen/Qwen3-32B", "Qwen/Qwen3-0.6B"
+    asked: dict[str, Any] = {"gpu": "h200-sxm", "output_tokens": 100}
+    drafted = estimate(
+        catalog, model=large, speculative="draft_model", draft=small, draft_tokens=3, acceptance_fraction=0.0, **asked
+    )
+    alone, beside = estimate(catalog, model=large, **asked), estimate(catalog, model=small, **asked)
+    # Only what an engine does once a step, whatever the layers, is not done again for drafts
+    steps_ms = beside.tpot_ms - engine_step_ms(catalog)
+    assert drafted.tpot_ms == pytest.approx(alone.tpot_ms + 3 * steps_ms, rel=0.03)
+    # and its prompts are computed by both
+    prefills = [one.ttft_parts["prefill"] for one in (drafted, alone, beside)]
+    assert prefills[0] == pytest.approx(prefills[1] + prefills[2], rel=0.02)
+
+
+def engine_step_ms(catalog: Catalog) -> float:
+    """Scheduling and sampling of a step of vLLM on Hopper."""
+    one = one_configuration(
+        catalog.models["Qwen/Qwen3-32B"], catalog.engines["vllm"], None, catalog.gpus["h200-sxm"],
+        catalog.formats["bf16"], catalog.kv_formats["auto"],
+    )  # fmt: skip
+    return float(row_constants(trait_rows(one, catalog.calibration), catalog.calibration).step_ms)
 
 
 def test_the_simulated_scheduler_agrees_with_the_closed_form(catalog: Catalog) -> None:
