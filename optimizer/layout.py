@@ -340,6 +340,8 @@ class Infeasibility(Part):
     further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
     """Others that have nothing to do with it, each smallest in itself."""
     changes: tuple[str, ...] = ()
+    not_looked_for: tuple[str, ...] = ()
+    """What the time for the explanation did not reach."""
     rejections: dict[str, dict[str, int]] = {}
     """Workload -> reason -> number of candidates rejected for it."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -17,14 +18,16 @@ from optimizer.explain.changes import (
     deliver_at_once,
     let_formats_mix,
     let_it_be_felt,
+    limit_of,
     loosen_limit,
     loosen_workloads,
     serve_less,
 )
-from optimizer.explain.core import Member, conflict_core, fewest_gpus, members
+from optimizer.explain.core import LIMITS, Member, conflict_core, fewest_gpus, members, what_rows_are_worth
 from optimizer.explain.loosening import smallest
 from optimizer.explain.own import own_conflict
-from optimizer.explain.resolver import Change, Resolver, unservable
+from optimizer.explain.resolver import LARGE, Change, Resolver, unservable
+from optimizer.formulation import Instance, Program, build_program, lay_out
 from optimizer.layout import Conflict, Infeasibility
 from optimizer.memory import SENTENCES
 from optimizer.scenario import Scenario, without_workloads
@@ -35,7 +38,12 @@ MOST_CONFLICTS = 4
 MOST_SHARES = 3
 """Workloads of a conflict for which the part of their demand that can be served is named."""
 ELASTIC_GAP = 0.01
+MOST_LIMITS = 8
+"""Members of a conflict, beyond which those that promise most are looked at first."""
 MOST_NAMED = 6
+SHARE_OF_CONFLICTS, SHARE_OF_SERVED, SHARE_OF_LIMITS = 0.4, 0.4, 0.8
+"""Of the time that is left: for what conflicts, for what can be served, and for what limits would do. What is left then
+is for what else would help."""
 OTHER_REASONS = {
     "format": "the card or engine does not support the format",
     "quality": "the format's quality is below min_quality",
@@ -50,6 +58,25 @@ class Found:
     members: tuple[Member, ...]
 
 
+@dataclass(slots=True)
+class Missed:
+    """What was not looked for because the time was over."""
+
+    conflicts: bool = False
+    served: bool = False
+    limits: list[str] = field(default_factory=list)
+    workloads: list[str] = field(default_factory=list)
+
+    def words(self) -> tuple[str, ...]:
+        parts = [
+            "whether fewer demands and limits conflict" if self.conflicts else "",
+            f"what would do instead of {_listed(self.limits)}" if self.limits else "",
+            f"what else would help {_listed(self.workloads)}" if self.workloads else "",
+            "what can be served by priority" if self.served else "",
+        ]
+        return tuple(part for part in parts if part)
+
+
 def explain_infeasible(
     scenario: Scenario,
     catalog: Catalog,
@@ -61,22 +88,42 @@ def explain_infeasible(
     """A smallest conflict, single changes that were solved and help, and what can be served by priority.
 
     Where several conflicts have nothing to do with each other, all of them are named; a change helps only together with
-    one for each of the others, which is said. `time_limit_s` is for each solve.
+    one for each of the others, which is said. `time_limit_s` is for all of it; what was not looked for in that time is
+    said too.
     """
-    resolver = Resolver(scenario, catalog, candidates, time_limit_s=time_limit_s, backend=backend)
-    found = find_conflicts(resolver)
+    resolver = Resolver(
+        scenario,
+        catalog,
+        candidates,
+        time_limit_s=time_limit_s,
+        deadline=time.perf_counter() + time_limit_s,
+        is_hurried=True,
+        backend=backend,
+    )
+    resolver.whole_instance()  # for all that follows
+    missed = Missed()
+    finding = resolver.for_a_share(SHARE_OF_CONFLICTS)
+    found = find_conflicts(finding)
+    missed.conflicts = not finding.time_left_s
+    serving = resolver.for_a_share(SHARE_OF_SERVED)
+    elastic = most_by_priority(serving)
+    missed.served = not elastic and not serving.time_left_s
+    shared = _shared_limits(resolver, found)
     conflicts, changes = [], []
     for one in found:
         others = {name for other in found if other is not one for name in other.workloads}
-        conflict, helping = _explain(resolver.without(*others), one)
+        conflict, helping = _explain(resolver.without(*others), one, shared, missed)
         conflicts.append(conflict)
-        changes.append(helping)
+        if not shared or not one.members:
+            changes.append(helping)
+    if shared:
+        changes.append(tuple(finding.change for finding in shared.values() if finding.change))
     texts = [change.text for change in changes[0]] if len(changes) == 1 else _together(resolver, changes)
-    elastic = most_by_priority(resolver)
     return Infeasibility(
         conflict=conflicts[0] if conflicts else (),
         further_conflicts=tuple(conflicts[1:]),
         changes=(*texts, *([elastic] if elastic else [])),
+        not_looked_for=missed.words(),
         rejections={
             name: dict(resolver.candidates[name].rejected)
             for one in found
@@ -87,58 +134,106 @@ def explain_infeasible(
 
 
 def find_conflicts(resolver: Resolver) -> list[Found]:
-    """Conflicts with no workload in common, at most MOST_CONFLICTS; every one of them is smallest."""
+    """Conflicts with no workload in common, at most MOST_CONFLICTS; every one of them is smallest.
+
+    What a large scenario is short of is one conflict: others would be about the same stock.
+    """
     inst = resolver.whole_instance()
     lost = unservable(inst)
     found = [Found((name,), ()) for name in lost[:MOST_CONFLICTS]]
     left = resolver.without(*lost)
     while left.scenario.workloads and len(found) < MOST_CONFLICTS:
-        core = conflict_core(left, left.whole_instance())
+        inst = left.whole_instance()
+        core = conflict_core(left, inst)
         if not core:
             break
         workloads = tuple(member.index[0] for member in core if member.family == "serve_demand")
         found.append(Found(workloads, core))
+        if len(inst.candidate_names) > LARGE:
+            break
         left = left.without(*workloads)
     return found
 
 
-def _explain(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
-    """A conflict in words, and the changes that make an end of it where it is the only one."""
-    return _of_members(resolver, found) if found.members else _of_one_workload(resolver, found.workloads[0])
-
-
-def _of_members(resolver: Resolver, found: Found) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+def _shared_limits(resolver: Resolver, found: Sequence[Found]) -> Mapping[tuple[str, ...], Finding]:
+    """Limits of several conflicts that, loosened, make an end of all of them at once: by name, what would do."""
+    several = [one for one in found if one.members]
+    if len(several) < 2:
+        return {}
+    resolver = resolver.without(*(one.workloads[0] for one in found if not one.members))
+    resolver = resolver.for_a_share(SHARE_OF_LIMITS)
     inst = resolver.whole_instance()
+    program = build_program(inst, lay_out(inst))
+    in_all = set.intersection(*({member.name for member in one.members if member.family in LIMITS} for one in several))
+    findings = {one.name: loosen_limit(resolver, program, one) for one in members(inst) if one.name in in_all}
+    return {name: finding for name, finding in findings.items() if finding.change}
+
+
+def _explain(
+    resolver: Resolver, found: Found, known: Mapping[tuple[str, ...], Finding], missed: Missed
+) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+    """A conflict in words, and the changes that make an end of it where it is the only one."""
+    if found.members:
+        return _of_members(resolver, found, known, missed)
+    return _of_one_workload(resolver, found.workloads[0], missed)
+
+
+def _of_members(
+    resolver: Resolver, found: Found, known: Mapping[tuple[str, ...], Finding], missed: Missed
+) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+    inst = resolver.whole_instance()
+    program = build_program(inst, lay_out(inst))
     stated = {(member.family, member.index) for member in found.members}
-    conflict, limits, shares = [], [], []
+    mine = [one for one in members(inst) if (one.family, one.index) in stated]
     by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[name])
-    for member in (one for one in members(inst) if (one.family, one.index) in stated):
-        if member.family == "serve_demand":
-            finding = Finding(_needs(resolver, member.index[0]), None)
-            if member.index[0] in by_size[:MOST_SHARES]:
-                shares.append(serve_less(resolver, inst, member.index[0]))
-        elif member.family == "single_format":
-            finding = let_formats_mix(resolver, member.index[0])
-        elif member.family == "spare_server":
-            finding = let_it_be_felt(resolver, member.index[0])
-        elif member.family == "fleet_balance":
-            finding = deliver_at_once(resolver, member.index[0])
-        elif member.family == "spot_spares":
-            finding = Finding("spot servers come with spares for those that are interrupted", None)
-        elif member.family == "rack_room":
-            room = sum(resolver.scenario.inventory[member.index[0]].racks.values())
-            finding = Finding(f"hold {room} servers", None)
-        elif member.family == "failure_spares":
-            finding = Finding("servers stand by for those that fail and are repaired", None)
-        else:
-            finding = loosen_limit(resolver, inst, member)
-        limits.append(finding.change)
-        conflict.append(_conflict(resolver.scenario, member.family, member.index, finding.message, member.key))
-    changes = (*limits, *loosen_workloads(resolver, by_size), *shares)
-    return tuple(conflict), tuple(change for change in changes if change)
+    first = resolver.for_a_share(SHARE_OF_LIMITS)
+    findings = {}
+    for member in _most_helpful_first(inst, mine):
+        finding = findings[member.name] = known.get(member.name) or _finding(first, program, member)
+        if finding.change is None and member.family in LIMITS and not first.time_left_s:
+            missed.limits.append(limit_of(resolver.scenario, member).name)
+    conflict = [
+        _conflict(resolver.scenario, one.family, one.index, findings[one.name].message, one.key) for one in mine
+    ]
+    limits = [findings[one.name].change for one in mine]
+    if known:
+        return tuple(conflict), ()
+    largest = [one for name in by_size for one in mine if one.name == ("serve_demand", name)]
+    loosened = tuple(loosen_workloads(resolver, program, largest))
+    shares = [serve_less(resolver, inst, name) for name in found.workloads if name in by_size[:MOST_SHARES]]
+    if not resolver.time_left_s:
+        missed.workloads += by_size
+    return tuple(conflict), tuple(change for change in (*limits, *loosened, *shares) if change)
 
 
-def _of_one_workload(resolver: Resolver, name: str) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+def _most_helpful_first(inst: Instance, several: Sequence[Member]) -> Sequence[Member]:
+    """Members in the order in which parts of more of them would serve most, where they are many."""
+    worth = what_rows_are_worth(inst) if len(several) > MOST_LIMITS else None
+    return several if worth is None else sorted(several, key=lambda one: -float(worth[one.rows].max()))
+
+
+def _finding(resolver: Resolver, program: Program, member: Member) -> Finding:
+    """A member of a conflict in words, and the change that makes an end of it."""
+    if member.family == "serve_demand":
+        return Finding(_needs(resolver, member.index[0]), None)
+    if member.family == "single_format":
+        return let_formats_mix(resolver, member.index[0])
+    if member.family == "spare_server":
+        return let_it_be_felt(resolver, member.index[0])
+    if member.family == "fleet_balance":
+        return deliver_at_once(resolver, member.index[0])
+    if member.family == "spot_spares":
+        return Finding("spot servers come with spares for those that are interrupted", None)
+    if member.family == "rack_room":
+        return Finding(f"hold {sum(resolver.scenario.inventory[member.index[0]].racks.values())} servers", None)
+    if member.family == "failure_spares":
+        return Finding("servers stand by for those that fail and are repaired", None)
+    return loosen_limit(resolver, program, member)
+
+
+def _of_one_workload(
+    resolver: Resolver, name: str, missed: Missed
+) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
     """A workload that no configuration serves: its own restrictions, or the offers, cannot do it."""
     scenario, candidates = resolver.scenario, resolver.candidates[name]
     conflict = [_conflict(scenario, "serve_demand", (name,), _rejected(candidates), ("workloads", name))]
@@ -153,6 +248,8 @@ def _of_one_workload(resolver: Resolver, name: str) -> tuple[tuple[Conflict, ...
     if not any(changes):
         leave_out = Change(f"{name}: leave it out", lambda other: without_workloads(other, name))
         changes = [leave_out] if len(scenario.workloads) > 1 and resolver.is_feasible(leave_out) else []
+    if not resolver.time_left_s:
+        missed.workloads.append(name)
     return tuple(conflict), tuple(change for change in changes if change)
 
 
@@ -182,10 +279,12 @@ def most_by_priority(resolver: Resolver) -> str:
         return ""
     inst = resolver.whole_instance()
     inst = inst.with_droppable(np.ones(len(inst.workload_names), bool))
-    limits = Limits(gap=ELASTIC_GAP, time_limit_s=resolver.time_limit_s)
+    prices = build_program(inst, lay_out(inst)).objective
+    limits = Limits(gap=ELASTIC_GAP, time_limit_s=resolver.time_left_s)
     try:
         served = try_solvers(
-            resolver.solver, lambda solver: solve_served(inst, limits, solver, backend=resolver.backend)
+            resolver.solver,
+            lambda solver: solve_served(inst, limits, solver, backend=resolver.at(prices), then_cheapest=False),
         ).result
     except SolverError:
         served = None

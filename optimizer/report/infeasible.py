@@ -32,6 +32,7 @@ def infeasible_report(layout: Layout) -> RenderableType:
     rejected = [_rejected(workload, reasons) for workload, reasons in rejections if reasons]
     lines += bullets("Candidates rejected", rejected)
     lines += bullets("What would help", layout.infeasible.changes)
+    lines += bullets("Not looked for in the time; a longer time limit looks further", layout.infeasible.not_looked_for)
     lines += bullets("Warnings", layout.warnings)
     return Group(*lines)
 

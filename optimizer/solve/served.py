@@ -52,12 +52,15 @@ def solve_served(
     solver: SolverName = "scip",
     tick: Callable[[], None] = lambda: None,
     backend: Backend = solve_program,
+    *,
+    then_cheapest: bool = True,
 ) -> ServedAnswer | None:
     """Serve as many requests/s as possible of the first priority, then of the next, then pay as little as possible.
 
     A workload is served in one share for all its classes: its rates hold for their mix. Over several periods the sum of
     all periods counts, and each has shares of its own. The gap bounds every step; the
-    time limit is for all of them. None when not even the first step came to an answer in time.
+    time limit is for all of them. None when not even the first step came to an answer in time. Without `then_cheapest`
+    what is served may cost anything, and the answer's bound is 0.
 
     Raises:
         SolverError: the solver failed or answered nonsense.
@@ -69,7 +72,7 @@ def solve_served(
         if bound_rps is None:
             return None
         bounds_rps[priority] = bound_rps
-    bound_usd_per_hour = search.save()
+    bound_usd_per_hour = search.save() if then_cheapest else 0.0
     share = search.share()
     levels = tuple(search.level(priority, share, bound_rps) for priority, bound_rps in bounds_rps.items())
     served = inst.serving(share)
