@@ -101,15 +101,12 @@ def optimize(
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives or stress
-            are asked for where demand may turn out in several ways.
+            are asked for of what is served over several periods where demand may turn out in several ways.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    more = {"alternatives": bool(alternatives), "stress": stressed}
-    if faults := (
-        *scenario.unsupported(),
-        *scenario.unsupported_by(*(one for one, is_asked in more.items() if is_asked)),
-    ):
+    more = [name for name, is_asked in (("--alternatives", alternatives), ("--stress", stressed)) if is_asked]
+    if faults := (*scenario.unsupported(), *scenario.unsupported_by(*more)):
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)

@@ -239,13 +239,15 @@ class ServedLevel(Part):
 
 
 class StressedWorkload(Part):
-    """One workload under stress, in the period in which the least of it would be served."""
+    """One workload under stress, in the period, and as demand may turn out, in which the least of it is served."""
 
     name: str
     served_fraction: float
     """Part of the demand then that the plan's replicas carry within every latency target, alike for every class."""
     period: int
     """Counted from 1."""
+    future: str | None = None
+    """As which demand turns out then; null where it is certain."""
     bound_by: tuple[str, ...] = ()
     """What its replicas are bound by, where it is not served whole: targets that are missed beyond that, `memory` …"""
 
@@ -270,7 +272,8 @@ class Stress(Part):
     speed_factor: float
     """Speed of every replica relative to what was planned; queues and latencies follow."""
     served_fraction: float
-    """Part of all demand, of the first period where there are several."""
+    """Part of all demand, of the first period where there are several, as expected where it may turn out in several
+    ways."""
     workloads: tuple[StressedWorkload, ...]
     repaired: Remedy | None
     """With what is bought now as it is; null = that cannot be, or was not found in time."""
@@ -292,6 +295,16 @@ class PeriodPlan(Part):
     commitments: tuple[Commitment, ...] = ()
 
 
+class FuturePlan(Part):
+    """The plan if demand turns out in one of its ways; what is ordered is the same in all of them."""
+
+    name: str
+    probability: float
+    usd_per_hour: float
+    """Over the horizon, divided by its hours, orders included."""
+    periods: tuple[PeriodPlan, ...]
+
+
 class Alternative(Part):
     """Another plan, of another structure: another set of (workload, offer, model and weight format, degrees)."""
 
@@ -310,16 +323,8 @@ class Alternative(Part):
     commitments: tuple[Commitment, ...] = ()
     periods: tuple[PeriodPlan, ...] = ()
     """Every period where there are several."""
-
-
-class FuturePlan(Part):
-    """The plan if demand turns out in one of its ways; what is ordered is the same in all of them."""
-
-    name: str
-    probability: float
-    usd_per_hour: float
-    """Over the horizon, divided by its hours, orders included."""
-    periods: tuple[PeriodPlan, ...]
+    futures: tuple[FuturePlan, ...] = ()
+    """Every way in which demand may turn out, where there are several; the periods are those of the likeliest."""
 
 
 class Conflict(Part):
@@ -386,6 +391,13 @@ class Layout(Part):
         """What notebooks show. The picture belongs to reports, which stand above plans and are asked for by name."""
         html: str = import_module("optimizer.report.notebook").layout_html(self)
         return html
+
+    def states(self) -> tuple[tuple[str | None, float, PeriodPlan], ...]:
+        """(future, how likely it is, period) of all of them; a plan without periods is a single one that is certain."""
+        if self.futures:
+            return tuple((one.name, one.probability, period) for one in self.futures for period in one.periods)
+        only = PeriodPlan(period=1, starts_month=0.0, months=0.0, servers=self.servers, workloads=self.workloads)
+        return tuple((None, 1.0, period) for period in self.periods or (only,))
 
     def of_future(self, name: str) -> Layout:
         """The plan with the periods of one of its futures instead of the likeliest; `cost` stays what is expected."""

@@ -211,6 +211,35 @@ def _fewest_in_conflict(inst: Instance) -> frozenset[str]:
     return frozenset(one.index[0] for one in largest_first[:high])
 
 
+def futures_in_conflict(
+    resolver: Resolver, inst: Instance, program: Program, conflict: Sequence[Member]
+) -> tuple[str, ...]:
+    """Demand scenarios of which each alone cannot hold together with the limits of a conflict; none where all are at
+    odds only together, or there are no two."""
+    names = inst.horizon.future_names
+    if len(names) < 2:
+        return ()
+    stated = {one.name for one in conflict}
+    others = freed(anything(program), [one for one in members(inst) if one.name not in stated])
+    of_row = [_future_of_row(name, inst) for name in row_names(inst, lay_out(inst))]
+    found = []
+    for future in names:
+        elsewhere = np.flatnonzero([of not in (None, future) for of in of_row])
+        alone = freed(others, [Member("serve_demand", (), elsewhere)])
+        if resolver.solve(alone, prices=program.objective).outcome == "infeasible":
+            found.append(future)
+    return tuple(found)
+
+
+def _future_of_row(name: str, inst: Instance) -> str | None:
+    """The future in which a row asks something of a workload."""
+    family, _, rest = name.partition("[")
+    horizon = inst.horizon
+    states = range(horizon.n_states) if family in ("serve_demand", *WITH_DEMAND) else ()
+    suffixes = {horizon.suffix(state): horizon.future_names[horizon.future_of(state)] for state in states}
+    return next((of for suffix, of in suffixes.items() if rest.removesuffix("]").endswith(suffix)), None)
+
+
 def what_rows_are_worth(inst: Instance) -> FloatArray | None:
     """[M] how much more parts of replicas and servers could serve, were a row a little looser.
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TypeVar
 
 from catalog import Catalog
-from optimizer.errors import InputError, NotSupportedYet
+from optimizer.errors import InputError
 from optimizer.explain.break_even import BreakEven, break_evens
 from optimizer.explain.flips import Flip, demand_flips, price_flips, speed_flips
 from optimizer.explain.margins import Margin, binding_limits, changes_of_workload, changes_worth_knowing, margin
@@ -49,7 +49,7 @@ class Explanation:
     break_evens: tuple[BreakEven, ...]
     n_solves: int
     n_kept: int
-    """Workloads that keep the kinds of replicas that they have in the plan, because there are many: all else is free."""
+    """Workloads that keep to the kinds of replicas that they have in the plan, because there are many."""
     not_looked_for: tuple[str, ...]
     """What the time did not reach."""
 
@@ -70,12 +70,10 @@ def explain_plan(
     the time of all of them together; what was not looked for in that time is said.
 
     Raises:
-        NotSupportedYet: the plan is for demand that may turn out in several ways.
-        InputError: the plan has no cost to explain, or no such workload.
+        InputError: the plan has no cost to explain, no such workload, or serves other parts of demand in each way in
+            which it may turn out and each period.
     """
     started = time.perf_counter()
-    if faults := scenario.unsupported_by("explaining a plan"):
-        raise NotSupportedYet(faults)
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: this is no plan but {layout.status}; there is nothing to explain")
     if workload is not None and workload not in scenario.workloads:
@@ -148,8 +146,14 @@ class _Looking:
 
 
 def as_served(layout: Layout, scenario: Scenario) -> Scenario:
-    """The scenario that asks for what the plan serves in each period, at least cost."""
-    served = [{plan.name: plan.served_fraction for plan in one.workloads} for one in layout.periods or (layout,)]
+    """The scenario that asks for what the plan serves in each period, and as demand turns out, at least cost.
+
+    Raises:
+        InputError: what is served differs both between periods and between ways in which demand may turn out.
+    """
+    if scenario.demand_scenarios:
+        return _as_served_in_futures(layout, scenario)
+    served = [{plan.name: plan.served_fraction for plan in one.workloads} for _, _, one in layout.states()]
     dropped = [name for name in scenario.workloads if not any(fractions[name] for fractions in served)]
     asked = without_workloads(changed(scenario, objective="cost"), *dropped)
     for name, workload in asked.workloads.items():
@@ -164,3 +168,29 @@ def as_served(layout: Layout, scenario: Scenario) -> Scenario:
             )
             asked = with_workload(asked, name, requests=None, requests_per_period_rps=rates)
     return asked
+
+
+def _as_served_in_futures(layout: Layout, scenario: Scenario) -> Scenario:
+    """What is served in part becomes another factor on demand in that demand scenario, the same in all periods."""
+    shares: dict[tuple[str | None, str], set[float]] = {}
+    for future, _, period in layout.states():
+        for plan in period.workloads:
+            if plan.demand_rps > 0:
+                shares.setdefault((future, plan.name), set()).add(plan.served_fraction)
+    for (future, name), several in shares.items():
+        if len(several) > 1:
+            raise InputError(
+                f"{layout.scenario}: other parts of {name} are served in each period of {future}, which no scenario can"
+                " ask for; solve it with one period, or with objective: cost for the demand that is served"
+            )
+    futures = {
+        future: changed(
+            one,
+            workload_factors={
+                name: one.factor(name) * next(iter(shares.get((future, name), {1.0}))) for name in scenario.workloads
+            },
+        )
+        for future, one in scenario.demand_scenarios.items()
+    }
+    dropped = [name for name in scenario.workloads if not any(one.factor(name) for one in futures.values())]
+    return without_workloads(changed(scenario, objective="cost", demand_scenarios=futures), *dropped)

@@ -23,14 +23,22 @@ from optimizer.explain.changes import (
     loosen_workloads,
     serve_less,
 )
-from optimizer.explain.core import LIMITS, Member, conflict_core, fewest_gpus, members, what_rows_are_worth
+from optimizer.explain.core import (
+    LIMITS,
+    Member,
+    conflict_core,
+    fewest_gpus,
+    futures_in_conflict,
+    members,
+    what_rows_are_worth,
+)
 from optimizer.explain.loosening import smallest
 from optimizer.explain.own import own_conflict
 from optimizer.explain.resolver import LARGE, Change, Resolver, unservable
 from optimizer.formulation import Instance, Program, build_program, lay_out
 from optimizer.layout import Conflict, Infeasibility
 from optimizer.memory import SENTENCES
-from optimizer.scenario import Scenario, without_workloads
+from optimizer.scenario import Scenario, in_future, without_workloads
 from optimizer.solve import Backend, Limits, solve_program, solve_served, try_solvers
 
 MOST_CONFLICTS = 4
@@ -70,8 +78,8 @@ class Missed:
     def words(self) -> tuple[str, ...]:
         parts = [
             "whether fewer demands and limits conflict" if self.conflicts else "",
-            f"what would do instead of {_listed(self.limits)}" if self.limits else "",
-            f"what else would help {_listed(self.workloads)}" if self.workloads else "",
+            f"what would do instead of {_listed(self.limits, ', ')}" if self.limits else "",
+            f"what else would help {_listed(self.workloads, ', ')}" if self.workloads else "",
             "what can be served by priority" if self.served else "",
         ]
         return tuple(part for part in parts if part)
@@ -188,8 +196,9 @@ def _of_members(
     by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[name])
     first = resolver.for_a_share(SHARE_OF_LIMITS)
     findings = {}
+    futures = futures_in_conflict(first, inst, program, mine)
     for member in _most_helpful_first(inst, mine):
-        finding = findings[member.name] = known.get(member.name) or _finding(first, program, member)
+        finding = findings[member.name] = known.get(member.name) or _finding(first, program, member, futures)
         if finding.change is None and member.family in LIMITS and not first.time_left_s:
             missed.limits.append(limit_of(resolver.scenario, member).name)
     conflict = [
@@ -212,10 +221,10 @@ def _most_helpful_first(inst: Instance, several: Sequence[Member]) -> Sequence[M
     return several if worth is None else sorted(several, key=lambda one: -float(worth[one.rows].max()))
 
 
-def _finding(resolver: Resolver, program: Program, member: Member) -> Finding:
+def _finding(resolver: Resolver, program: Program, member: Member, futures: Sequence[str]) -> Finding:
     """A member of a conflict in words, and the change that makes an end of it."""
     if member.family == "serve_demand":
-        return Finding(_needs(resolver, member.index[0]), None)
+        return Finding(_needs(resolver, member.index[0], futures), None)
     if member.family == "single_format":
         return let_formats_mix(resolver, member.index[0])
     if member.family == "spare_server":
@@ -231,9 +240,7 @@ def _finding(resolver: Resolver, program: Program, member: Member) -> Finding:
     return loosen_limit(resolver, program, member)
 
 
-def _of_one_workload(
-    resolver: Resolver, name: str, missed: Missed
-) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
+def _of_one_workload(resolver: Resolver, name: str, missed: Missed) -> tuple[tuple[Conflict, ...], tuple[Change, ...]]:
     """A workload that no configuration serves: its own restrictions, or the offers, cannot do it."""
     scenario, candidates = resolver.scenario, resolver.candidates[name]
     conflict = [_conflict(scenario, "serve_demand", (name,), _rejected(candidates), ("workloads", name))]
@@ -275,8 +282,6 @@ def _applied(changes: Sequence[Change], scenario: Scenario) -> Scenario:
 
 def most_by_priority(resolver: Resolver) -> str:
     """What can be served of all demand as things are, by priority; empty when that is nothing or was not found."""
-    if resolver.scenario.demand_scenarios:
-        return ""
     inst = resolver.whole_instance()
     inst = inst.with_droppable(np.ones(len(inst.workload_names), bool))
     prices = build_program(inst, lay_out(inst)).objective
@@ -292,9 +297,11 @@ def most_by_priority(resolver: Resolver) -> str:
         return ""
     asked = sum(level.demand_rps for level in served.levels)
     share = sum(level.served_rps for level in served.levels) / asked if asked else 1.0
-    # [T, W] requests/s of every period; a workload is named for what it lacks in all of them.
+    # [states, W] expected requests/s; a workload is named for what it lacks in all of them.
+    horizon = inst.horizon
+    probability = np.array([horizon.probabilities[horizon.future_of(t)] for t in range(horizon.n_states)])
     demand_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, len(inst.workload_names))
-    demand_rps = demand_rps.reshape(inst.horizon.n_periods, -1)
+    demand_rps = probability[:, None] * demand_rps.reshape(horizon.n_states, -1)
     carried_rps = (demand_rps * served.share.reshape(demand_rps.shape)).sum(axis=0)
     names, total_rps = list(resolver.scenario.workloads), demand_rps.sum(axis=0)
     fraction = np.divide(carried_rps, total_rps, out=np.ones_like(total_rps), where=total_rps > 0)
@@ -302,14 +309,15 @@ def most_by_priority(resolver: Resolver) -> str:
     dropped = [
         names[w] if fraction[w] == 0 else f"{1 - fraction[w]:.0%} of {names[w]}" for w in order if fraction[w] < 1
     ]
-    return f"serve {math.floor(100 * share)}% of demand, by priority: drop {_listed(dropped)}"
+    expected = "expected " if resolver.scenario.demand_scenarios else ""
+    return f"serve {math.floor(100 * share)}% of {expected}demand, by priority: drop {_listed(dropped)}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], between: str = ", then ") -> str:
     """`a, then b, then c`; a long list is cut."""
     shown = list(names[:MOST_NAMED])
     more = len(names) - len(shown)
-    return ", then ".join(shown) + (f" and {more} more" if more else "")
+    return between.join(shown) + (f" and {more} more" if more else "")
 
 
 def _conflict(scenario: Scenario, family: str, index: Sequence[str], message: str, key: Sequence[str]) -> Conflict:
@@ -318,10 +326,11 @@ def _conflict(scenario: Scenario, family: str, index: Sequence[str], message: st
     return Conflict(family=family, index=",".join(index) or None, message=message, location=where)
 
 
-def _needs(resolver: Resolver, name: str) -> str:
-    """What a workload asks for, and the fewest GPUs that could carry it alone."""
+def _needs(resolver: Resolver, name: str, futures: Sequence[str]) -> str:
+    """What a workload asks for in some demand scenarios, or all, and the fewest GPUs that could carry it alone."""
     workload, c = resolver.scenario.workloads[name], resolver.candidates[name]
-    demand_rps = resolver.scenario.highest_demand_rps(name)
+    asking = [in_future(resolver.scenario, future) for future in futures] or [resolver.scenario]
+    demand_rps = max(scenario.highest_demand_rps(name) for scenario in asking)
     shares = np.array([one.share_fraction for one in workload.request_classes])
     with np.errstate(divide="ignore"):
         busy = (demand_rps * shares / c.rate_rps).sum(axis=1)
@@ -332,7 +341,8 @@ def _needs(resolver: Resolver, name: str) -> str:
         plural = "s" if gpus[k] > 1 else ""
         fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {c.specs[k].gpu} ({c.specs[k].label})"
     most = "up to " if resolver.scenario.has_orders else ""
-    return f"needs {most}{demand_rps:.4g} requests/s{fewest}"
+    where = f"in demand scenario {' or '.join(futures)} " if futures else ""
+    return f"{where}needs {most}{demand_rps:.4g} requests/s{fewest}"
 
 
 def _rejected(c: Candidates) -> str:

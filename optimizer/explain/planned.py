@@ -14,7 +14,7 @@ def planned_candidates(layout: Layout, scenario: Scenario, name: str) -> Candida
     classes = [kind.name for kind in scenario.workloads[name].request_classes]
     offers = list(scenario.inventory)
     rates: dict[tuple[int, ReplicaSpec], list[float]] = {}
-    for period in layout.periods or (layout,):
+    for _, _, period in layout.states():
         for plan in period.workloads:
             for group in plan.replica_groups if plan.name == name else ():
                 key = offers.index(group.offer), planned_spec(group)

@@ -298,7 +298,6 @@ class Resolver:
         except SolverError:
             return NOT_SOLVED
 
-
     def at(self, prices: FloatArray) -> Backend:
         """What solves programs as they are solved here, large ones by prices [N]."""
 

@@ -40,6 +40,7 @@ def _short(case: Stress, has_periods: bool) -> Iterator[str]:
     short = sorted((one for one in case.workloads if one.served_fraction < 1), key=lambda one: one.served_fraction)
     for one in short[:MOST_NAMED]:
         when = f" in period {one.period}" if has_periods else ""
+        when += f" of {one.future}" if one.future else ""
         why = f" ({', '.join(one.bound_by)})" if one.bound_by else ""
         yield f"{one.name} {percent(one.served_fraction)}{when}{why}"
     if len(short) > MOST_NAMED:

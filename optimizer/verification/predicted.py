@@ -83,6 +83,22 @@ def predicted(claims: Claims) -> Iterator[str]:
             yield from _words(row, claims.catalog.calibration.id)
 
 
+def true_rates_rps(group: ReplicaGroup, workload: Workload, claims: Claims) -> list[float]:
+    """[R] what one replica sustains of each class that it serves in the plan, were its workload this one.
+
+    A class whose target is missed has rate 0, and so has a replica that names what the catalog does not have.
+    """
+    if unknown(group, claims.catalog):
+        return [0.0 for _ in workload.request_classes]
+    truth = _truth([Named(group.offer, workload, group)], claims)
+    row = Row(group.offer, group, workload, truth, 0)
+    targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in workload.planned_targets]
+    return [
+        0.0 if any(exceeds(by_class[r], target.limit_ms) for target, by_class in targets) else rate_rps
+        for r, rate_rps in enumerate(truth.rate_rps[0].tolist())
+    ]
+
+
 def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
     """Predicted groups that name only what the catalog has; those of one model and engine go together.
 

@@ -160,7 +160,8 @@ def test_narrowing_the_candidates_of_every_structure_keeps_the_optimum(name: str
 def test_the_number_of_plans_solved_is_bounded(catalog: Catalog) -> None:
     loaded = load_scenario("scenarios/many-workloads.yaml", catalog)
     said: list[str] = []
-    found = explain_plan(optimize(loaded, catalog), loaded, scenario_catalog(loaded, catalog), progress=said.append)
+    plan, own = optimize(loaded, catalog), scenario_catalog(loaded, catalog)
+    found = explain_plan(plan, loaded, own, time_limit_s=60.0, progress=said.append)
     assert found.n_solves < 130
     assert found.n_more_choices > 20
     assert {"runner-ups", "margins", "thresholds"} <= {line.split(":")[0] for line in said}
