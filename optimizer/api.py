@@ -21,7 +21,8 @@ from optimizer.explain import explain_infeasible, stress
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
 from optimizer.kept import Kept
-from optimizer.layout import Infeasibility, Layout, PeriodPlan, ServedLevel, Status
+from optimizer.layout import Layout, PeriodPlan, ServedLevel, Status
+from optimizer.plan_notes import Infeasibility
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
     Answer,
@@ -52,7 +53,7 @@ BEYOND = {
 """What was not measured, by `ReplicaGroup.extrapolated`."""
 Progress = Callable[[str], None]
 EXPLANATION_SHARE = 0.035
-"""Share of the time limit that the explanation of an infeasible scenario may take: 2.1 s of the default."""
+"""Share of the time limit that the explanation of an infeasible scenario may take of a processor: 2.1 s by default."""
 STRESS_SHARE = 0.25
 """Share of the time limit that each solve under stress may take."""
 MANY_TO_RATE = 1000

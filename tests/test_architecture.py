@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.plans", "optimizer.placement", "optimizer.uses"),
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
-    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),
+    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept", "optimizer.plan_notes"),
     ("catalog", "catalog.index", "catalog.overlay"),
     ("catalog.loader",),
     ("catalog.huggingface", "catalog.entries", "catalog.model_text"),

@@ -154,7 +154,7 @@ def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
     left_out: list[Member] = []
     needed: set[Hashable] = set()
     pending: list[Sequence[Member]] = [everything]
-    if without([]).outcome != "infeasible":
+    if not fewest and without([]).outcome != "infeasible":
         return ()
     kinds = kinds_of_demand(inst)
 

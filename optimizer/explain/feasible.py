@@ -67,13 +67,13 @@ def explain_plan(
     """Explain a sound plan of a scenario, or how it serves one workload.
 
     `catalog` holds the scenario's own models. The number of solves is bounded, whatever the size of the plan, and so is
-    the time of all of them together; what was not looked for in that time is said.
+    the processor's time for all of them together; what was not looked for in that time is said.
 
     Raises:
         InputError: the plan has no cost to explain, no such workload, or serves other parts of demand in each way in
             which it may turn out and each period.
     """
-    started = time.perf_counter()
+    started = time.process_time()
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: this is no plan but {layout.status}; there is nothing to explain")
     if workload is not None and workload not in scenario.workloads:
@@ -97,7 +97,12 @@ def explain_plan(
         )
     names = () if workload is None else (workload,)
     if workload is None:
-        binding = frozenset((choice.workload, str(g.limit)) for choice in explained for g in choices[choice])
+        binding = frozenset(
+            (choice.workload, str(g.limit))
+            for choice in by_gpus
+            for g in choices[choice]
+            if choice.workload in looked_at
+        )
         changes = list(changes_worth_knowing(asked, base, binding))
     else:
         changes = list(changes_of_workload(asked.workloads[workload], workload))

@@ -34,10 +34,10 @@ from optimizer.explain.core import (
 )
 from optimizer.explain.loosening import smallest
 from optimizer.explain.own import own_conflict
-from optimizer.explain.resolver import LARGE, Change, Resolver, unservable
+from optimizer.explain.resolver import Change, Resolver, is_large, unservable
 from optimizer.formulation import Instance, Program, build_program, lay_out
-from optimizer.layout import Conflict, Infeasibility
 from optimizer.memory import SENTENCES
+from optimizer.plan_notes import Conflict, Infeasibility
 from optimizer.scenario import Scenario, in_future, without_workloads
 from optimizer.solve import Backend, Limits, solve_program, solve_served, try_solvers
 
@@ -96,15 +96,15 @@ def explain_infeasible(
     """A smallest conflict, single changes that were solved and help, and what can be served by priority.
 
     Where several conflicts have nothing to do with each other, all of them are named; a change helps only together with
-    one for each of the others, which is said. `time_limit_s` is for all of it; what was not looked for in that time is
-    said too.
+    one for each of the others, which is said. `time_limit_s` is for all of it, in seconds of the processor, so that a
+    busy machine hides nothing; what was not looked for in that time is said too.
     """
     resolver = Resolver(
         scenario,
         catalog,
         candidates,
         time_limit_s=time_limit_s,
-        deadline=time.perf_counter() + time_limit_s,
+        deadline=time.process_time() + time_limit_s,
         is_hurried=True,
         backend=backend,
     )
@@ -116,7 +116,7 @@ def explain_infeasible(
     serving = resolver.for_a_share(SHARE_OF_SERVED)
     elastic = most_by_priority(serving)
     missed.served = not elastic and not serving.time_left_s
-    shared = _shared_limits(resolver, found)
+    shared = _shared_limits(resolver, found, missed)
     conflicts, changes = [], []
     for one in found:
         others = {name for other in found if other is not one for name in other.workloads}
@@ -157,13 +157,13 @@ def find_conflicts(resolver: Resolver) -> list[Found]:
             break
         workloads = tuple(member.index[0] for member in core if member.family == "serve_demand")
         found.append(Found(workloads, core))
-        if len(inst.candidate_names) > LARGE:
+        if is_large(build_program(inst, lay_out(inst))):
             break
         left = left.without(*workloads)
     return found
 
 
-def _shared_limits(resolver: Resolver, found: Sequence[Found]) -> Mapping[tuple[str, ...], Finding]:
+def _shared_limits(resolver: Resolver, found: Sequence[Found], missed: Missed) -> Mapping[tuple[str, ...], Finding]:
     """Limits of several conflicts that, loosened, make an end of all of them at once: by name, what would do."""
     several = [one for one in found if one.members]
     if len(several) < 2:
@@ -173,8 +173,14 @@ def _shared_limits(resolver: Resolver, found: Sequence[Found]) -> Mapping[tuple[
     inst = resolver.whole_instance()
     program = build_program(inst, lay_out(inst))
     in_all = set.intersection(*({member.name for member in one.members if member.family in LIMITS} for one in several))
-    findings = {one.name: loosen_limit(resolver, program, one) for one in members(inst) if one.name in in_all}
-    return {name: finding for name, finding in findings.items() if finding.change}
+    findings = {}
+    for member in (one for one in members(inst) if one.name in in_all):
+        finding = loosen_limit(resolver, program, member)
+        if finding.change:
+            findings[member.name] = finding
+        elif not resolver.time_left_s:
+            missed.limits.append(limit_of(resolver.scenario, member).name)
+    return findings
 
 
 def _explain(
@@ -193,7 +199,8 @@ def _of_members(
     program = build_program(inst, lay_out(inst))
     stated = {(member.family, member.index) for member in found.members}
     mine = [one for one in members(inst) if (one.family, one.index) in stated]
-    by_size = sorted(found.workloads, key=lambda name: -fewest_gpus(inst)[name])
+    gpus = fewest_gpus(inst)
+    by_size = sorted(found.workloads, key=lambda name: -gpus[name])
     first = resolver.for_a_share(SHARE_OF_LIMITS)
     findings = {}
     futures = futures_in_conflict(first, inst, program, mine)

@@ -96,7 +96,7 @@ class Resolver:
         is_hurried: bool = False,
         backend: Backend = solve_program,
     ) -> None:
-        """`time_limit_s` is for each solve; none goes on after `deadline`, by `time.perf_counter`.
+        """`time_limit_s` is for each solve; none goes on after `deadline`, by `time.process_time`.
 
         One that is hurried looks for solutions of large programs near their relaxations only, and proves less.
         """
@@ -145,7 +145,7 @@ class Resolver:
 
     def for_a_share(self, of_time_left: float) -> Resolver:
         """The same with an earlier deadline: after this share of the time that is left."""
-        other = self._other(self.scenario, time.perf_counter() + of_time_left * self.time_left_s)
+        other = self._other(self.scenario, time.process_time() + of_time_left * self.time_left_s)
         other._whole = self._whole
         return other
 
@@ -163,7 +163,7 @@ class Resolver:
 
     @property
     def time_left_s(self) -> float:
-        return max(0.0, self.deadline - time.perf_counter())
+        return max(0.0, self.deadline - time.process_time())
 
     def whole_instance(self) -> Instance:
         """The instance of the scenario as it is, whether or not each class has a candidate; limits can be left out."""

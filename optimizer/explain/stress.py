@@ -18,7 +18,8 @@ from optimizer.candidates import build_candidates, planned_spec, replica_rates_r
 from optimizer.explain.feasible import as_served
 from optimizer.explain.resolver import Resolver, Solved, listed
 from optimizer.formulation import Instance, Program, lay_out
-from optimizer.layout import Layout, Remedy, ReplicaGroup, Stress, StressedWorkload, WorkloadPlan
+from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
+from optimizer.plan_notes import Remedy, Stress, StressedWorkload
 from optimizer.scenario import Scenario, Workload, changed, with_demand
 from optimizer.serving_config import links_on, links_over
 from optimizer.solve import Backend, route, solve_program

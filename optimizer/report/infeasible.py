@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from optimizer.layout import Conflict, Layout
+from optimizer.layout import Layout
+from optimizer.plan_notes import Conflict
 from optimizer.report.words import bullets, count
 
 MOST_DEMANDS = 8

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from catalog.units import HOURS_PER_MONTH
-from optimizer.layout import Layout, Remedy, Stress
+from optimizer.layout import Layout
+from optimizer.plan_notes import Remedy, Stress
 from optimizer.report.words import percent, table, usd
 
 TITLE = "Under stress: what the plan serves within its targets, and what would help"

@@ -90,12 +90,12 @@ def true_rates_rps(group: ReplicaGroup, workload: Workload, claims: Claims) -> l
     """
     if unknown(group, claims.catalog):
         return [0.0 for _ in workload.request_classes]
-    truth = _truth([Named(group.offer, workload, group)], claims)
-    row = Row(group.offer, group, workload, truth, 0)
+    named = [Named(group.offer, workload, group)]
+    (row,) = _rows(named, _truth(named, claims))
     targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in workload.planned_targets]
     return [
         0.0 if any(exceeds(by_class[r], target.limit_ms) for target, by_class in targets) else rate_rps
-        for r, rate_rps in enumerate(truth.rate_rps[0].tolist())
+        for r, rate_rps in enumerate(row.truth.rate_rps[row.row].tolist())
     ]
 
 
@@ -120,7 +120,11 @@ def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> It
         (_requests(named.workload), _replica(named.group), _all_links(named.group, claims), _served(named))
         for named in batch
     )
-    truth = claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims))
+    yield from _rows(batch, claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims)))
+
+
+def _rows(batch: list[Named], truth: Truth) -> Iterator[Row]:
+    """Every group of a batch beside its row: of its slowest stage, where they differ."""
     for named, rows in zip(batch, truth.rows, strict=True):
         slowest = max(rows, key=lambda row: _busy(truth.rate_rps[row], named.workload))
         fullest = min(rows, key=lambda row: (not truth.memory.reason[row], float(truth.typical_concurrency[row])))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 
-from optimizer.layout import ReplicaGroup, Stress, WorkloadPlan
+from optimizer.layout import ReplicaGroup, WorkloadPlan
+from optimizer.plan_notes import Stress
 from optimizer.scenario import Workload, changed, futures_of
 from optimizer.verification.claims import TOLERANCE, Claims, agree, number
 from optimizer.verification.predicted import true_rates_rps
@@ -26,9 +27,9 @@ def stressed(claims: Claims) -> Iterator[str]:
 
 
 def _name(case: Stress) -> str:
-    if case.speed_factor == 1.0:
-        return f"demand × {case.demand_factor:g}"
-    return f"speed {case.speed_factor - 1:.0%}".replace("-", "−")
+    slower = [f"speed −{100 * (1 - case.speed_factor):g}%"] if case.speed_factor != 1.0 else []
+    more = [f"demand × {case.demand_factor:g}"] if case.demand_factor != 1.0 else []
+    return " and ".join([*more, *slower]) or "nothing"
 
 
 def _case(case: Stress, claims: Claims) -> Iterator[str]:
@@ -91,7 +92,7 @@ def _fraction(case: Stress, plan: WorkloadPlan, workload: Workload, claims: Clai
     classes = workload.request_classes
     rates = [_rates_rps(case, group, workload, claims) for group in plan.replica_groups]
     replicas = [group.replicas for group in plan.replica_groups]
-    peak = least_peak([load * one.share_fraction for one in classes], replicas, rates)
+    peak = load * least_peak([one.share_fraction for one in classes], replicas, rates)
     return 1.0 if peak * (1 - TOLERANCE) < 1 else 1 / peak
 
 

@@ -239,12 +239,12 @@ def _others(layout: Layout, swings: list[Swing], frontier: list[tuple[float, Lay
 
 
 def _runners_up(others: list[Layout], scenario: Scenario, catalog: Catalog) -> tuple[tuple[Layout, float], ...]:
-    affordable = [one for one in others if _within_budget(one, scenario, catalog)]
+    affordable = [one for one in others if within_budget(one, scenario, catalog)]
     priced = [(one, _cost_usd(one, scenario, catalog)) for one in affordable]
     return tuple(sorted(priced, key=lambda pair: (pair[1], decision(pair[0]))))
 
 
-def _within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
+def within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
     """In every month and period, however demand turns out."""
     plans = [layout.of_future(one.name).model_copy(update={"futures": ()}) for one in layout.futures] or [layout]
     return all(_affords(scenario, Ledger.of(plan, scenario, catalog)) for plan in plans)
