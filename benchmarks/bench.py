@@ -15,6 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from optimizer.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[1]
 GPUPLAN = Path(sys.executable).with_name("gpuplan")
@@ -103,6 +107,63 @@ def over_several_offers() -> float:
 def hundred() -> float:
     """A hundred workloads on forty limited offers, proven to 0.5 % by columns."""
     return solve_text(scenario_text(workloads=100, offers=40, stock=20), gap=0.005)
+
+
+def explain_none() -> float:
+    """CPU seconds that say why there is no plan for a hundred workloads on forty offers that are too few."""
+    from catalog import load_catalog
+    from optimizer.api import EXPLANATION_SHARE
+    from optimizer.candidates import build_candidates
+    from optimizer.explain import explain_infeasible
+
+    catalog = load_catalog()
+    scenario = scenario_of(scenario_text(workloads=100, offers=40).replace("requests: ", "peak: 12x, requests: "))
+    candidates = build_candidates(scenario, catalog)
+    started = time.process_time()
+    found = explain_infeasible(scenario, catalog, candidates, time_limit_s=60.0 * EXPLANATION_SHARE)
+    seconds = time.process_time() - started
+    assert found.conflict
+    return seconds
+
+
+def explain_many() -> float:
+    """CPU seconds that explain the plan of scenarios/many-workloads.yaml, of 32 workloads."""
+    return explained(ROOT / "scenarios" / "many-workloads.yaml")
+
+
+def explain_fifty() -> float:
+    """The same of fifty workloads on forty limited offers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(scenario_text(workloads=50, offers=40, stock=10))
+        file.flush()
+        return explained(Path(file.name))
+
+
+def explained(file: Path) -> float:
+    """CPU seconds that explain the plan of a scenario."""
+    import optimizer
+    from catalog import load_catalog
+    from optimizer.explain import explain_plan
+    from optimizer.scenario import scenario_catalog
+
+    catalog = load_catalog()
+    scenario = optimizer.load_scenario(str(file), catalog)
+    layout = optimizer.optimize(scenario, catalog, gap=0.005)
+    started = time.process_time()
+    found = explain_plan(layout, scenario, scenario_catalog(scenario, catalog))
+    seconds = time.process_time() - started
+    assert found.reasons
+    return seconds
+
+
+def scenario_of(text: str) -> Scenario:
+    """The scenario that a file of this text holds."""
+    from optimizer.scenario import load_scenario
+
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        return load_scenario(file.name)
 
 
 def quarters() -> float:
@@ -218,13 +279,8 @@ def rate_candidates() -> float:
     from catalog import load_catalog
     from optimizer.candidates import build_candidates
     from optimizer.candidates.enumerate import batch_sizes
-    from optimizer.scenario import load_scenario
 
-    catalog = load_catalog()
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(scenario_text(workloads=100, offers=40))
-        file.flush()
-        scenario = load_scenario(file.name, catalog)
+    catalog, scenario = load_catalog(), scenario_of(scenario_text(workloads=100, offers=40))
     started = time.process_time()
     candidates = build_candidates(scenario, catalog)
     seconds = time.process_time() - started
@@ -269,6 +325,9 @@ MEASUREMENTS = {
     "stages": Measurement("a model over three offers of unlike cards", 5.0, over_several_offers),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
     "quarters": Measurement("50 workloads, 20 offers, 12 periods, proven to 1 %", 60.0, quarters),
+    "none": Measurement("why 100 workloads on 40 offers have no plan", 3.0, explain_none),
+    "many": Measurement("why a plan of 32 workloads is as it is", 5.0, explain_many),
+    "fifty": Measurement("why a plan of 50 workloads on 40 offers is", 5.0, explain_fifty),
     "hundred": Measurement("100 workloads on 40 limited offers, proven to 0.5 %", 15.0, hundred),
 }
 

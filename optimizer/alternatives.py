@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def find_alternatives(
     """Up to so many cheapest other plans, in order; fewer where there are none or the time is over.
 
     The kind of a plan is its *structure*: the set of (workload, offer, model and weight format, degrees) that it uses,
-    in whatever period.
+    in whatever period, and however demand turns out.
     Each alternative is the cheapest that does without at least one of them of the plan and of every alternative before.
     It serves what the plan serves. `limits` hold for all together.
 
@@ -48,7 +48,7 @@ def find_alternatives(
     kinds = np.array([_kind(workload, offer, spec.structure) for workload, offer, spec in rows])
     every = np.tile(kinds, inst.horizon.n_states)
     columns_of = {name: var.n_replicas[every == name] for name in dict.fromkeys(kinds.tolist())}
-    structures = [_structure_of_all(layout.periods or (layout,))]
+    structures = [structure(plan for _, _, period in layout.states() for plan in period.workloads)]
     found: list[Alternative] = []
     while len(found) < how_many and structures[-1]:
         progress(f"alternative {len(found) + 1} of {how_many}")
@@ -70,8 +70,13 @@ def find_alternatives(
             break
         decision = decide(inst, var, solution.values)
         parts = assemble(asked, catalog, candidates, inst, decision, solution.bound)
-        periods = tuple(_whole(layout, parts.periods))
-        structures.append(_structure_of_all(periods))
+        periods = tuple(_whole(layout.periods or (layout,), parts.periods))
+        futures = tuple(
+            future.model_copy(update={"periods": tuple(_whole(wanted.periods, future.periods))})
+            for wanted, future in zip(layout.futures, parts.futures, strict=True)
+        )
+        everywhere = [future.periods for future in futures] or [periods]
+        structures.append(structure(plan for all_of in everywhere for one in all_of for plan in one.workloads))
         found.append(
             Alternative(
                 status="optimal" if solution.outcome == "optimal" else "feasible",
@@ -83,27 +88,23 @@ def find_alternatives(
                 purchases=periods[0].purchases,
                 commitments=periods[0].commitments,
                 periods=periods if layout.periods else (),
+                futures=futures,
             )
         )
     return tuple(found)
 
 
-def structure(workloads: tuple[WorkloadPlan, ...]) -> frozenset[str]:
-    """The kinds of replicas that a plan uses."""
+def structure(workloads: Iterable[WorkloadPlan]) -> frozenset[str]:
+    """The kinds of replicas that serve workloads."""
     return frozenset(_kind(plan.name, g.offer, structure_of(g)) for plan in workloads for g in plan.replica_groups)
-
-
-def _structure_of_all(periods: Sequence[Layout | PeriodPlan]) -> frozenset[str]:
-    return frozenset().union(*(structure(period.workloads) for period in periods))
 
 
 def _kind(workload: str, offer: str, of_replica: str) -> str:
     return f"{workload}: {of_replica} on {offer}"
 
 
-def _whole(layout: Layout, periods: Sequence[PeriodPlan]) -> Iterator[PeriodPlan]:
+def _whole(wanted: Sequence[Layout | PeriodPlan], periods: Sequence[PeriodPlan]) -> Iterator[PeriodPlan]:
     """Every workload of the plan, with what an alternative plans in each period for those that are served."""
-    wanted: Sequence[Layout | PeriodPlan] = layout.periods or (layout,)
     for asked, planned in zip(wanted, periods, strict=True):
         groups = {plan.name: plan.replica_groups for plan in planned.workloads}
         workloads = (plan.model_copy(update={"replica_groups": groups.get(plan.name, ())}) for plan in asked.workloads)

@@ -21,7 +21,8 @@ from optimizer.explain import explain_infeasible, stress
 from optimizer.files import write_file
 from optimizer.formulation import Instance, build_instance
 from optimizer.kept import Kept
-from optimizer.layout import Infeasibility, Layout, PeriodPlan, ServedLevel, Status
+from optimizer.layout import Layout, PeriodPlan, ServedLevel, Status
+from optimizer.plan_notes import Infeasibility
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
     Answer,
@@ -51,8 +52,10 @@ BEYOND = {
 }
 """What was not measured, by `ReplicaGroup.extrapolated`."""
 Progress = Callable[[str], None]
-EXPLANATION_SHARE = 0.25
-"""Share of the time limit that each solve of an explanation may take."""
+EXPLANATION_SHARE = 0.035
+"""Share of the time limit that the explanation of an infeasible scenario may take of a processor: 2.1 s by default."""
+STRESS_SHARE = 0.25
+"""Share of the time limit that each solve under stress may take."""
 MANY_TO_RATE = 1000
 """Workloads from which on rating them takes some times what it takes to start processes that share the work."""
 FIRST_SHARE = 0.9
@@ -99,15 +102,12 @@ def optimize(
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives or stress
-            are asked for where demand may turn out in several ways.
+            are asked for of what is served over several periods where demand may turn out in several ways.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    more = {"alternatives": bool(alternatives), "stress": stressed}
-    if faults := (
-        *scenario.unsupported(),
-        *scenario.unsupported_by(*(one for one, is_asked in more.items() if is_asked)),
-    ):
+    more = [name for name, is_asked in (("--alternatives", alternatives), ("--stress", stressed)) if is_asked]
+    if faults := (*scenario.unsupported(), *scenario.unsupported_by(*more)):
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
@@ -217,7 +217,7 @@ class _Run:
             layout,
             self.scenario,
             self.catalog,
-            time_limit_s=max(1.0, EXPLANATION_SHARE * self.asked.limits.time_limit_s),
+            time_limit_s=max(1.0, STRESS_SHARE * self.asked.limits.time_limit_s),
             progress=self.asked.progress,
             backend=self.asked.backend,
         )

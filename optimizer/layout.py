@@ -5,16 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from optimizer.plan_notes import Infeasibility, Part, Stress
 
 Term = Literal["own", "buy", "rent", "reserve", "spot"]
 Status = Literal["optimal", "feasible", "infeasible", "no_plan"]
-
-
-class Part(BaseModel):
-    """Frozen and closed; every key of a plan is documented under its field."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Cost(Part):
@@ -238,46 +234,6 @@ class ServedLevel(Part):
     """No plan that serves as much of the priorities before serves more of this one; proven."""
 
 
-class StressedWorkload(Part):
-    """One workload under stress, in the period in which the least of it would be served."""
-
-    name: str
-    served_fraction: float
-    """Part of the demand then that the plan's replicas carry within every latency target, alike for every class."""
-    period: int
-    """Counted from 1."""
-    bound_by: tuple[str, ...] = ()
-    """What its replicas are bound by, where it is not served whole: targets that are missed beyond that, `memory` …"""
-
-
-class Remedy(Part):
-    """Another plan that holds under stress and as planned."""
-
-    usd_per_hour_more: float
-    """Than the plan."""
-    is_proven: bool
-    """Whether nothing is cheaper, to 0.1 %; otherwise the time was over first, and it may cost less."""
-    servers: tuple[str, ...]
-    """`2 × h100-node (rent)`; over several periods the most at a time. Empty where the plan itself holds."""
-
-
-class Stress(Part):
-    """What the plan does when things turn out worse than planned; replicas may then be busy all the time."""
-
-    name: str
-    demand_factor: float
-    """Requests for each that was planned."""
-    speed_factor: float
-    """Speed of every replica relative to what was planned; queues and latencies follow."""
-    served_fraction: float
-    """Part of all demand, of the first period where there are several."""
-    workloads: tuple[StressedWorkload, ...]
-    repaired: Remedy | None
-    """With what is bought now as it is; null = that cannot be, or was not found in time."""
-    robust: Remedy | None
-    """Decided anew: the price of robustness is what this costs more."""
-
-
 class PeriodPlan(Part):
     """What is in service, what runs where, and what is ordered at the start of a period."""
 
@@ -290,6 +246,16 @@ class PeriodPlan(Part):
     workloads: tuple[WorkloadPlan, ...]
     purchases: tuple[Purchase, ...] = ()
     commitments: tuple[Commitment, ...] = ()
+
+
+class FuturePlan(Part):
+    """The plan if demand turns out in one of its ways; what is ordered is the same in all of them."""
+
+    name: str
+    probability: float
+    usd_per_hour: float
+    """Over the horizon, divided by its hours, orders included."""
+    periods: tuple[PeriodPlan, ...]
 
 
 class Alternative(Part):
@@ -310,38 +276,8 @@ class Alternative(Part):
     commitments: tuple[Commitment, ...] = ()
     periods: tuple[PeriodPlan, ...] = ()
     """Every period where there are several."""
-
-
-class FuturePlan(Part):
-    """The plan if demand turns out in one of its ways; what is ordered is the same in all of them."""
-
-    name: str
-    probability: float
-    usd_per_hour: float
-    """Over the horizon, divided by its hours, orders included."""
-    periods: tuple[PeriodPlan, ...]
-
-
-class Conflict(Part):
-    """A family of constraints that takes part in the contradiction, in the scenario's words."""
-
-    family: str
-    index: str | None
-    message: str
-    location: str | None = None
-    """file:line:column of the scenario, where known."""
-
-
-class Infeasibility(Part):
-    """Why there is no plan, and what would help."""
-
-    conflict: tuple[Conflict, ...]
-    """Smallest: when any of them is left out, the others can hold together."""
-    further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
-    """Others that have nothing to do with it, each smallest in itself."""
-    changes: tuple[str, ...] = ()
-    rejections: dict[str, dict[str, int]] = {}
-    """Workload -> reason -> number of candidates rejected for it."""
+    futures: tuple[FuturePlan, ...] = ()
+    """Every way in which demand may turn out, where there are several; the periods are those of the likeliest."""
 
 
 class Layout(Part):
@@ -384,6 +320,13 @@ class Layout(Part):
         """What notebooks show. The picture belongs to reports, which stand above plans and are asked for by name."""
         html: str = import_module("optimizer.report.notebook").layout_html(self)
         return html
+
+    def states(self) -> tuple[tuple[str | None, float, PeriodPlan], ...]:
+        """(future, how likely it is, period) of all of them; a plan without periods is a single one that is certain."""
+        if self.futures:
+            return tuple((one.name, one.probability, period) for one in self.futures for period in one.periods)
+        only = PeriodPlan(period=1, starts_month=0.0, months=0.0, servers=self.servers, workloads=self.workloads)
+        return tuple((None, 1.0, period) for period in self.periods or (only,))
 
     def of_future(self, name: str) -> Layout:
         """The plan with the periods of one of its futures instead of the likeliest; `cost` stays what is expected."""

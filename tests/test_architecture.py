@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.serving_config", "optimizer.layout"),
     ("optimizer.scenario",),
     ("optimizer.disk_cache",),
-    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept"),
+    ("optimizer.files", "optimizer.yaml_text", "optimizer.workers", "optimizer.kept", "optimizer.plan_notes"),
     ("catalog", "catalog.index", "catalog.overlay"),
     ("catalog.loader",),
     ("catalog.huggingface", "catalog.entries", "catalog.model_text"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from optimizer.commands.command import answer, command, the_catalog
+from optimizer.commands.command import Amount, answer, command, the_catalog
 from optimizer.commands.reading import read_scenario, sound_plan
 
 if TYPE_CHECKING:
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 @command("explain", example="gpuplan explain quickstart.plan.json chat")
 @click.argument("plan")
 @click.argument("workload", required=False)
-def explain(plan: str, workload: str | None) -> None:
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="4.5s", show_default=True)
+def explain(plan: str, workload: str | None, time_limit: float) -> None:
     """Say why a plan is as it is.
 
     What each group of replicas would be replaced by and what that costs more, which limits bind, what a little more of
     anything is worth, and at which prices, demand and speed the decision flips: all solved, nothing estimated. With a
-    WORKLOAD, that of one workload. An infeasible plan says itself why. PLAN may be - for stdin.
+    WORKLOAD, that of one workload. What the time did not suffice for is named. An infeasible plan says itself why. PLAN
+    may be - for stdin.
     """
     from optimizer import load_scenario
     from optimizer.explain import explain_plan
@@ -40,7 +42,9 @@ def explain(plan: str, workload: str | None) -> None:
         return
     scenario = load_scenario(layout.inputs, catalog)
     with progress(sys.stderr) as report:
-        explained = explain_plan(layout, scenario, scenario_catalog(scenario, catalog), workload, progress=report)
+        explained = explain_plan(
+            layout, scenario, scenario_catalog(scenario, catalog), workload, time_limit_s=time_limit, progress=report
+        )
     answer(lambda: explanation_report(explained), explanation_data(explained))
 
 

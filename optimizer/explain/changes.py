@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog.units import format_usd
-from optimizer.explain.core import COUNTED, Member
+from optimizer.explain.core import COUNTED, Member, freed
 from optimizer.explain.loosening import lifting, restrictions, smallest
-from optimizer.explain.resolver import Change, Resolver
-from optimizer.formulation import Instance, build_program, lay_out
+from optimizer.explain.resolver import Change, Resolver, anything
+from optimizer.formulation import Instance, Program, build_program, lay_out
 from optimizer.scenario import Scenario, changed, with_demand, with_offer, with_workload, without_workloads
 
 MOST_WORKLOADS = 2
@@ -40,13 +40,12 @@ class Limit:
     applied: Callable[[Scenario, float], Scenario]
 
 
-def loosen_limit(resolver: Resolver, inst: Instance, member: Member) -> Finding:
-    """How far one limit of a conflict must be loosened, everything else staying as it is."""
+def loosen_limit(resolver: Resolver, program: Program, member: Member) -> Finding:
+    """How far one limit of a conflict must be loosened, everything else staying as it is; `program` is of all of it."""
     limit = limit_of(resolver.scenario, member)
-    program = build_program(inst, lay_out(inst))
     # The largest right side of its rows is the limit, or 1 where the rows are scaled by it.
     scale = limit.amount / (float(program.row_upper[member.rows].max()) or 1.0) or 1.0
-    solution = resolver.solve(program.stretching(member.rows))
+    solution = resolver.solve(program.stretching(member.rows), prices=np.append(program.objective, 0.0))
     if solution.values is None:
         return Finding(f"is {limit.shown(limit.amount)}", None)
     needed = limit.rounded_up(float(solution.values[-1]) * scale)
@@ -167,6 +166,8 @@ def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
 
     Over several periods it is the same part in each.
     """
+    if not resolver.time_left_s:
+        return None
     names = list(resolver.scenario.workloads)
     partly = inst.with_droppable(np.arange(len(inst.workload_names)) % len(names) == names.index(name))
     var = lay_out(partly)
@@ -174,7 +175,8 @@ def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
     for later in var.unserved[1:]:
         both = np.array([var.unserved[0], later])
         program = program.with_row(both, np.array([-1.0, 1.0]), 0.0).with_row(both, np.array([1.0, -1.0]), 0.0)
-    solution = resolver.solve(program.minimising(var.unserved[:1], np.ones(1)))
+    fewest = program.minimising(var.unserved[:1], np.ones(1))
+    solution = resolver.solve(fewest, prices=program.objective)
     if solution.values is None:
         return None
     per_cent = math.floor((1 - solution.values[var.unserved[0]]) * 100 + ROUNDING)
@@ -187,11 +189,13 @@ def serve_less(resolver: Resolver, inst: Instance, name: str) -> Change | None:
     return change if resolver.is_feasible(change) else None
 
 
-def loosen_workloads(resolver: Resolver, names: Sequence[str]) -> Iterator[Change]:
-    """The smallest loosening of each restriction of some workloads that helps by itself."""
-    for name in names[:MOST_WORKLOADS]:
+def loosen_workloads(resolver: Resolver, program: Program, demands: Sequence[Member]) -> Iterator[Change]:
+    """The smallest loosening of each restriction of some workloads that helps by itself; `program` is of all of it."""
+    for demand in demands[:MOST_WORKLOADS]:
+        (name,) = demand.index
         stated = tuple(restrictions(resolver.scenario.workloads[name], resolver.catalog))
-        if not stated or not resolver.is_feasible(lifting(name, stated)):
+        without = resolver.solve(freed(anything(program), [demand]), prices=program.objective)
+        if not stated or without.values is None or not resolver.is_feasible(lifting(name, stated)):
             continue
         for restriction in stated:
             if change := smallest(resolver, name, restriction):

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from optimizer.explain.resolver import Resolver, anything
+from optimizer.explain.resolver import Resolver, anything, is_large
 from optimizer.formulation import Instance, Program, build_program, lay_out, row_names
-from optimizer.serving_config import IntArray
+from optimizer.serving_config import FloatArray, IntArray
+from optimizer.solve import Solution, relaxation
 
 SCENARIO_KEYS: dict[str, tuple[int, tuple[str, ...]]] = {
     # family: (how many parts of its index name the scenario's key, the key; numbers stand for parts of the index)
@@ -36,6 +37,10 @@ COUNTED = ("offer_limits", "order_limits")
 """… of servers of an offer on a term."""
 WITH_DEMAND = ("single_format", "choose_format", "spare_server")
 """Families that ask something only of workloads that are served."""
+ROUNDING = 1e-5
+"""How far a row may be from holding, relative to its terms, and hold."""
+SHORT = 1e-7
+"""Of demand, or of what a row is worth: less is rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +134,27 @@ def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
 
     Members are tried to be left out in the order of `members`, many at a time as long as what stays is impossible. One
     of which that could not be decided within the time limit stays. Empty when the instance is not proven impossible.
+    Where even parts of replicas and servers cannot serve a large instance, it is about the fewest of its largest
+    workloads of which that is true, and what is possible is what is possible in parts.
     """
-    everything = members(inst)
-    program = anything(build_program(inst, lay_out(inst)))
+    program = build_program(inst, lay_out(inst))
+    fewest = _fewest_in_conflict(inst) if is_large(program) else frozenset()
+    if fewest:
+        resolver = resolver.without(*(name for name in resolver.scenario.workloads if name not in fewest))
+        inst = resolver.whole_instance()
+        program = build_program(inst, lay_out(inst))
+    everything, prices, program = members(inst), program.objective, anything(program)
 
-    def impossible_without(left_out: Sequence[Member]) -> bool:
-        return resolver.solve(freed(program, left_out)).outcome == "infeasible"
+    def without(left_out: Sequence[Member]) -> Solution:
+        rest = freed(program, left_out)
+        if fewest and resolver.time_left_s:
+            return relaxation(rest)
+        return resolver.solve(rest, prices=prices)
 
     left_out: list[Member] = []
     needed: set[Hashable] = set()
     pending: list[Sequence[Member]] = [everything]
-    if not impossible_without([]):
+    if not fewest and without([]).outcome != "infeasible":
         return ()
     kinds = kinds_of_demand(inst)
 
@@ -150,16 +165,91 @@ def conflict_core(resolver: Resolver, inst: Instance) -> tuple[Member, ...]:
         several = [one for one in pending.pop() if kind(one) not in needed]
         if not several:
             continue
-        if impossible_without([*left_out, *several]):
+        solution = without([*left_out, *several])
+        if solution.outcome == "infeasible":
             left_out += several
-        elif len(several) > 1:
+            continue
+        broken = several if solution.values is None else broken_by(solution.values, program, several)
+        if len(several) > 1 and len(broken) > 1:
             half = len(several) // 2
             pending += [several[half:], several[:half]]
-        else:
-            # What is possible without a demand is possible without a larger one of the same kind, which comes later.
-            needed.add(kind(several[0]))
+            continue
+        # A solution that breaks one member only shows that it is possible without that one. What is possible without a
+        # demand is possible without a larger one of the same kind, which comes later.
+        needed |= {kind(one) for one in broken}
+        pending.append([one for one in several if one not in broken])
     gone = {member.name for member in left_out}
     return tuple(member for member in everything if member.name not in gone)
+
+
+def broken_by(values: FloatArray, program: Program, some: Sequence[Member]) -> list[Member]:
+    """Those members whose rows do not hold."""
+    total = np.bincount(program.row, program.coefficient * values[program.column], len(program.row_upper))
+    size = np.bincount(program.row, np.abs(program.coefficient * values[program.column]), len(program.row_upper))
+    slack = ROUNDING * (1 + size)
+    holds = (total >= program.row_lower - slack) & (total <= program.row_upper + slack)
+    return [one for one in some if not holds[one.rows].all()]
+
+
+def _fewest_in_conflict(inst: Instance) -> frozenset[str]:
+    """The fewest of the largest workloads that cannot be served together even by parts of replicas and servers.
+
+    Of those that are worth anything to the proof that not all can be served; none where all can in that way.
+    """
+    worth = what_rows_are_worth(inst)
+    if worth is None:
+        return frozenset()
+    demands = [member for member in members(inst) if member.family == "serve_demand"]
+    largest_first = [one for one in reversed(demands) if (worth[one.rows] > SHORT).any()]
+    others = [one for one in demands if one not in largest_first]
+    whole = anything(build_program(inst, lay_out(inst)))
+    low, high = 0, len(largest_first)  # low can be served together, high cannot
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_possible = relaxation(freed(whole, [*others, *largest_first[middle:]])).outcome != "infeasible"
+        low, high = (middle, high) if is_possible else (low, middle)
+    return frozenset(one.index[0] for one in largest_first[:high])
+
+
+def futures_in_conflict(
+    resolver: Resolver, inst: Instance, program: Program, conflict: Sequence[Member]
+) -> tuple[str, ...]:
+    """Demand scenarios of which each alone cannot hold together with the limits of a conflict; none where all are at
+    odds only together, or there are no two."""
+    names = inst.horizon.future_names
+    if len(names) < 2:
+        return ()
+    stated = {one.name for one in conflict}
+    others = freed(anything(program), [one for one in members(inst) if one.name not in stated])
+    of_row = [_future_of_row(name, inst) for name in row_names(inst, lay_out(inst))]
+    found = []
+    for future in names:
+        elsewhere = np.flatnonzero([of not in (None, future) for of in of_row])
+        alone = freed(others, [Member("serve_demand", (), elsewhere)])
+        if resolver.solve(alone, prices=program.objective).outcome == "infeasible":
+            found.append(future)
+    return tuple(found)
+
+
+def _future_of_row(name: str, inst: Instance) -> str | None:
+    """The future in which a row asks something of a workload."""
+    family, _, rest = name.partition("[")
+    horizon = inst.horizon
+    states = range(horizon.n_states) if family in ("serve_demand", *WITH_DEMAND) else ()
+    suffixes = {horizon.suffix(state): horizon.future_names[horizon.future_of(state)] for state in states}
+    return next((of for suffix, of in suffixes.items() if rest.removesuffix("]").endswith(suffix)), None)
+
+
+def what_rows_are_worth(inst: Instance) -> FloatArray | None:
+    """[M] how much more parts of replicas and servers could serve, were a row a little looser.
+
+    Each workload counts as the fewest GPUs that would carry it. None where all can be served in that way.
+    """
+    partly = inst.with_droppable(np.ones(len(inst.workload_names), bool))
+    var = lay_out(partly)
+    gpus = np.tile(list(fewest_gpus(inst).values()), inst.horizon.n_states)
+    served = relaxation(build_program(partly, var).minimising(var.unserved, np.where(np.isfinite(gpus), gpus, 1.0)))
+    return None if served.row_duals is None or served.objective < SHORT else np.abs(served.row_duals)
 
 
 def kinds_of_demand(inst: Instance) -> dict[str, Hashable]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 from catalog import Catalog
-from optimizer.errors import InputError, NotSupportedYet
+from optimizer.errors import InputError
 from optimizer.explain.break_even import BreakEven, break_evens
 from optimizer.explain.flips import Flip, demand_flips, price_flips, speed_flips
 from optimizer.explain.margins import Margin, binding_limits, changes_of_workload, changes_worth_knowing, margin
+from optimizer.explain.planned import planned_candidates
 from optimizer.explain.reasons import Reason, reason, used_choices
 from optimizer.explain.resolver import Resolver
 from optimizer.layout import Layout
@@ -18,8 +22,11 @@ from optimizer.solve import Backend, solve_program
 
 MOST_REASONS = 6
 """Kinds of replicas explained when no workload is named, those with the most GPUs."""
-TIME_LIMIT_S = 10.0
-"""Of each solve."""
+MOST_PAIRS = 200
+"""Workloads times offers, up to which every workload is rated anew; beyond, those of the kinds explained."""
+TIME_LIMIT_S = 4.5
+"""Of an explanation, unless more is asked for."""
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,10 @@ class Explanation:
     flips: tuple[Flip, ...]
     break_evens: tuple[BreakEven, ...]
     n_solves: int
+    n_kept: int
+    """Workloads that keep to the kinds of replicas that they have in the plan, because there are many."""
+    not_looked_for: tuple[str, ...]
+    """What the time did not reach."""
 
 
 def explain_plan(
@@ -49,55 +60,57 @@ def explain_plan(
     catalog: Catalog,
     workload: str | None = None,
     *,
+    time_limit_s: float = TIME_LIMIT_S,
     progress: Callable[[str], None] = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Explanation:
     """Explain a sound plan of a scenario, or how it serves one workload.
 
-    `catalog` holds the scenario's own models. The number of solves is bounded, whatever the size of the plan.
+    `catalog` holds the scenario's own models. The number of solves is bounded, whatever the size of the plan, and so is
+    the processor's time for all of them together; what was not looked for in that time is said.
 
     Raises:
-        NotSupportedYet: the plan is for demand that may turn out in several ways.
-        InputError: the plan has no cost to explain, or no such workload.
+        InputError: the plan has no cost to explain, no such workload, or serves other parts of demand in each way in
+            which it may turn out and each period.
     """
-    if faults := scenario.unsupported_by("explaining a plan"):
-        raise NotSupportedYet(faults)
+    started = time.process_time()
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: this is no plan but {layout.status}; there is nothing to explain")
     if workload is not None and workload not in scenario.workloads:
         raise InputError(f"{layout.scenario}: no workload {workload}; there is {', '.join(scenario.workloads)}")
     progress("rating candidates")
     asked = as_served(layout, scenario)
-    resolver = Resolver.of_every_structure(asked, catalog, time_limit_s=TIME_LIMIT_S, backend=backend)
-    base = resolver.cheapest()
-    if base is None:
-        raise InputError(f"{layout.scenario}: no plan was found within {TIME_LIMIT_S:g} s; there is nothing to compare")
-
-    def say(what: str) -> None:
-        progress(f"{what}: {resolver.n_solves} plans solved")
-
     choices = {choice: groups for choice, groups in used_choices(layout).items() if workload in (None, choice.workload)}
     by_gpus = sorted(choices, key=lambda choice: -sum(g.replicas * g.gpus_per_replica for g in choices[choice]))
-    reasons = []
-    for choice in by_gpus[:MOST_REASONS]:
-        say("runner-ups")
-        reasons.append(reason(resolver, base, choice, choices[choice]))
+    explained = by_gpus[:MOST_REASONS]
+    is_much = len(asked.workloads) * len(asked.inventory) > MOST_PAIRS
+    looked_at = {choice.workload for choice in explained} if is_much else set(asked.workloads)
+    kept = [planned_candidates(layout, asked, name) for name in asked.workloads if name not in looked_at]
+    resolver = Resolver.of_every_structure(
+        asked, catalog, kept, time_limit_s=time_limit_s, deadline=started + time_limit_s, backend=backend
+    )
+    base = resolver.cheapest()
+    if base is None:
+        raise InputError(
+            f"{layout.scenario}: no plan was found within {time_limit_s:g} s; give more with --time-limit, or name a"
+            " workload"
+        )
     names = () if workload is None else (workload,)
     if workload is None:
-        binding = frozenset((choice.workload, str(g.limit)) for choice in by_gpus for g in choices[choice])
+        binding = frozenset(
+            (choice.workload, str(g.limit))
+            for choice in by_gpus
+            for g in choices[choice]
+            if choice.workload in looked_at
+        )
         changes = list(changes_worth_knowing(asked, base, binding))
     else:
         changes = list(changes_of_workload(asked.workloads[workload], workload))
-    margins = []
-    for change in changes:
-        say("margins")
-        margins.append(margin(resolver, base, change))
-    flips: list[Flip] = []
     searches = [demand_flips(resolver, base, *names), speed_flips(resolver, base, *names)]
-    for search in searches if workload else [price_flips(resolver, base), *searches]:
-        for found in search:
-            say("thresholds")
-            flips.append(found)
+    looking = _Looking(resolver, progress)
+    reasons = looking.at("runner-ups", (reason(resolver, base, choice, choices[choice]) for choice in explained))
+    margins = looking.at("margins", (margin(resolver, base, change) for change in changes))
+    flips = looking.at("thresholds", chain(*(searches if workload else (price_flips(resolver, base), *searches))))
     return Explanation(
         scenario=layout.scenario,
         workload=workload,
@@ -110,12 +123,42 @@ def explain_plan(
         flips=tuple(flips),
         break_evens=() if workload else tuple(break_evens(asked, base.inst)),
         n_solves=resolver.n_solves,
+        n_kept=len(kept),
+        not_looked_for=tuple(looking.missed),
     )
 
 
+class _Looking:
+    """Answers as long as there is time, and what it did not reach."""
+
+    def __init__(self, resolver: Resolver, progress: Callable[[str], None]) -> None:
+        self.resolver, self.progress = resolver, progress
+        self.missed: list[str] = []
+
+    def at(self, what: str, answers: Iterator[Answer]) -> list[Answer]:
+        """The answers that were found in time; the last may have been cut short, and then is none."""
+        found: list[Answer] = []
+        while self.resolver.time_left_s:
+            self.progress(f"{what}: {self.resolver.n_solves} plans solved")
+            try:
+                answer = next(answers)
+            except StopIteration:
+                return found
+            if self.resolver.time_left_s:
+                found.append(answer)
+        self.missed.append(what)
+        return found
+
+
 def as_served(layout: Layout, scenario: Scenario) -> Scenario:
-    """The scenario that asks for what the plan serves in each period, at least cost."""
-    served = [{plan.name: plan.served_fraction for plan in one.workloads} for one in layout.periods or (layout,)]
+    """The scenario that asks for what the plan serves in each period, and as demand turns out, at least cost.
+
+    Raises:
+        InputError: what is served differs both between periods and between ways in which demand may turn out.
+    """
+    if scenario.demand_scenarios:
+        return _as_served_in_futures(layout, scenario)
+    served = [{plan.name: plan.served_fraction for plan in one.workloads} for _, _, one in layout.states()]
     dropped = [name for name in scenario.workloads if not any(fractions[name] for fractions in served)]
     asked = without_workloads(changed(scenario, objective="cost"), *dropped)
     for name, workload in asked.workloads.items():
@@ -130,3 +173,29 @@ def as_served(layout: Layout, scenario: Scenario) -> Scenario:
             )
             asked = with_workload(asked, name, requests=None, requests_per_period_rps=rates)
     return asked
+
+
+def _as_served_in_futures(layout: Layout, scenario: Scenario) -> Scenario:
+    """What is served in part becomes another factor on demand in that demand scenario, the same in all periods."""
+    shares: dict[tuple[str | None, str], set[float]] = {}
+    for future, _, period in layout.states():
+        for plan in period.workloads:
+            if plan.demand_rps > 0:
+                shares.setdefault((future, plan.name), set()).add(plan.served_fraction)
+    for (future, name), several in shares.items():
+        if len(several) > 1:
+            raise InputError(
+                f"{layout.scenario}: other parts of {name} are served in each period of {future}, which no scenario can"
+                " ask for; solve it with one period, or with objective: cost for the demand that is served"
+            )
+    futures = {
+        future: changed(
+            one,
+            workload_factors={
+                name: one.factor(name) * next(iter(shares.get((future, name), {1.0}))) for name in scenario.workloads
+            },
+        )
+        for future, one in scenario.demand_scenarios.items()
+    }
+    dropped = [name for name in scenario.workloads if not any(one.factor(name) for one in futures.values())]
+    return without_workloads(changed(scenario, objective="cost", demand_scenarios=futures), *dropped)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from catalog import Catalog
-from optimizer.explain.resolver import Change, Resolver
+from optimizer.explain.resolver import Change, Resolver, can_be_served
 from optimizer.scenario import Scenario, Workload, with_workload
 from optimizer.scenario.quantities import DURATION_MS, RATIO
 
@@ -37,6 +37,8 @@ class Restriction:
     """Text and fields of each way to loosen it, the smallest first."""
     is_ordered: bool = True
     """Each step allows all that the steps before it allow."""
+    limits_ms: tuple[float, ...] = ()
+    """Of a latency target, the one of each step."""
 
 
 def restrictions(workload: Workload, catalog: Catalog) -> Iterator[Restriction]:
@@ -56,10 +58,21 @@ def smallest(resolver: Resolver, name: str, restriction: Restriction) -> Change 
     if not restriction.is_ordered:
         return next((change for change in steps if resolver.is_feasible(change)), None)
     low, high = -1, len(steps) - 1  # low is not enough, high is
+    if not can_be_served(resolver.candidates[name]):
+        nearest_ms = resolver.candidates[name].nearest_ms.get(restriction.key[-1], 0.0)
+        low = sum(limit_ms < nearest_ms for limit_ms in restriction.limits_ms) - 1
+        low = _first(low, high, lambda n: can_be_served(resolver.rate(steps[n].apply(resolver.scenario), name))) - 1
+        if resolver.is_feasible(steps[low + 1]):
+            return steps[low + 1]
+    return steps[_first(low, high, lambda n: resolver.is_feasible(steps[n]))]
+
+
+def _first(low: int, high: int, is_enough: Callable[[int], bool]) -> int:
+    """The first step that is enough, given one that is not and one that is."""
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if resolver.is_feasible(steps[middle]) else (middle, high)
-    return steps[high]
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high
 
 
 def lifting(name: str, several: Sequence[Restriction]) -> Change:
@@ -92,6 +105,7 @@ def _targets(workload: Workload) -> Iterator[Restriction]:
                 )
                 for limit in dict.fromkeys(limits)
             ),
+            limits_ms=tuple(dict.fromkeys(limits)),
         )
 
 

@@ -74,9 +74,9 @@ def pareto(
     targets are twice as tight. Quality is the floor under every workload that has none higher.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version does not solve, or several demand scenarios.
+        NotSupportedYet: the scenario uses a key that this version does not solve.
     """
-    if faults := (*scenario.unsupported(), *scenario.unsupported_by("cost against something else")):
+    if faults := scenario.unsupported():
         raise NotSupportedYet(faults)
     make = {"latency": _by_latency, "quality": _by_quality, "power": _by_power, "gpu-types": _by_gpu_types}[against]
     progress("rating candidates")
@@ -143,13 +143,18 @@ def _worst_quality(resolver: Resolver, solved: Solved) -> float | None:
 
 
 def _by_power(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
-    """Power of all servers, owned or not, at levels between that of the cheapest plan and the least possible."""
+    """Power of all servers, owned or not, at levels between that of the cheapest plan and the least possible.
+
+    Where demand may turn out in several ways it is what is expected.
+    """
     resolver = _resolver(scenario, catalog, backend)
     inst = resolver.instance()
     if inst is None:
         return
     of_offer = {name: server_power_kw(one, catalog.gpus[one.gpu]) for name, one in scenario.inventory.items()}
-    kilowatts = np.array([of_offer[term.offer] for term in inst.terms]) / inst.horizon.n_periods
+    horizon = inst.horizon
+    likely = np.array([horizon.probabilities[horizon.future_of(term.state)] for term in inst.terms])
+    kilowatts = likely * np.array([of_offer[term.offer] for term in inst.terms]) / horizon.n_periods
     var = lay_out(inst)
     columns, amounts = np.append(var.n_servers, var.has_spare), np.append(kilowatts, kilowatts[inst.spot.term])
     yield from _front(resolver, inst, build_program(inst, var), columns, amounts, whole=False)

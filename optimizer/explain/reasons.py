@@ -44,9 +44,9 @@ def structure_of(group: ReplicaGroup) -> str:
 
 
 def used_choices(layout: Layout) -> dict[Choice, list[ReplicaGroup]]:
-    """Kinds of replicas of a plan, in its order; over several periods those of the one with most of its replicas."""
+    """Kinds of replicas of a plan, in its order; over several periods or futures as in the one with most of them."""
     found: dict[Choice, list[ReplicaGroup]] = {}
-    for period in layout.periods or (layout,):
+    for _, _, period in layout.states():
         now: dict[Choice, list[ReplicaGroup]] = {}
         for plan in period.workloads:
             for group in plan.replica_groups:

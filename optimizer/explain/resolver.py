@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +17,24 @@ from optimizer.errors import SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
 from optimizer.serving_config import FloatArray, IntArray
-from optimizer.solve import Backend, Solution, SolverName, check_solution, decide, solve_program, try_solvers
+from optimizer.solve import (
+    Backend,
+    Solution,
+    SolverName,
+    check_solution,
+    decide,
+    solve_near,
+    solve_program,
+    try_solvers,
+)
 
 GAP = 0.001
 """Amounts named in an explanation are within this of the least."""
 FASTEST: SolverName = "highs"
 """On programs of this size it answers several times as fast as SCIP (`make bench`)."""
+LARGE = 4000
+"""Integer columns of a program beyond which its solutions are looked for near its relaxation: a solver proves smaller
+ones in a tenth of a second, and takes many seconds for some of three times as many."""
 
 
 class Choice(NamedTuple):
@@ -78,26 +92,48 @@ class Resolver:
         *,
         solver: SolverName = FASTEST,
         time_limit_s: float = 10.0,
+        deadline: float = math.inf,
+        is_hurried: bool = False,
         backend: Backend = solve_program,
     ) -> None:
+        """`time_limit_s` is for each solve; none goes on after `deadline`, by `time.process_time`.
+
+        One that is hurried looks for solutions of large programs near their relaxations only, and proves less.
+        """
         self.scenario, self.catalog = scenario, catalog
         self.solver, self.time_limit_s, self.backend = solver, time_limit_s, backend
+        self.deadline, self.is_hurried = deadline, is_hurried
         self.candidates: Mapping[str, Candidates] = {c.workload: c for c in candidates}
         self.n_solves = 0
+        self._whole: Instance | None = None
         self.knows_every_structure = False
         self._narrowed: dict[Hashable, Candidates] = {}
         self._choices: dict[int, tuple[Candidates, list[Choice]]] = {}  # by identity, which the entry keeps alive
 
     @classmethod
     def of_every_structure(
-        cls, scenario: Scenario, catalog: Catalog, *, time_limit_s: float = 10.0, backend: Backend = solve_program
+        cls,
+        scenario: Scenario,
+        catalog: Catalog,
+        known: Sequence[Candidates] = (),
+        *,
+        time_limit_s: float = 10.0,
+        deadline: float = math.inf,
+        backend: Backend = solve_program,
     ) -> Resolver:
-        """A resolver that can also forbid replicas and make cards slower or faster, and so knows more candidates."""
+        """A resolver that can also forbid replicas and make cards slower or faster, and so knows more candidates.
+
+        Workloads whose candidates are known have no others.
+        """
+        found = {one.workload: one for one in known}
+        rated = build_candidates(without_workloads(scenario, *found), catalog, every_structure=True)
+        found |= {one.workload: one for one in rated}
         resolver = cls(
             scenario,
             catalog,
-            build_candidates(scenario, catalog, every_structure=True),
+            [found[name] for name in scenario.workloads],
             time_limit_s=time_limit_s,
+            deadline=deadline,
             backend=backend,
         )
         resolver.knows_every_structure = True
@@ -105,22 +141,36 @@ class Resolver:
 
     def without(self, *names: str) -> Resolver:
         """The same for the scenario without some of its workloads."""
-        if not names:
-            return self
-        scenario = without_workloads(self.scenario, *names)
-        candidates = [self.candidates[name] for name in scenario.workloads]
+        return self._other(without_workloads(self.scenario, *names), self.deadline) if names else self
+
+    def for_a_share(self, of_time_left: float) -> Resolver:
+        """The same with an earlier deadline: after this share of the time that is left."""
+        other = self._other(self.scenario, time.process_time() + of_time_left * self.time_left_s)
+        other._whole = self._whole
+        return other
+
+    def _other(self, scenario: Scenario, deadline: float) -> Resolver:
         return Resolver(
             scenario,
             self.catalog,
-            candidates,
+            [self.candidates[name] for name in scenario.workloads],
             solver=self.solver,
             time_limit_s=self.time_limit_s,
+            deadline=deadline,
+            is_hurried=self.is_hurried,
             backend=self.backend,
         )
 
+    @property
+    def time_left_s(self) -> float:
+        return max(0.0, self.deadline - time.process_time())
+
     def whole_instance(self) -> Instance:
         """The instance of the scenario as it is, whether or not each class has a candidate; limits can be left out."""
-        return build_instance(self.scenario, self.catalog, list(self.candidates.values()), beyond_limits=True)
+        if self._whole is None:
+            candidates = list(self.candidates.values())
+            self._whole = build_instance(self.scenario, self.catalog, candidates, beyond_limits=True)
+        return self._whole
 
     def instance(self, change: Change | None = None) -> Instance | None:
         """The instance of the scenario with a change made; None when some class then has no candidate."""
@@ -176,8 +226,13 @@ class Resolver:
 
     def is_feasible(self, change: Change | None = None) -> bool:
         """Whether some plan was found that meets every requirement."""
+        if not self.time_left_s:
+            return False
         inst = self.instance(change)
-        return inst is not None and self.solve(anything(build_program(inst, lay_out(inst)))).values is not None
+        if inst is None:
+            return False
+        program = build_program(inst, lay_out(inst))
+        return self.solve(anything(program), prices=program.objective).values is not None
 
     def cheapest(
         self,
@@ -222,20 +277,44 @@ class Resolver:
             servers=most_at_once(inst, n_servers),
         )
 
-    def solve(self, program: Program, gap: float = GAP) -> Solution:
-        """The answer of the first solver that gives one; `no_plan` when both found nothing in time."""
+    def solve(self, program: Program, gap: float = GAP, *, prices: FloatArray | None = None) -> Solution:
+        """The answer of the first solver that gives one; `no_plan` when none found anything in time.
+
+        `prices` [N] tell solutions of a large program apart that are equally good; None = its objective does.
+        """
         self.n_solves += 1
+        limit_s = min(self.time_limit_s, self.time_left_s)
+        if not limit_s:
+            return NOT_SOLVED
 
         def attempt(solver: SolverName) -> Solution | None:
-            solution = self.backend(program, solver=solver, gap=gap, time_limit_s=self.time_limit_s)
+            solution = backend(program, solver=solver, gap=gap, time_limit_s=limit_s)
             check_solution(program, solution, solver)
             return None if solution.outcome == "no_plan" else solution
 
+        backend = self.at(program.objective if prices is None else prices)
         try:
-            found = try_solvers(self.solver, attempt).result
+            return try_solvers(self.solver, attempt).result or NOT_SOLVED
         except SolverError:
-            found = None
-        return found or Solution("no_plan", None, np.inf, 0.0)
+            return NOT_SOLVED
+
+    def at(self, prices: FloatArray) -> Backend:
+        """What solves programs as they are solved here, large ones by prices [N]."""
+
+        def solve(program: Program, *, gap: float = 0.0, time_limit_s: float = math.inf, **how: Any) -> Solution:
+            if self.is_hurried and is_large(program):
+                return solve_near(program, prices, gap=gap, time_limit_s=time_limit_s, backend=self.backend)
+            return self.backend(program, gap=gap, time_limit_s=time_limit_s, **how)
+
+        return solve
+
+
+NOT_SOLVED = Solution("no_plan", None, np.inf, 0.0)
+
+
+def is_large(program: Program) -> bool:
+    """Whether a solver cannot be expected to prove a solution in little time."""
+    return int(program.is_integer.sum()) > LARGE
 
 
 def most_at_once(inst: Instance, n_servers: IntArray) -> dict[tuple[str, str], int]:
@@ -263,6 +342,11 @@ AS_IT_IS = Change("as it is", unchanged)
 def anything(program: Program) -> Program:
     """The program without an objective: any solution will do."""
     return replace(program, objective=np.zeros_like(program.objective))
+
+
+def can_be_served(candidates: Candidates) -> bool:
+    """Whether every class of the workload has a candidate."""
+    return bool((candidates.rate_rps > 0).any(axis=0).all())
 
 
 def unservable(inst: Instance) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from optimizer.candidates import build_candidates, planned_spec, replica_rates_r
 from optimizer.explain.feasible import as_served
 from optimizer.explain.resolver import Resolver, Solved, listed
 from optimizer.formulation import Instance, Program, lay_out
-from optimizer.layout import Layout, PeriodPlan, Remedy, ReplicaGroup, Stress, StressedWorkload, WorkloadPlan
+from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
+from optimizer.plan_notes import Remedy, Stress, StressedWorkload
 from optimizer.scenario import Scenario, Workload, changed, with_demand
 from optimizer.serving_config import links_on, links_over
 from optimizer.solve import Backend, route, solve_program
@@ -72,13 +73,13 @@ def _under(
 ) -> Stress:
     workloads = tuple(_worst(case, layout, asked, catalog))
     names = {one.name for one in workloads}
-    total = sum(plan.demand_rps * plan.served_fraction for plan in layout.workloads if plan.name in names)
-    now = _periods(layout)[0].workloads
-    carried = sum(
-        _served_fraction(case, plan, asked, catalog) * plan.demand_rps * plan.served_fraction
-        for plan in now
-        if plan.name in names
-    )
+    total = carried = 0.0
+    for _, probability, period in layout.states():
+        for plan in period.workloads if period.period == 1 else ():
+            if plan.name in names:
+                expected = probability * plan.demand_rps * plan.served_fraction
+                total += expected
+                carried += _served_fraction(case, plan, asked, catalog) * expected
     held = all(one.served_fraction == 1.0 for one in workloads)
     repaired = robust = Remedy(usd_per_hour_more=0.0, is_proven=True, servers=()) if held else None
     if not held:
@@ -111,21 +112,22 @@ def _hurried(case: Case, workload: Workload) -> Workload:
 
 
 def _worst(case: Case, layout: Layout, asked: Scenario, catalog: Catalog) -> Iterator[StressedWorkload]:
-    """Every workload that is served, in the period in which the least of it would be."""
+    """Every workload that is served, in the period, and as demand may turn out, in which the least of it would be."""
     for name in asked.workloads:
         fractions = [
-            (_served_fraction(case, plan, asked, catalog), period.period, plan)
-            for period in _periods(layout)
+            (_served_fraction(case, plan, asked, catalog), period.period, future, plan)
+            for future, _, period in layout.states()
             for plan in period.workloads
             if plan.name == name and plan.demand_rps * plan.served_fraction > 0
         ]
         if fractions:
-            fraction, period, plan = min(fractions, key=lambda found: found[:2])
+            fraction, period, future, plan = min(fractions, key=lambda found: (round(found[0], 9), found[1]))
             bound_by = dict.fromkeys(str(group.limit) for group in plan.replica_groups if group.limit)
             yield StressedWorkload(
                 name=name,
                 served_fraction=fraction,
                 period=period,
+                future=future,
                 bound_by=() if fraction == 1.0 else tuple(bound_by),
             )
 
@@ -205,10 +207,3 @@ def _remedy(layout: Layout, solved: Solved | None) -> Remedy | None:
         return None
     more = max(0.0, solved.usd_per_hour - layout.cost.usd_per_hour)
     return Remedy(usd_per_hour_more=more, is_proven=solved.is_proven, servers=listed(solved.servers))
-
-
-def _periods(layout: Layout) -> tuple[PeriodPlan, ...]:
-    """Every period of a plan; one that has none is a single one."""
-    if layout.periods:
-        return layout.periods
-    return (PeriodPlan(period=1, starts_month=0.0, months=0.0, servers=layout.servers, workloads=layout.workloads),)

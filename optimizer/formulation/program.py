@@ -46,6 +46,19 @@ class Program:
         slack = tolerance * (1 + np.bincount(self.row, weights=np.abs(terms), minlength=n_rows))
         return bool(((total >= self.row_lower - slack) & (total <= self.row_upper + slack)).all())
 
+    def keeping(self, columns: BoolArray) -> Program:
+        """The program without all other columns [N]: these are 0."""
+        entries, number = columns[self.column], np.cumsum(columns) - 1
+        return replace(
+            self,
+            objective=self.objective[columns],
+            upper=self.upper[columns],
+            is_integer=self.is_integer[columns],
+            row=self.row[entries],
+            column=number[self.column[entries]],
+            coefficient=self.coefficient[entries],
+        )
+
     def minimising(self, columns: IntArray, amounts: FloatArray) -> Program:
         """The same rows with the objective Σ amounts · x[columns]."""
         objective = np.zeros_like(self.objective)

@@ -25,6 +25,7 @@ def explanation_report(explained: Explanation) -> RenderableType:
     lines: list[RenderableType] = [
         Text(f"{about}: {usd(explained.plan_usd_per_hour)} per hour", style="bold"),
         Text(_optimum(explained)),
+        *([Text(_kept(explained))] if explained.n_kept else []),
         Text(""),
         _reasons(explained.reasons),
     ]
@@ -36,6 +37,7 @@ def explanation_report(explained: Explanation) -> RenderableType:
     lines += [_margins(explained.margins), Text("")] if explained.margins else []
     lines += [_flips(explained.flips), Text("")] if explained.flips else []
     lines += bullets("Buying against renting", [_break_even(one) for one in explained.break_evens])
+    lines += bullets("Not looked for in the time; a longer --time-limit looks further", explained.not_looked_for)
     return Group(*lines)
 
 
@@ -54,6 +56,11 @@ def _optimum(explained: Explanation) -> str:
             f"{usd(less)} less; differences below count from that one ({solved})."
         )
     return f"Every difference below is one between two plans that were solved ({solved})."
+
+
+def _kept(explained: Explanation) -> str:
+    kept = count(explained.n_kept, "other workload keeps", "other workloads keep")
+    return f"{kept} to the kinds of replicas of the plan, in whatever number: there are too many to rate all anew."
 
 
 def _reasons(reasons: Sequence[Reason]) -> RenderableType:

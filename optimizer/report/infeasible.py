@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from optimizer.layout import Conflict, Layout
+from optimizer.layout import Layout
+from optimizer.plan_notes import Conflict
 from optimizer.report.words import bullets, count
 
 MOST_DEMANDS = 8
@@ -32,6 +33,7 @@ def infeasible_report(layout: Layout) -> RenderableType:
     rejected = [_rejected(workload, reasons) for workload, reasons in rejections if reasons]
     lines += bullets("Candidates rejected", rejected)
     lines += bullets("What would help", layout.infeasible.changes)
+    lines += bullets("Not looked for in the time; a longer time limit looks further", layout.infeasible.not_looked_for)
     lines += bullets("Warnings", layout.warnings)
     return Group(*lines)
 

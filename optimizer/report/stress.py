@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from catalog.units import HOURS_PER_MONTH
-from optimizer.layout import Layout, Remedy, Stress
+from optimizer.layout import Layout
+from optimizer.plan_notes import Remedy, Stress
 from optimizer.report.words import percent, table, usd
 
 TITLE = "Under stress: what the plan serves within its targets, and what would help"
@@ -40,6 +41,7 @@ def _short(case: Stress, has_periods: bool) -> Iterator[str]:
     short = sorted((one for one in case.workloads if one.served_fraction < 1), key=lambda one: one.served_fraction)
     for one in short[:MOST_NAMED]:
         when = f" in period {one.period}" if has_periods else ""
+        when += f" of {one.future}" if one.future else ""
         why = f" ({', '.join(one.bound_by)})" if one.bound_by else ""
         yield f"{one.name} {percent(one.served_fraction)}{when}{why}"
     if len(short) > MOST_NAMED:

@@ -44,7 +44,7 @@ from optimizer.scenario.quantities import (
     POWER_KW,
     RATIO,
 )
-from optimizer.scenario.support import not_solved_yet, with_certain_demand_only
+from optimizer.scenario.support import not_solved_yet, with_one_share_only
 from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
@@ -201,8 +201,8 @@ class Scenario(Part):
         return self._not_yet(not_solved_yet(self))
 
     def unsupported_by(self, *asked: str) -> tuple[Fault, ...]:
-        """What stands in the way of things that this version does only where demand is certain."""
-        return self._not_yet(wish for one in asked for wish in with_certain_demand_only(self, one))
+        """What stands in the way of things that take what is served for what is asked."""
+        return self._not_yet(wish for one in asked for wish in with_one_share_only(self, one))
 
     def _not_yet(self, wishes: Iterator[tuple[tuple[str, ...], str]]) -> tuple[Fault, ...]:
         faults = []

@@ -14,14 +14,16 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
     yield from _pipelines_without_spare(scenario)
-    if scenario.objective == "served":
-        yield from with_certain_demand_only(scenario, "objective served")
 
 
-def with_certain_demand_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The key of the demand scenarios, where there are any: what is asked then stands back."""
-    if scenario.demand_scenarios:
-        yield ("demand_scenarios",), f"{asked} where demand may turn out in several ways"
+def with_one_share_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The objective, where parts of demand may be served that differ by period and by how demand turns out.
+
+    No scenario can ask for such parts, so that nothing that solves again with what is served can be asked.
+    """
+    if scenario.objective == "served" and scenario.demand_scenarios and scenario.periods > 1:
+        where = "over several periods where demand may turn out in several ways"
+        yield ("objective",), f"{asked} with objective served {where}; take one period, or objective: cost"
 
 
 def _pipelines_without_spare(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:

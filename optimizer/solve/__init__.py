@@ -3,6 +3,7 @@
 from optimizer.solve.answer import Answer, Decision, Limits, Outcome, Start, State
 from optimizer.solve.backend import Solution, SolverName, solve_program
 from optimizer.solve.method import Method, solve
+from optimizer.solve.near import relaxation, solve_near
 from optimizer.solve.plain import decide
 from optimizer.solve.routing import Routing, route
 from optimizer.solve.served import Level, ServedAnswer, solve_served
@@ -30,8 +31,10 @@ __all__ = [
     "fewest_orders",
     "fewest_terms",
     "program_text",
+    "relaxation",
     "route",
     "solve",
+    "solve_near",
     "solve_program",
     "solve_served",
     "standing_by",

@@ -27,7 +27,7 @@ WHOLE = 1e-6
 class Level:
     """What is served of one priority, in requests/s, and what is proven about it given the levels before.
 
-    Over several periods these are means.
+    Over several periods these are means, and where demand may turn out in several ways what is expected.
     """
 
     priority: int
@@ -52,12 +52,15 @@ def solve_served(
     solver: SolverName = "scip",
     tick: Callable[[], None] = lambda: None,
     backend: Backend = solve_program,
+    *,
+    then_cheapest: bool = True,
 ) -> ServedAnswer | None:
     """Serve as many requests/s as possible of the first priority, then of the next, then pay as little as possible.
 
     A workload is served in one share for all its classes: its rates hold for their mix. Over several periods the sum of
-    all periods counts, and each has shares of its own. The gap bounds every step; the
-    time limit is for all of them. None when not even the first step came to an answer in time.
+    all periods counts, and each has shares of its own; every way in which demand may turn out counts as much as it is
+    likely. The gap bounds every step; the time limit is for all of them. None when not even the first step came to an
+    answer in time. Without `then_cheapest` what is served may cost anything, and the answer's bound is 0.
 
     Raises:
         SolverError: the solver failed or answered nonsense.
@@ -69,7 +72,7 @@ def solve_served(
         if bound_rps is None:
             return None
         bounds_rps[priority] = bound_rps
-    bound_usd_per_hour = search.save()
+    bound_usd_per_hour = search.save() if then_cheapest else 0.0
     share = search.share()
     levels = tuple(search.level(priority, share, bound_rps) for priority, bound_rps in bounds_rps.items())
     served = inst.serving(share)
@@ -94,8 +97,11 @@ class _Search:
         self.var = lay_out(inst)
         self.program = build_program(inst, self.var)
         self.cost = self.program.objective
-        self.demand_rps = np.zeros(len(inst.workload_names))
-        np.add.at(self.demand_rps, inst.workload_of_demand, inst.demand_rps)
+        horizon = inst.horizon
+        state = np.arange(len(inst.workload_names)) * horizon.n_states // max(1, len(inst.workload_names))
+        probability = np.array([horizon.probabilities[horizon.future_of(t)] for t in state.tolist()], float)
+        asked_rps = np.bincount(inst.workload_of_demand, inst.demand_rps, minlength=len(inst.workload_names))
+        self.demand_rps: FloatArray = probability * asked_rps
         self.values: FloatArray = np.zeros(0)
         self.is_proven, self.is_interrupted = True, False
 

@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from optimizer.errors import Fault, InputError, Location
-from optimizer.layout import Part, Term
+from optimizer.layout import Term
+from optimizer.plan_notes import Part
 from optimizer.yaml_text import flow_yaml, parse_yaml
 
 

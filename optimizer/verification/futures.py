@@ -11,6 +11,7 @@ from optimizer.layout import Cost, FuturePlan
 from optimizer.scenario import in_future
 from optimizer.verification.claims import Claims, agree, number
 from optimizer.verification.identity import identity
+from optimizer.verification.service import served
 
 
 def futures(claims: Claims, broken: Callable[[Claims], Iterator[str]]) -> Iterator[str]:
@@ -51,6 +52,7 @@ def _alone(claims: Claims, future: FuturePlan) -> Claims:
 
 def _together(claims: Claims) -> Iterator[str]:
     """The same is ordered in every future, the likeliest stands on top, and the cost is what is expected."""
+    yield from served(claims)
     layout = claims.layout
     likeliest = max(layout.futures, key=lambda future: future.probability)
     if layout.periods != likeliest.periods:

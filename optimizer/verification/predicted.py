@@ -94,6 +94,22 @@ def predicted(claims: Claims) -> Iterator[str]:
             yield from _words(row, source_of(claims.catalog.calibration))
 
 
+def true_rates_rps(group: ReplicaGroup, workload: Workload, claims: Claims) -> list[float]:
+    """[R] what one replica sustains of each class that it serves in the plan, were its workload this one.
+
+    A class whose target is missed has rate 0, and so has a replica that names what the catalog does not have.
+    """
+    if unknown(group, claims.catalog):
+        return [0.0 for _ in workload.request_classes]
+    named = [Named(group.offer, workload, group)]
+    (row,) = _rows(named, _truth(named, claims))
+    targets = [(target, row.latency_ms(target.metric, target.statistic)) for target in workload.planned_targets]
+    return [
+        0.0 if any(exceeds(by_class[r], target.limit_ms) for target, by_class in targets) else rate_rps
+        for r, rate_rps in enumerate(row.truth.rate_rps[row.row].tolist())
+    ]
+
+
 def _batches(claims: Claims) -> dict[tuple[object, ...], list[Named]]:
     """Predicted groups that name only what the catalog has; those of one model and engine go together.
 
@@ -124,7 +140,11 @@ def _computed(key: tuple[object, ...], batch: list[Named], claims: Claims) -> It
         (_requests(named.workload), _replica(named.group), _all_links(named.group, claims), _served(named))
         for named in batch
     )
-    truth = claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims))
+    yield from _rows(batch, claims.truths.get((claims.catalog.version, key, of_groups), lambda: _truth(batch, claims)))
+
+
+def _rows(batch: list[Named], truth: Truth) -> Iterator[Row]:
+    """Every group of a batch beside its row: of its slowest stage, where they differ."""
     for named, rows in zip(batch, truth.rows, strict=True):
         slowest = max(rows, key=lambda row: _busy(truth.rate_rps[row], named.workload))
         fullest = min(rows, key=lambda row: (not truth.memory.reason[row], float(truth.typical_concurrency[row])))

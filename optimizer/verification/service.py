@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from optimizer.layout import ReplicaGroup, WorkloadPlan
-from optimizer.scenario import Workload
+from optimizer.scenario import Scenario, Workload, futures_of
 from optimizer.scenario.pipelines import formats_by_layer
 from optimizer.verification.claims import NOTHING, Claims, agree, exceeds, number
 
@@ -63,8 +63,13 @@ def _classes(planned: WorkloadPlan, workload: Workload, demand_rps: float) -> It
 
 
 def served(claims: Claims) -> Iterator[str]:
-    """With `objective: served`, what is served of each priority, in the mean of all periods, and what is proven."""
-    levels = claims.layout.served
+    """With `objective: served`, what is served of each priority, in the mean of all periods, and what is proven.
+
+    Where demand may turn out in several ways it is what is expected; of one of them alone it says nothing.
+    """
+    levels, futures = claims.layout.served, dict(_futures(claims))
+    if claims.scenario.demand_scenarios and not claims.layout.futures:
+        return
     if claims.scenario.objective != "served":
         if levels:
             yield f"the plan says what is served of {len(levels)} priorities; the objective is not `served`"
@@ -75,10 +80,13 @@ def served(claims: Claims) -> Iterator[str]:
         return
     for level in levels:
         alike = [
-            (period.demand_rps(workload), plan.served_fraction)
-            for period in claims.periods()
-            for plan, workload in period.workloads()
-            if workload.priority == level.priority
+            (probability * futures[future].workloads[plan.name].demand_in(period.period - 1), plan.served_fraction)
+            for future, probability, period in claims.layout.states()
+            for plan in period.workloads
+            if plan.name in claims.scenario.workloads
+            and future in futures
+            and period.period <= claims.scenario.periods
+            and claims.scenario.workloads[plan.name].priority == level.priority
         ]
         n_periods = max(1, len(claims.layout.periods))
         demand = sum(rps for rps, _ in alike) / n_periods
@@ -92,6 +100,12 @@ def served(claims: Claims) -> Iterator[str]:
                 f"priority {level.priority}: bound_rps {number(level.bound_rps)} is below "
                 f"served_rps {number(level.served_rps)}: a plan cannot beat its bound"
             )
+
+
+def _futures(claims: Claims) -> Iterator[tuple[str | None, Scenario]]:
+    """The scenario as demand may turn out, by name; as it is where that is certain."""
+    names: list[str | None] = [*claims.scenario.demand_scenarios] or [None]
+    yield from zip(names, futures_of(claims.scenario), strict=True)
 
 
 def _load(name: str, workload: Workload, group: ReplicaGroup, max_utilization: float) -> Iterator[str]:

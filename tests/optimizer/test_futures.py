@@ -11,7 +11,9 @@ from measured import scenario, workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
 from optimizer.errors import InputError, NotSupportedYet
+from optimizer.explain import explain_plan, pareto
 from optimizer.layout import Layout
+from optimizer.scenario import scenario_catalog
 from optimizer.topology import build_topology
 
 YEAR_H = 12 * 730
@@ -31,11 +33,9 @@ def given(futures: dict[str, Any], offer: dict[str, Any], *, rate: float = 1, **
     return keys | ({"demand_scenarios": futures} if futures else {})
 
 
-def solved(
-    keys: dict[str, Any], catalog: Catalog, solver: Literal["scip", "highs"] = "scip", start: Layout | None = None
-) -> Layout:
+def solved(keys: dict[str, Any], catalog: Catalog, solver: Literal["scip", "highs"] = "scip", **more: Any) -> Layout:
     loaded = load_scenario(keys, catalog)
-    layout = optimize(loaded, catalog, gap=0.0, solver=solver, start=start)
+    layout = optimize(loaded, catalog, gap=0.0, solver=solver, **more)
     assert layout.status in ("optimal", "infeasible")
     assert verify(layout, loaded, catalog) == []
     return layout
@@ -200,7 +200,71 @@ def test_demand_scenarios_that_make_no_sense_are_refused(futures: dict[str, Any]
     assert words in str(refused.value)
 
 
-def test_what_is_not_supported_with_them_is_said(catalog: Catalog) -> None:
-    keys = given(UNSURE, {"rent": RENT, "own": 1}, objective="served")
-    with pytest.raises(NotSupportedYet, match="objective served where demand may turn out in several ways"):
-        optimize(load_scenario(keys, catalog), catalog)
+def test_what_is_served_is_what_is_expected_of_all_futures(catalog: Catalog) -> None:
+    # Three servers carry 1/s and 2/s whole and 3 of 4/s: 0.25 · 1 + 0.5 · 2 + 0.25 · 3 of 2.25/s.
+    layout = solved(given(UNSURE, {"rent": RENT | {"max": 3}}, objective="served"), catalog)
+    assert {future.name: future.periods[0].workloads[0].served_fraction for future in layout.futures} == pytest.approx(
+        {"low": 1.0, "middle": 1.0, "high": 0.75}
+    )
+    (level,) = layout.served
+    assert (level.demand_rps, level.served_rps, level.bound_rps) == pytest.approx((2.25, 2.0, 2.0))
+
+
+def test_alternatives_are_others_in_whatever_future(catalog: Catalog) -> None:
+    # Without the kind of replica of the plan there is the one of the dearer card, in all three futures.
+    keys = given(UNSURE, {"rent": RENT})
+    keys["inventory"]["dear"] = {"gpu": "a10", "gpus_per_server": 1, "rent": {"price": "$5/gpu/h"}}
+    keys["workloads"]["a"]["measured"].append({"gpu": "a10", "gpus": 1, "requests_per_s": {"all": 1.0}})
+    layout = solved(keys, catalog, alternatives=1)
+    (other,) = layout.alternatives
+    assert [future.name for future in other.futures] == list(UNSURE)
+    assert other.cost.usd_per_hour == pytest.approx(5 * 2.25)
+    assert other.gives_up == ("a: measured x1 on node",)
+
+
+def test_stress_names_the_future_in_which_the_least_is_served(catalog: Catalog) -> None:
+    # Two own servers and a third to rent: 4/s of high demand cannot be had, so that demand is 1, 2 or 3/s.
+    futures = UNSURE | {"high": {"probability": "25%", "demand": "3x"}}
+    layout = solved(given(futures, {"own": 2, "rent": RENT | {"max": 1}}), catalog, stressed=True)
+    half = next(one for one in layout.stress if one.demand_factor == 1.5)
+    (worst,) = half.workloads
+    # 1.5 of one server in use, 3 of two, 4.5 of three: each serves two thirds where it is busy as planned.
+    assert worst.served_fraction == pytest.approx(2 / 3)
+    assert worst.future in UNSURE
+    # Of 2/s expected: 0.25 · 1 + 0.5 · 2 + 0.25 · 3.
+    assert half.served_fraction == pytest.approx(2 / 3)
+    assert half.repaired is None
+
+
+def test_a_plan_for_several_futures_is_explained_for_all_of_them(catalog: Catalog) -> None:
+    keys = given(UNSURE, {"own": 1, "rent": RENT})
+    scenario, layout = load_scenario(keys, catalog), solved(keys, catalog)
+    found = explain_plan(layout, scenario, scenario_catalog(scenario, catalog))
+    assert found.usd_per_hour == pytest.approx(usd_per_hour(layout))
+    # One more own server saves the rent of one where demand is 2/s or 4/s: 75 % of $3.
+    worth = {one.change: one.saves_usd_per_hour for one in found.margins}
+    assert worth["one more node (own)"] == pytest.approx(0.75 * 3)
+
+
+def test_power_of_a_front_is_what_is_expected_of_all_futures(catalog: Catalog) -> None:
+    scenario = load_scenario(given(UNSURE, {"rent": RENT}), catalog)
+    (point,) = pareto(scenario, scenario_catalog(scenario, catalog), "power").points
+    one = load_scenario(given({"sure": {"probability": "100%"}}, {"rent": RENT}), catalog)
+    (single,) = pareto(one, scenario_catalog(one, catalog), "power").points
+    assert point.value == pytest.approx(2.25 * single.value)
+
+
+def test_a_conflict_names_the_future_it_is_in(catalog: Catalog) -> None:
+    layout = solved(given(UNSURE, {"rent": RENT | {"max": 3}}), catalog)
+    assert layout.infeasible is not None
+    (needs,) = (one.message for one in layout.infeasible.conflict if one.family == "serve_demand")
+    assert needs.startswith("in demand scenario high needs up to 4 requests/s")
+    # Three of 4/s where demand is high: 2 of 2.25/s expected.
+    assert "serve 88% of expected demand, by priority: drop 11% of a" in layout.infeasible.changes
+
+
+def test_what_is_served_by_period_and_future_can_be_solved_and_not_be_asked_for_again(catalog: Catalog) -> None:
+    keys = given(UNSURE, {"rent": RENT | {"max": 3}}, objective="served", periods=2, rate=1.0)
+    assert solved(keys, catalog).status == "optimal"
+    with pytest.raises(NotSupportedYet, match="--stress with objective served over several periods"):
+        solved(keys, catalog, stressed=True)

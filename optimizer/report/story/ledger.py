@@ -77,6 +77,10 @@ class Ledger:
         starts = sorted({flow.month for flow in self.flows if flow.months})
         return max((sum(_per_month(flow, start) for flow in self.flows) for start in starts), default=0.0)
 
+    def bought_in(self, begin: float, end: float) -> float:
+        """Prices of what is bought between two months, the first included."""
+        return sum(flow.usd for flow in self.flows if flow.cause == "price" and begin <= flow.month < end)
+
     def paid(self, begin: float, end: float, causes: Iterable[Cause]) -> float:
         """What is paid between two months, undiscounted; what is paid after the horizon falls into its last month."""
         wanted = frozenset(causes)

@@ -44,6 +44,8 @@ GAPS = {True: 0.005, False: 0.001}
 processor for a fifth more demand in scenarios/multi-region.yaml, for the same plan."""
 TARGETS = (0.5, 0.7, 1.0, 1.5, 2.0)
 """Latency targets are multiplied by these."""
+ROUNDING = 1e-9
+"""Relative; by which sums of the same payments may differ."""
 FARTHEST = 3.0
 """Times today's price, or as small a part of it; a threshold beyond that is no help to a decision of today."""
 
@@ -237,19 +239,23 @@ def _others(layout: Layout, swings: list[Swing], frontier: list[tuple[float, Lay
 
 
 def _runners_up(others: list[Layout], scenario: Scenario, catalog: Catalog) -> tuple[tuple[Layout, float], ...]:
-    affordable = [one for one in others if _within_budget(one, scenario, catalog)]
+    affordable = [one for one in others if within_budget(one, scenario, catalog)]
     priced = [(one, _cost_usd(one, scenario, catalog)) for one in affordable]
     return tuple(sorted(priced, key=lambda pair: (pair[1], decision(pair[0]))))
 
 
-def _within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
-    """However demand turns out."""
-    budget = scenario.budget
+def within_budget(layout: Layout, scenario: Scenario, catalog: Catalog) -> bool:
+    """In every month and period, however demand turns out."""
     plans = [layout.of_future(one.name).model_copy(update={"futures": ()}) for one in layout.futures] or [layout]
-    ledgers = [Ledger.of(plan, scenario, catalog) for plan in plans]
-    return (budget.monthly_usd is None or all(one.most_usd_per_month <= budget.monthly_usd for one in ledgers)) and (
-        budget.capex_usd is None or all(one.usd("price") <= budget.capex_usd for one in ledgers)
-    )
+    return all(_affords(scenario, Ledger.of(plan, scenario, catalog)) for plan in plans)
+
+
+def _affords(scenario: Scenario, ledger: Ledger) -> bool:
+    budget, months = scenario.budget, scenario.horizon_months / scenario.periods
+    limits = [(ledger.most_usd_per_month, budget.monthly_usd), (ledger.usd("price"), budget.capex_usd)]
+    for t, usd in enumerate(budget.capex_per_period_usd or ()):
+        limits.append((ledger.bought_in((t - 0.5) * months, (t + 0.5) * months), usd))
+    return all(limit is None or spent <= limit * (1 + ROUNDING) for spent, limit in limits)
 
 
 def _cost_usd(layout: Layout, scenario: Scenario, catalog: Catalog) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from optimizer.candidates import build_candidates
 from optimizer.errors import InputError
 from optimizer.explain import Explanation, Flip, explain_plan
 from optimizer.explain.resolver import Resolver
+from optimizer.formulation import Program
 from optimizer.scenario import scenario_catalog
+from optimizer.solve import Solution, solve_program
 
 # Four replicas of 5/s carry 20/s: $32/h on a, $48/h on b.
 TWO_CARDS = scenario(
@@ -160,7 +163,8 @@ def test_narrowing_the_candidates_of_every_structure_keeps_the_optimum(name: str
 def test_the_number_of_plans_solved_is_bounded(catalog: Catalog) -> None:
     loaded = load_scenario("scenarios/many-workloads.yaml", catalog)
     said: list[str] = []
-    found = explain_plan(optimize(loaded, catalog), loaded, scenario_catalog(loaded, catalog), progress=said.append)
+    plan, own = optimize(loaded, catalog), scenario_catalog(loaded, catalog)
+    found = explain_plan(plan, loaded, own, time_limit_s=60.0, progress=said.append)
     assert found.n_solves < 130
     assert found.n_more_choices > 20
     assert {"runner-ups", "margins", "thresholds"} <= {line.split(":")[0] for line in said}
@@ -209,3 +213,42 @@ def test_spares_of_spot_servers_count_in_what_binds(catalog: Catalog) -> None:
         {"w": workload(7, [("h100-sxm", 1, 1.0)])}, {"s": {"gpu": "h100-sxm", "gpus_per_server": 4, "spot": spot}}
     )
     assert explained(given, catalog).binds == ("s (spot): 100% of 3 servers used",)
+
+
+def test_where_workloads_are_many_others_keep_to_their_kinds_of_replicas(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ten of a on the cheaper card, two of b there too. Looked at is a; b keeps to the kind of replica that it has.
+    monkeypatch.setattr("optimizer.explain.feasible.MOST_PAIRS", 1)
+    monkeypatch.setattr("optimizer.explain.feasible.MOST_REASONS", 1)
+    given = scenario(
+        {"a": workload(10, [("h100-sxm", 1, 1.0), ("l40s", 1, 1.0)]), "b": workload(2, [("h100-sxm", 1, 1.0)])},
+        {"cheap": rented("h100-sxm", 1, 2.0), "dear": rented("l40s", 1, 3.0)},
+    )
+    found = explained(given, catalog)
+    assert found.n_kept == 1
+    assert [one.workload for one in found.reasons] == ["a"]
+    assert found.reasons[0].runner_up.usd_per_hour_more == pytest.approx(10.0)
+    # One more of a, and b's 2.2/s take a third one.
+    assert {one.change: one.saves_usd_per_hour for one in found.margins}["10% more demand of all"] == pytest.approx(-4)
+
+
+def test_what_there_was_no_time_for_is_said(catalog: Catalog) -> None:
+    loaded = load_scenario(TWO_CARDS, catalog)
+    plan = optimize(loaded, catalog, gap=0.0)
+    with pytest.raises(InputError, match="no plan was found within 1e-06 s; give more with --time-limit"):
+        explain_plan(plan, loaded, catalog, time_limit_s=1e-6)
+    calls, until = 0, time.process_time() + 1.0
+
+    def slow(program: Program, **how: Any) -> Solution:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # of the first margin, after the plan itself and its only runner-up
+            while time.process_time() < until:
+                pass
+        return solve_program(program, **how)
+
+    found = explain_plan(plan, loaded, catalog, time_limit_s=1.0, backend=slow)
+    assert len(found.reasons) == 1
+    assert found.margins == ()
+    assert found.not_looked_for == ("margins", "thresholds")

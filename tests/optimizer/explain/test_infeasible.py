@@ -18,7 +18,7 @@ from optimizer.explain.core import freed, members
 from optimizer.explain.infeasible import explain_infeasible, find_conflicts
 from optimizer.explain.resolver import Resolver, anything
 from optimizer.formulation import build_program, lay_out
-from optimizer.layout import Infeasibility
+from optimizer.plan_notes import Infeasibility
 from optimizer.scenario import Scenario
 from optimizer.solve import solve_program
 
@@ -392,3 +392,83 @@ def test_spares_of_spot_servers_are_named(catalog: Catalog) -> None:
     found = explained(given, catalog)
     assert named(found) == {"serve_demand[a]", "spot_spares[node]", "offer_limits[node,spot]"}
     assert found.changes[0] == "+2 servers of node (spot)"
+
+
+def crowded(seed: int) -> dict[str, Any]:
+    """Fourteen workloads on stock for about half of them."""
+    rng = random.Random(seed)
+    cards = ("l4", "a10", "h100-sxm")
+    workloads = {
+        f"w{i}": workload(
+            rng.randint(2, 12),
+            [(gpu, n, n * rng.choice((1.0, 1.5, 2.0))) for gpu in cards for n in (1, 2)],
+            priority=rng.randint(1, 2),
+        )
+        for i in range(14)
+    }
+    offers = {gpu: rented(gpu, 4, rng.uniform(1, 3), most=rng.randint(1, 3)) for gpu in cards}
+    return scenario(workloads, offers)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_large_scenarios_what_is_said_is_true_as_well(
+    seed: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if fourteen workloads were many: the conflict is one, every change makes a plan possible."""
+    given = crowded(seed)
+    loaded = load_scenario(given, catalog)
+    candidates = build_candidates(loaded, catalog)
+    monkeypatch.setattr("optimizer.explain.resolver.LARGE", 3)
+    found = explain_infeasible(loaded, catalog, candidates, time_limit_s=60.0)
+    monkeypatch.undo()
+    assert found.not_looked_for == ()
+    assert found.further_conflicts == ()
+    assert not is_possible(kept_only(found, given), catalog)
+    added = [text for text in found.changes if text.startswith("+")]
+    assert added
+    for text in added:
+        count, _, _, offer, _ = text[1:].split()
+        more = given["inventory"][offer]["rent"]["max"] + int(count)
+        assert is_possible(with_rent(given, offer, more), catalog), text
+    share = int(found.changes[-1].split("%")[0].removeprefix("serve "))
+    best = sum(level.served_rps for level in optimize(load_scenario(given | {"objective": "served"}, catalog)).served)
+    asked = sum(float(one["requests"].removesuffix("/s")) for one in given["workloads"].values())
+    assert share <= 100 * best / asked + 1e-6
+
+
+def kept_only(found: Infeasibility, given: dict[str, Any]) -> dict[str, Any]:
+    """The scenario with nothing but the workloads and limits of the conflict."""
+    members = {(one.family, one.index) for one in found.conflict}
+    return given | {
+        "workloads": {name: one for name, one in given["workloads"].items() if ("serve_demand", name) in members},
+        "inventory": {
+            name: one
+            if ("offer_limits", f"{name},rent") in members
+            else one | {"rent": {"price": one["rent"]["price"]}}
+            for name, one in given["inventory"].items()
+        },
+    }
+
+
+def with_rent(given: dict[str, Any], offer: str, most: int) -> dict[str, Any]:
+    one = given["inventory"][offer]
+    return given | {"inventory": given["inventory"] | {offer: one | {"rent": one["rent"] | {"max": most}}}}
+
+
+def is_possible(given: dict[str, Any], catalog: Catalog) -> bool:
+    return optimize(load_scenario(given, catalog), catalog, gap=1.0).status != "infeasible"
+
+
+def test_what_the_time_does_not_suffice_for_is_said(catalog: Catalog) -> None:
+    loaded = load_scenario(crowded(0), catalog)
+    found = explain_infeasible(loaded, catalog, build_candidates(loaded, catalog), time_limit_s=1e-6)
+    assert found.changes == ()
+    assert found.not_looked_for == ("whether fewer demands and limits conflict", "what can be served by priority")
+
+
+def test_conflicts_about_the_same_stock_are_ended_by_one_change(catalog: Catalog) -> None:
+    # Each asks for five of four cards by itself; together they ask for ten.
+    both = {name: workload(5, [("h100-sxm", 1, 1.0)]) for name in ("a", "b")}
+    found = explained(scenario(both, {"node": rented("h100-sxm", 1, 2.0, most=4)}), catalog)
+    assert len(found.further_conflicts) == 1
+    assert "+6 servers of node (rent)" in found.changes

@@ -10,7 +10,8 @@ from measured import rented, scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
-from optimizer.layout import Layout, Stress
+from optimizer.layout import Layout
+from optimizer.plan_notes import Stress
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 

@@ -8,19 +8,15 @@ from typing import Any
 import pytest
 
 from optimizer.layout import (
-    Conflict,
     Cost,
     GroupMemory,
-    Infeasibility,
     Layout,
     Placement,
-    Remedy,
     ReplicaGroup,
     Servers,
-    Stress,
-    StressedWorkload,
     WorkloadPlan,
 )
+from optimizer.plan_notes import Conflict, Infeasibility, Remedy, Stress, StressedWorkload
 from optimizer.report.comparison import comparison_data, comparison_report
 from optimizer.report.delivery import console
 from optimizer.report.plan import plan_report, proof

@@ -12,11 +12,6 @@ from optimizer.scenario import load_scenario, parse_scenario
 
 NOT_YET: list[tuple[str, dict[str, Any], str]] = [
     ("objective", {"objective": "carbon"}, "objective carbon"),
-    (
-        "demand_scenarios",
-        {"objective": "served", "demand_scenarios": {"same": {"probability": "100%"}}},
-        "objective served where demand may turn out in several ways",
-    ),
 ]
 
 
@@ -34,6 +29,7 @@ def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any]
         {"periods": 1, "confidence": "50%", "objective": "cost", "discount_rate": "0%/yr"},
         {"objective": "served", "workload": {"priority": 2}},
         {"objective": "served", "horizon": "12mo", "periods": 2},
+        {"objective": "served", "demand_scenarios": {"same": {"probability": "100%"}}},
         {"objective": "served", "workload": {"spare": "n+1"}},
         {"workload": {"priority": 1, "spare": "none", "growth": "0%/period"}},
         {"offer": {"buy": {"price": "$265k/server", "life": "48mo", "lead_time": "3mo"}, "own": 2}},
@@ -41,6 +37,22 @@ def test_it_is_valid_and_said_to_be_unsupported(key: str, change: dict[str, Any]
 )
 def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog: Catalog) -> None:
     assert load_scenario(scenario_with(**change), catalog).unsupported() == ()
+
+
+def test_what_takes_parts_that_differ_by_period_and_future_for_what_is_asked_is_not(catalog: Catalog) -> None:
+    change = {
+        "objective": "served",
+        "horizon": "12mo",
+        "periods": 2,
+        "demand_scenarios": {"same": {"probability": "100%"}},
+    }
+    loaded = load_scenario(scenario_with(**change), catalog)
+    assert loaded.unsupported() == ()
+    (fault,) = loaded.unsupported_by("--stress")
+    assert fault.message == (
+        "not supported yet: --stress with objective served over several periods where demand may turn out in several"
+        " ways; take one period, or objective: cost"
+    )
 
 
 def test_it_is_said_at_its_line(catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ from measured import workload
 from catalog import Catalog
 from optimizer import optimize
 from optimizer.layout import Layout
-from optimizer.report.story.whatif import WhatIf, decision, explore
+from optimizer.report.story.whatif import WhatIf, decision, explore, within_budget
 from optimizer.scenario import Scenario, load_scenario
 
 # One replica a server, 10 requests/s: 25/s need three servers. Over ten months a bought one loses all of its $1,000, a
@@ -82,3 +82,14 @@ def test_asking_twice_gives_the_same_answers(
     assert again.thresholds == found.thresholds or [(t.name, t.factor) for t in again.thresholds] == [
         (t.name, t.factor) for t in found.thresholds
     ]
+
+
+def test_a_runner_up_keeps_to_the_budget_of_each_period(catalog: Catalog) -> None:
+    # Three servers at $1,000 are bought at the start: $3,000 in the first period, nothing later.
+    keys = measured_scenario({"a": workload(25, [("h100-sxm", 1, 10)])}, OFFERS, horizon="10mo", periods=2)
+    free = load_scenario(keys, catalog)
+    buys = optimize(free, catalog)
+    assert sum(one.count for one in buys.purchases) == 3
+    for amounts, is_affordable in ((["$3000", "$0"], True), (["$2000", "$9000"], False)):
+        asked = load_scenario(keys | {"budget": {"capex_per_period": amounts}}, catalog)
+        assert within_budget(buys, asked, catalog) is is_affordable
