@@ -226,8 +226,8 @@ def build_instance(
 
 
 def _standing(needs: Needs, n_alone: IntArray) -> Standing:
-    classes = np.zeros((len(n_alone), len(needs.demand_names)), bool)
-    classes[needs.candidate_of_load, needs.demand_of_load] = True
+    classes = np.zeros((len(n_alone), 1 + needs.class_of_demand.max(initial=0)), bool)
+    classes[needs.candidate_of_load, needs.class_of_demand[needs.demand_of_load]] = True
     return Standing(
         workload=needs.workload_of_candidate,
         choice=needs.choice_of_candidate,

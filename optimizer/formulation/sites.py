@@ -63,7 +63,7 @@ class Standing:
     n_alone: IntArray  # replicas that carry alone all that the candidate can serve
     names: tuple[str, ...]  # workload and configuration
     labels: tuple[str, ...]  # with the offer
-    classes: BoolArray  # [K, D] demands that the candidate can serve
+    classes: BoolArray  # [K, R] classes of its workload that the candidate can serve
     spare: Sequence[Spare]  # [W]
 
     def placed(self, places: Places) -> BoolArray:
