@@ -6,7 +6,7 @@ time of a rating; then the most promising go first, and what they beat even at i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,25 +48,18 @@ class Race:
         self.bound_rps = SLACK * most_rps(field, at_most)
         self.rows = _rows(entrants, field, self.bound_rps, self.demand_rps / self.bound_rps)
 
-    def run(self, rate: Callable[[IntArray], FloatArray]) -> None:
-        """Has `rate` find the rates [m] of all rows that may be worth having, some [m] rows at a time."""
-        rows, pending = self.rows, np.arange(len(self.bound_rps))
-        for leaders in (self._likely, self._all):
-            ahead = leaders(pending)
-            if ahead.size:
-                rows.rate_rps[ahead, 0] = rate(ahead)
-                rows.alone[ahead] = _alone(self.demand_rps[ahead], rows.rate_rps[ahead, 0])
-                pending = np.setdiff1d(pending, ahead, assume_unique=True)
-                pending = pending[~beaten_by(rows, pending, ahead)]
-
-    def _likely(self, rows: IntArray) -> IntArray:
-        """Of each choice on each card the smallest that seems to carry the demand, else the fastest for its size."""
+    def likely(self) -> IntArray:
+        """[m] of each choice on each card the smallest that may carry the demand, else the fastest for its size."""
         carries = self.bound_rps >= PROMISING * self.demand_rps
         size = np.where(carries, self.rows.gpus, -self.bound_rps / self.rows.gpus)
-        return _first((self.rows.card, self.rows.choice), (~carries, size), rows)
+        return _first((self.rows.card, self.rows.choice), (~carries, size))
 
-    def _all(self, rows: IntArray) -> IntArray:
-        return rows
+    def not_beaten_by(self, rated: IntArray, rate_rps: FloatArray) -> IntArray:
+        """All other rows that may be better than those rated [m], given their rates [m]."""
+        rows, others = self.rows, np.setdiff1d(np.arange(len(self.bound_rps)), rated, assume_unique=True)
+        rows.rate_rps[rated, 0] = rate_rps
+        rows.alone[rated] = _alone(self.demand_rps[rated], rate_rps)
+        return others[~beaten_by(rows, others, rated)]
 
 
 def most_rps(field: Field, at_most: FloatArray) -> FloatArray:
@@ -119,9 +112,9 @@ def _alone(demand_rps: FloatArray, rate_rps: FloatArray) -> FloatArray:
     return np.divide(demand_rps, rate_rps, out=np.full_like(rate_rps, np.inf), where=rate_rps > 0)
 
 
-def _first(group: Sequence[IntArray], order: Sequence[NDArray[Any]], rows: IntArray) -> IntArray:
-    """Of some rows the first in each group, in that order; of equals the one that comes first."""
-    by = np.lexsort([column[rows] for column in (*reversed(order), *reversed(group))])
-    chosen = np.stack([column[rows[by]] for column in group])
+def _first(group: Sequence[IntArray], order: Sequence[NDArray[Any]]) -> IntArray:
+    """The first row of each group, in that order; of equals the one that comes first."""
+    by = np.lexsort([*reversed(order), *reversed(group)])
+    chosen = np.stack([column[by] for column in group])
     starts = np.append(True, (chosen[:, 1:] != chosen[:, :-1]).any(axis=0))
-    return np.sort(rows[by[starts[: len(by)]]])
+    return np.sort(by[starts[: len(by)]])

@@ -69,6 +69,12 @@ class _Loads:
         """All pairs, one part after the other."""
         return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
 
+    def best_rps(self, n: int) -> FloatArray:
+        """[n] of each pair, of the first class; 0 where it is not among these."""
+        best = np.zeros(n)
+        np.maximum.at(best, self.pair, self.served_rps[:, 0])
+        return best
+
 
 class Search:
     """Flags, batches and rates for what several workloads ask, all of one kind."""
@@ -92,16 +98,11 @@ class Search:
         pairs = _Pairs(self, self.field.take(row), level[row], of_class)
         if not entrants or not len(row):
             return self._by_asked(pairs.loads(np.arange(len(row))), row)
-        found = []
-
-        def rate(rows: IntArray) -> FloatArray:
-            found.append(pairs.loads(rows))
-            best_rps = np.zeros(len(row))
-            np.maximum.at(best_rps, found[-1].pair, found[-1].served_rps[:, 0])
-            return best_rps[rows]
-
-        Race(entrants, pairs.field, first.at_most[row]).run(rate)
-        return self._by_asked(_Loads.together(found), row)
+        race = Race(entrants, pairs.field, first.at_most[row])
+        likely = race.likely()
+        found = pairs.loads(likely)
+        rest = pairs.loads(race.not_beaten_by(likely, found.best_rps(len(row))[likely]))
+        return self._by_asked(_Loads.together([found, rest]), row)
 
     def _first_running(self) -> tuple[IntArray, Evaluation]:
         """[n] the first level at which each configuration runs with the smallest batch; the first of all if none."""

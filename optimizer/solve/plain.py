@@ -19,10 +19,11 @@ def solve_plain(
     progress: Progress = lambda _state: None,
     start: Start | None = None,
     backend: Backend = solve_program,
+    node_limit: int | None = None,
 ) -> Answer:
     """The cheapest decision of an instance.
 
-    `start` is where the solver may begin.
+    `start` is where the solver may begin; `node_limit` ends its branch and bound.
 
     Raises:
         SolverError: the solver failed or answered nonsense.
@@ -35,6 +36,7 @@ def solve_plain(
         gap=limits.gap,
         time_limit_s=limits.time_limit_s,
         seed=limits.seed,
+        node_limit=node_limit,
         hint=None if start is None else _hint(var, start),
         tick=lambda cost, bound: progress(State(cost, bound)),
     )

@@ -30,6 +30,7 @@ class Backend(Protocol):
         gap: float = ...,
         time_limit_s: float = ...,
         seed: int = ...,
+        node_limit: int | None = ...,
         hint: FloatArray | None = ...,
         tick: Callable[[float, float], None] = ...,
     ) -> Solution: ...

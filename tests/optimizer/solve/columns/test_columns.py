@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from random_instances import instance
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
-from optimizer.formulation import Instance
+from optimizer.formulation import Instance, Program
 from optimizer.solve import Limits, Start, State, solve
+from optimizer.solve.backend import Solution, solve_program
 from optimizer.solve.columns import solve_columns
 from optimizer.solve.columns.blocks import cut_into_blocks
 from optimizer.solve.columns.oracle import Oracle
@@ -35,6 +37,25 @@ def test_many_workloads_go_to_columns_by_themselves_and_the_plan_says_so(catalog
     assert layout.solver == "columns"
     assert layout.status == "optimal"
     assert verify(layout, loaded, catalog) == []
+
+
+def tired(program: Program, *, node_limit: int | None = None, **settings: Any) -> Solution:
+    """A solver that proves half of what there is in so many nodes as it is allowed."""
+    solution = solve_program(program, node_limit=node_limit, **settings)
+    return solution if node_limit is None else replace(solution, outcome="feasible", bound=solution.bound / 2)
+
+
+def test_few_workloads_go_to_columns_when_the_solver_takes_too_many_nodes(catalog: Catalog) -> None:
+    workloads = {f"w{i}": workload(0.35 + 0.11 * i, [("l4", 1, 0.3), ("l40s", 1, 0.7)]) for i in range(7)}
+    few = scenario(workloads, {"l4s": rented("l4", 4, 0.70, most=4), "l40s": rented("l40s", 2, 1.80, most=6)})
+    loaded = load_scenario(few, catalog)
+    alone, handed_on = (optimize(loaded, catalog, gap=0.0, backend=backend) for backend in (solve_program, tired))
+    assert alone.solver == "scip"
+    assert handed_on.solver == "columns"
+    assert handed_on.status == alone.status == "optimal"
+    assert alone.cost is not None
+    assert handed_on.cost is not None
+    assert handed_on.cost.usd_per_hour == pytest.approx(alone.cost.usd_per_hour)
 
 
 def test_a_method_can_be_forced(catalog: Catalog) -> None:
