@@ -10,23 +10,24 @@ import numpy as np
 from catalog.architecture import Cache
 from catalog.schema.engine import CacheRules
 from optimizer.memory.job import CacheLayout, Job
-from optimizer.memory.stages import CacheClass, Stage
+from optimizer.memory.stages import CacheClass, StageRows
 from optimizer.serving_config import FloatArray, IntArray
 
 _NEARLY_EQUAL = 1.25
 """Classes of layers closer in number than this are padded up to the largest, others split by the smallest: vLLM's
 `_get_kv_cache_groups_uniform_page_size`, vllm/v1/core/kv_cache_utils.py."""
 _BytesOf = Callable[[Job, Cache, CacheRules], FloatArray]
+_Caches = tuple[tuple[Cache, IntArray], ...]
 
 
-def cache_layout(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
-    """How the ranks of a stage lay out their cache: a column a class of layers, the last for constants per sequence."""
+def cache_layout(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
+    """How the ranks of stages lay out their cache: a column a class of layers, the last for constants per sequence."""
     classes = job.parts.classes
     if rules.windows == "grouped" and len(classes) > 1:
-        return _grouped(job, stage, rules)
+        return _grouped(job, stages, rules)
     if "state" in {c.kind for c in classes} and rules.state_pool_fraction is not None:
-        return _with_state_pool(_separate(job, stage, rules), rules.state_pool_fraction)
-    return _separate(job, stage, rules)
+        return _with_state_pool(_separate(job, stages, rules), rules.state_pool_fraction)
+    return _separate(job, stages, rules)
 
 
 def token_bytes_of(job: Job, cache: Cache, rules: CacheRules) -> FloatArray:
@@ -48,11 +49,11 @@ def state_bytes_of(job: Job, cache: Cache, rules: CacheRules) -> FloatArray:
     return (cache.state_values * width + cache.conv_values * rules.conv_bytes_per_value) / job.tp
 
 
-def _separate(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
+def _separate(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     """Every class takes exactly its own bytes; windows count only where the engine and version use them."""
     classes, n = job.parts.classes, len(job.tp)
-    per_token = np.stack([_total(job, caches, rules, token_bytes_of) for caches in stage.caches], axis=1)
-    constant = sum((_total(job, caches, rules, state_bytes_of) for caches in stage.caches), np.zeros(n))
+    per_token = np.stack([_total(job, caches, rules, token_bytes_of) for caches in stages.caches], axis=1)
+    constant = sum((_total(job, caches, rules, state_bytes_of) for caches in stages.caches), np.zeros(n))
     if _uses_windows(job, rules):
         caps = np.stack([_cap_tokens(job, cache_class) for cache_class in classes], axis=1)
     else:
@@ -100,16 +101,17 @@ def _with_state_pool(layout: CacheLayout, state_fraction: float) -> CacheLayout:
     return replace(layout, pool_share=share)
 
 
-def _grouped(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
+def _grouped(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     """One pool of equal pages: classes are split into groups of as many layers, the last of a class padded.
 
     Where pages differ, blocks of the smaller ones hold more tokens; with recurrent layers, blocks of attention are
     raised until a page holds a state.
     """
     classes, n = job.parts.classes, len(job.tp)
-    groups, layers = _groups(job.parts.layers_of_class, [sum(c for _, c in caches) for caches in stage.caches])
-    token_bytes = [_largest(job, caches, rules, token_bytes_of) for caches in stage.caches]
-    states = [_largest(job, caches, rules, state_bytes_of) for caches in stage.caches]
+    on_stage = [sum((layers for _, layers in caches), np.zeros(n, np.int64)) for caches in stages.caches]
+    groups, layers = _groups(job.parts.layers_of_class, on_stage)
+    token_bytes = [_largest(job, caches, rules, token_bytes_of) for caches in stages.caches]
+    states = [_largest(job, caches, rules, state_bytes_of) for caches in stages.caches]
     is_state = np.array([cache_class.kind == "state" for cache_class in classes])
     widest = np.max(token_bytes, axis=0)
     page_of_state = np.max(np.where(is_state[:, None], states, 0.0), axis=0)
@@ -127,7 +129,7 @@ def _grouped(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
         extra = np.where(np.isfinite(cap), float(rules.window_extra_blocks), 0.0)
         columns.append((bytes_per_block, block_tokens, cap, extra))
     held_beside = sum(
-        (_total(job, c, rules, state_bytes_of) for c, s in zip(stage.caches, is_state, strict=True) if not s),
+        (_total(job, c, rules, state_bytes_of) for c, s in zip(stages.caches, is_state, strict=True) if not s),
         np.zeros(n),
     )
     columns.append((held_beside, np.ones(n), np.ones(n), np.zeros(n)))
@@ -146,12 +148,13 @@ def _grouped(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
     return _counted_by_requests(layout, job.max_model_len) if rules.tokens_by_requests else layout
 
 
-def _groups(in_model: tuple[int, ...], on_stage: list[int]) -> tuple[list[int], int]:
-    """Groups of each class, and layers of the largest group on this stage; layers are dealt to groups in turn."""
+def _groups(in_model: tuple[int, ...], on_stage: list[IntArray]) -> tuple[list[int], IntArray]:
+    """Groups of each class, and layers of the largest group on a stage [n]; layers are dealt to groups in turn."""
     fewest, most = min(in_model), max(in_model)
     size = most if most < _NEARLY_EQUAL * fewest else fewest
     groups = [-(-layers // size) for layers in in_model]
-    return groups, max(-(-layers // count) for layers, count in zip(on_stage, groups, strict=True))
+    largest: IntArray = np.max([-(-layers // count) for layers, count in zip(on_stage, groups, strict=True)], axis=0)
+    return groups, largest
 
 
 def _uses_windows(job: Job, rules: CacheRules) -> bool:
@@ -167,15 +170,15 @@ def _cap_tokens(job: Job, cache_class: CacheClass) -> FloatArray:
     return job.max_num_batched_tokens.astype(np.float64) + (cache_class.window_tokens - 1)
 
 
-def _total(job: Job, caches: tuple[tuple[Cache, int], ...], rules: CacheRules, bytes_of: _BytesOf) -> FloatArray:
+def _total(job: Job, caches: _Caches, rules: CacheRules, bytes_of: _BytesOf) -> FloatArray:
     total = np.zeros(len(job.tp))
     for cache, layers in caches:
         total += layers * bytes_of(job, cache, rules)
     return total
 
 
-def _largest(job: Job, caches: tuple[tuple[Cache, int], ...], rules: CacheRules, bytes_of: _BytesOf) -> FloatArray:
+def _largest(job: Job, caches: _Caches, rules: CacheRules, bytes_of: _BytesOf) -> FloatArray:
     largest = np.zeros(len(job.tp))
-    for cache, _ in caches:
-        np.maximum(largest, bytes_of(job, cache, rules), out=largest)
+    for cache, layers in caches:
+        np.maximum(largest, np.where(layers > 0, bytes_of(job, cache, rules), 0.0), out=largest)
     return largest

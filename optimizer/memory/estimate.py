@@ -17,7 +17,7 @@ from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import Stage, parts_of, stages_of, stages_of_spans
+from optimizer.memory.stages import Stage, StageRows, parts_of, stages_of, stages_of_spans
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -203,47 +203,38 @@ def _rules(configurations: Configurations) -> Rules:
 
 def _limiting_rank(job: Job, engine: EngineMemory, weights_gib: FloatArray) -> Sized:
     """Every distinct stage sized, with weights [n, S]; of each replica the stage that holds the fewest requests."""
-    depths = np.unique(job.pp)
-    if len(depths) < 2:
-        return _limiting_stage(job, engine, int(depths.max(initial=1)), weights_gib)
-    whole: Sized | None = None
-    for depth in depths:
-        rows = np.flatnonzero(job.pp == depth)
-        of_depth = _limiting_stage(job.take(rows), engine, int(depth), weights_gib[rows])
-        whole = of_depth.scatter(rows, whole, len(job.pp))
-    assert whole is not None
-    return whole
+    n_of_depth = np.bincount(job.pp, minlength=2)
+    of_depth = [_stages(job, depth) if n or depth == 1 else () for depth, n in enumerate(n_of_depth.tolist())]
+    stages, n_stages = [stage for some in of_depth for stage in some], np.array([len(some) for some in of_depth])
+    first = (np.cumsum(n_stages) - n_stages)[job.pp]
+    if n_stages.max() == 1:
+        return engine.size(job, StageRows.of(stages, first), weights_gib[:, 0])
+    column, row = np.nonzero(np.arange(n_stages.max())[:, None] < n_stages[job.pp])
+    rows = job.take(row)
+    sized = engine.size(rows, StageRows.of(stages, first[row] + column), weights_gib[row, column])
+    return sized.take(_limiting(sized, _requests(rows, sized), column, row))
+
+
+def _limiting(sized: Sized, requests: FloatArray, column: IntArray, row: IntArray) -> IntArray:
+    """[n] of stages sized one column of all replicas after the other, the one that limits its replica."""
+    ends = np.flatnonzero(np.diff(column)) + 1
+    limiting, *later = np.split(np.arange(len(column)), ends)
+    for those in later:
+        now = limiting[row[those]]
+        smaller, runs = sized.kv_cache_gib[those] < sized.kv_cache_gib[now], sized.reason[those] == 0
+        fewer = (requests[those] < requests[now]) | ((requests[those] == requests[now]) & smaller)
+        worse = np.where(sized.reason[now] == 0, fewer | ~runs, smaller & ~runs)
+        limiting[row[those]] = np.where(worse, those, now)
+    return limiting
 
 
 def _stages(job: Job, depth: int) -> tuple[Stage, ...]:
     return stages_of(job.model, min(depth, len(job.parts.architecture.layers)))
 
 
-def _limiting_stage(job: Job, engine: EngineMemory, depth: int, weights_gib: FloatArray) -> Sized:
-    stages = _stages(job, depth)
-    limiting = engine.size(job, stages[0], weights_gib[:, 0])
-    if len(stages) == 1:
-        return limiting
-    fewest = _requests(job, limiting)
-    for column, stage in enumerate(stages[1:], start=1):
-        sized = engine.size(job, stage, weights_gib[:, column])
-        requests = _requests(job, sized)
-        worse = (requests < fewest) | ((requests == fewest) & (sized.kv_cache_gib < limiting.kv_cache_gib))
-        runs = limiting.reason == 0
-        worse = (runs & (worse | (sized.reason != 0))) | (
-            ~runs & (sized.reason != 0) & (sized.kv_cache_gib < limiting.kv_cache_gib)
-        )
-        limiting, fewest = limiting.where(worse, sized), np.where(worse, requests, fewest)
-    return limiting
-
-
 def _of_spans(job: Job, engine: EngineMemory, weights_gib: FloatArray, spans: IntArray) -> Sized:
     """Every row sized as the stage of its span of layers [n, 2], with weights [n]."""
-    whole: Sized | None = None
-    for stage, rows in _rows_of_stages(job, spans):
-        whole = engine.size(job.take(rows), stage, weights_gib[rows]).scatter(rows, whole, len(spans))
-    assert whole is not None, "no rows, no stages"
-    return whole
+    return engine.size(job, StageRows.of(*stages_of_spans(job.model, spans)), weights_gib)
 
 
 def _rows_of_stages(job: Job, spans: IntArray) -> Iterator[tuple[Stage, IntArray]]:

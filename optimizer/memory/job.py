@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catalog.schema import Gpu, KvFormat, Model, TensorRole, WeightFormat
 from catalog.schema.engine import BatchDefaults, EngineRules
-from optimizer.memory.stages import ModelParts, Stage
+from optimizer.memory.stages import ModelParts, Stage, StageRows
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 
@@ -92,6 +92,11 @@ class CacheLayout:
     state_bytes: FloatArray  # [n] constant per sequence
     unit_bytes: FloatArray  # [n] the smallest piece of the pool that is handed out: a block of one group of layers
 
+    def take(self, rows: IntArray) -> CacheLayout:
+        """The chosen rows, in that order."""
+        chosen: list[Any] = [None if (c := getattr(self, f.name)) is None else c[rows] for f in fields(self)]
+        return CacheLayout(*chosen)
+
     def sequences(self, pool_bytes: FloatArray, tokens: FloatArray) -> FloatArray:
         """[n] sequences of so many tokens that fit at once."""
         return self.holding(pool_bytes, self.used_bytes(tokens))
@@ -116,7 +121,7 @@ class CacheLayout:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """Memory of the ranks of one stage, GiB; arrays [n]."""
+    """Memory of the ranks of n stages, GiB; arrays [n]."""
 
     budget_gib: FloatArray
     weights_gib: FloatArray
@@ -129,18 +134,9 @@ class Sized:
     reason: NDArray[np.int8]
     """Index into REASONS of what stops this rank, apart from a KV cache that is too small; 0 = nothing."""
 
-    def where(self, chosen: BoolArray, other: Sized) -> Sized:
-        """Row by row: `other` where chosen, else this."""
-        if not chosen.any():
-            return self
-        return other if chosen.all() else _chosen(chosen, other, self)
-
-    def scatter(self, rows: IntArray, whole: Sized | None, n: int) -> Sized:
-        """These rows put into an answer for n; `whole` is that answer as far as it is known, and is written into."""
-        return _scattered(self, rows, whole, n)
-
-
-Arrays = TypeVar("Arrays", Sized, CacheLayout)
+    def take(self, rows: IntArray) -> Sized:
+        """The chosen rows, in that order."""
+        return Sized(*(getattr(self, f.name).take(rows) for f in fields(self)))
 
 
 class EngineMemory(Protocol):
@@ -163,8 +159,8 @@ class EngineMemory(Protocol):
     def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
         """[n] on every rank that holds this stage, whatever the flags."""
 
-    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
-        """Memory of every rank that holds this stage, with its weights in GiB."""
+    def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds the stage of its row, with its weights [n] in GiB."""
 
 
 def context_gib(job: Job, rules: EngineRules) -> FloatArray:
@@ -185,34 +181,3 @@ def first_row_for(gpu: Gpu, visible_gib: float, rows: tuple[BatchDefaults, ...])
         if visible_gib >= row.min_visible_memory_gib and not gpu.id.startswith(row.not_gpus):
             return row
     return rows[-1]
-
-
-def _chosen(chosen: BoolArray, yes: Arrays, no: Arrays) -> Arrays:
-    """Two records of arrays chosen between, row by row."""
-    values: list[Any] = []
-    for name in (f.name for f in fields(no)):
-        a, b = getattr(yes, name), getattr(no, name)
-        if isinstance(b, CacheLayout):
-            values.append(_chosen(chosen, a, b))
-        elif b is None:
-            values.append(None)
-        else:
-            values.append(np.where(chosen[:, None] if b.ndim == 2 else chosen, a, b))
-    return type(no)(*values)
-
-
-def _scattered(part: Arrays, rows: IntArray, whole: Arrays | None, n: int) -> Arrays:
-    """A record of some rows written into that of all n."""
-    values: list[Any] = []
-    for name in (f.name for f in fields(part)):
-        value: Any = getattr(part, name)
-        target: Any = None if whole is None else getattr(whole, name)
-        if isinstance(value, CacheLayout):
-            values.append(_scattered(value, rows, target, n))
-        elif value is None:
-            values.append(None)
-        else:
-            target = np.zeros((n, *value.shape[1:]), value.dtype) if target is None else target
-            target[rows] = value
-            values.append(target)
-    return type(part)(*values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from catalog.architecture import Architecture, Cache, Layer, Split, Tensor, architecture_of
 from catalog.schema import Model, TensorRole
 from optimizer.memory.allocations import Matrix, matrices_of
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 GROWING = ("full", "latent")
 """Kinds of cache that hold every token of a sequence."""
@@ -51,6 +51,33 @@ class Stage:
     """Layers with latent attention."""
     expert_layers: int
     """Layers with routed experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRows:
+    """n stages of one model, each in a row: what sizing looks at beside their weights."""
+
+    first: BoolArray  # [n]
+    last: BoolArray  # [n]
+    n_layers: IntArray  # [n]
+    caches: tuple[tuple[tuple[Cache, IntArray], ...], ...]
+    """[classes] -> distinct caches and how many layers of each stage [n] have each."""
+
+    @classmethod
+    def of(cls, stages: Sequence[Stage], row: IntArray) -> StageRows:
+        """In each row the stage of that index."""
+        counted = [[dict(caches) for caches in stage.caches] for stage in stages]
+        of_classes = zip(*counted, strict=True)
+        distinct = [dict.fromkeys(cache for caches in of_class for cache in caches) for of_class in of_classes]
+        return cls(
+            first=np.array([stage.first for stage in stages])[row],
+            last=np.array([stage.last for stage in stages])[row],
+            n_layers=np.array([stage.n_layers for stage in stages])[row],
+            caches=tuple(
+                tuple((cache, np.array([one[number].get(cache, 0) for one in counted])[row]) for cache in caches)
+                for number, caches in enumerate(distinct)
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from catalog.units import GIB
 from optimizer.memory.cache import cache_layout
 from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
 from optimizer.memory.reasons import INDEX
-from optimizer.memory.stages import Stage
+from optimizer.memory.stages import Stage, StageRows
 from optimizer.memory.weights import weight_bytes
 from optimizer.serving_config import FloatArray
 
@@ -55,14 +55,14 @@ class Llamacpp:
         """[n] on every rank that holds this stage, whatever the flags."""
         return weight_bytes(job, stage, self.rules, embedding_on_host=self.rules.embedding_on_host) / GIB
 
-    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
-        """Memory of every card that holds this stage, with its weights in GiB."""
+    def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
+        """Memory of every card that holds the stage of its row, with its weights in GiB."""
         rules, ubatch = self.rules, job.max_num_batched_tokens
         context = context_gib(job, rules)
         budget = job.visible_gib * job.utilization_fraction - rules.free_margin_gib
-        logits = job.model.vocab_size if stage.last else 0
+        logits = np.where(stages.last, float(job.model.vocab_size), 0.0)
         layer = rules.compute_hidden_copies * job.model.hidden_size + 2.0 * job.parts.dense_width
-        compute = ubatch * _F32_BYTES * np.maximum(float(logits), layer) / GIB
+        compute = ubatch * _F32_BYTES * np.maximum(logits, layer) / GIB
         reason = np.zeros(len(job.tp), np.int8)
         reason[weights + context > job.visible_gib] = INDEX["weights"]
         return Sized(
@@ -72,6 +72,6 @@ class Llamacpp:
             non_torch_gib=context,
             cuda_graph_gib=np.zeros(len(job.tp)),
             kv_cache_gib=budget - weights - compute - context,
-            layout=cache_layout(job, stage, rules.cache),
+            layout=cache_layout(job, stages, rules.cache),
             reason=reason,
         )

@@ -16,7 +16,7 @@ from catalog.units import GIB, MEBI
 from optimizer.memory.cache import cache_layout
 from optimizer.memory.job import Job, Request, Settings, Sized, by_card, context_gib
 from optimizer.memory.reasons import INDEX
-from optimizer.memory.stages import Stage
+from optimizer.memory.stages import Stage, StageRows
 from optimizer.memory.weights import weight_bytes
 from optimizer.serving_config import FloatArray, IntArray
 
@@ -60,8 +60,8 @@ class Sglang:
         """[n] on every rank that holds this stage, whatever the flags."""
         return weight_bytes(job, stage, self.rules) / GIB + self.rules.load_overhead_gib
 
-    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
-        """Memory of every rank that holds this stage, with its weights in GiB."""
+    def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds the stage of its row, with its weights in GiB."""
         rules, formula = self.rules, self.rules.reserve_formula
         context = context_gib(job, rules)
         free_before = job.visible_gib - context
@@ -81,7 +81,7 @@ class Sglang:
             non_torch_gib=context,
             cuda_graph_gib=graphs_gib,
             kv_cache_gib=rest,
-            layout=cache_layout(job, stage, rules.cache),
+            layout=cache_layout(job, stages, rules.cache),
             reason=reason,
         )
 

@@ -14,7 +14,7 @@ from catalog.units import GIB
 from optimizer.memory.cache import cache_layout
 from optimizer.memory.job import Job, Request, Settings, Sized, context_gib
 from optimizer.memory.reasons import INDEX
-from optimizer.memory.stages import Stage
+from optimizer.memory.stages import Stage, StageRows
 from optimizer.memory.weights import padded_vocabulary, weight_bytes
 from optimizer.serving_config import FloatArray
 
@@ -53,8 +53,8 @@ class Trtllm:
         """[n] on every rank that holds this stage, whatever the flags."""
         return weight_bytes(job, stage, self.rules, separate_lm_head=self.rules.separate_lm_head) / GIB
 
-    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
-        """Memory of every rank that holds this stage, with its weights in GiB."""
+    def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds the stage of its row, with its weights in GiB."""
         rules = self.rules
         context = context_gib(job, rules)
         layer = (
@@ -62,7 +62,7 @@ class Trtllm:
             * 2.0
             * (rules.layer_hidden_copies * job.model.hidden_size + 3.0 * job.parts.dense_width / job.tp)
         )
-        logits = job.max_num_seqs * padded_vocabulary(job.model, rules) * 4.0 if stage.last else 0.0
+        logits = np.where(stages.last, job.max_num_seqs * padded_vocabulary(job.model, rules) * 4.0, 0.0)
         activation = np.maximum(layer, rules.sampler_copies * logits) / GIB + rules.constant_gib
         free = job.visible_gib - context - weights - activation
         reason = np.zeros(len(job.tp), np.int8)
@@ -74,6 +74,6 @@ class Trtllm:
             non_torch_gib=context,
             cuda_graph_gib=np.zeros(len(job.tp)),
             kv_cache_gib=free * np.where(free > 0, job.utilization_fraction, 1.0),
-            layout=cache_layout(job, stage, rules.cache),
+            layout=cache_layout(job, stages, rules.cache),
             reason=reason,
         )

@@ -17,7 +17,7 @@ from catalog.units import GIB
 from optimizer.memory.cache import cache_layout
 from optimizer.memory.job import CacheLayout, Job, Request, Settings, Sized, by_card, context_gib, first_row_for
 from optimizer.memory.reasons import INDEX
-from optimizer.memory.stages import Stage, stages_of
+from optimizer.memory.stages import Stage, StageRows, stages_of
 from optimizer.memory.weights import padded_vocabulary, weight_bytes
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
@@ -68,7 +68,7 @@ class Vllm:
 
         Graphs outside the budget count as if one rank held all layers.
         """
-        rules, graphs = self.rules, self._graphs_gib(job, stages_of(job.model, 1)[0])
+        rules, graphs = self.rules, self._graphs_gib(job, stages_of(job.model, 1)[0].n_layers)
         kept = context_gib(job, rules) + self._taken_outside_gib(job, graphs) + rules.reserve_gib
         free = np.minimum(1.0 - kept / job.visible_gib, rules.highest_utilization)
         safe = np.floor(np.maximum(free, 0.01) * 100.0 + 1e-9) / 100.0
@@ -82,15 +82,15 @@ class Vllm:
         of_kernels = np.where(job.rocm, self.rules.load_rocm_gib, 0.0)
         return loaded + (of_kernels if job.parts.rope_values else 0.0)
 
-    def size(self, job: Job, stage: Stage, weights: FloatArray) -> Sized:
-        """Memory of every rank that holds this stage, with its weights in GiB."""
+    def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
+        """Memory of every rank that holds the stage of its row, with its weights in GiB."""
         rules = self.rules
         budget = job.visible_gib * job.utilization_fraction
-        activation = self._activation_gib(job, stage)
+        activation = self._activation_gib(job, stages)
         non_torch = self._non_torch_gib(job)
-        graphs = self._graphs_gib(job, stage)
+        graphs = self._graphs_gib(job, stages.n_layers)
         left = budget - weights - activation - non_torch - (graphs if rules.graphs.inside_budget else 0.0)
-        layout = cache_layout(job, stage, rules.cache)
+        layout = cache_layout(job, stages, rules.cache)
         return Sized(
             budget_gib=budget,
             weights_gib=weights,
@@ -102,7 +102,7 @@ class Vllm:
             reason=self._reason(job, weights, graphs, left, layout),
         )
 
-    def _activation_gib(self, job: Job, stage: Stage) -> FloatArray:
+    def _activation_gib(self, job: Job, stages: StageRows) -> FloatArray:
         """[n] peak of the profiling run; the sampler works on the last stage only."""
         rules, tokens = self.rules.activation, job.max_num_batched_tokens
         hidden = tokens * job.model.hidden_size * _HIDDEN_BYTES
@@ -114,15 +114,14 @@ class Vllm:
             layer, workspace = np.maximum(layer, hidden * rules.hidden_copies + workspace), np.zeros(len(job.tp))
         if job.model.moe is not None:  # the hidden states of every rank's tokens, for the experts of this one
             layer = layer + np.where(job.dp > 1, hidden * job.dp, 0.0)
-        peak = layer
-        if stage.last:
-            logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
-            sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
-            peak = np.maximum(layer, np.where(self._skips_sampler(job), 0.0, sampler))
-        if job.model.vision_parameters and stage.first and rules.vision_gib:
+        logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
+        sampler = rules.sampler_copies * logits + rules.hidden_copies * hidden
+        samples = stages.last & ~self._skips_sampler(job)
+        peak = np.maximum(layer, np.where(samples, sampler, 0.0)) + workspace
+        if job.model.vision_parameters and rules.vision_gib:
             tower = rules.vision_by_architecture_gib.get(job.model.architecture, rules.vision_gib)
-            return (peak + workspace + hidden) / GIB + rules.constant_gib + tower  # `hidden` for the encoder cache
-        return (peak + workspace) / GIB + rules.constant_gib
+            peak = peak + np.where(stages.first, hidden + tower * GIB, 0.0)  # `hidden` for the encoder cache
+        return peak / GIB + rules.constant_gib
 
     def _skips_sampler(self, job: Job) -> BoolArray:
         if self.rules.sampler_profiled_when_chunked:
@@ -150,11 +149,11 @@ class Vllm:
         non_torch = np.where((job.tp * job.dp == 1) & (job.pp > 1), rules.non_torch_pipeline_gib, non_torch)
         return non_torch + np.where(job.rocm, rules.non_torch_rocm_gib, 0.0)
 
-    def _graphs_gib(self, job: Job, stage: Stage) -> FloatArray:
+    def _graphs_gib(self, job: Job, n_layers: IntArray | int) -> FloatArray:
         rules = self.rules.graphs
         if job.enforce_eager:
             return np.zeros(len(job.tp))
-        growing = rules.per_layer_gib * stage.n_layers + (rules.moe_gib if job.model.moe else 0.0)
+        growing = rules.per_layer_gib * n_layers + (rules.moe_gib if job.model.moe else 0.0)
         captured = _captured_fractions(rules.largest_sequences)
         gib: FloatArray = rules.constant_gib + growing * captured[np.minimum(job.max_num_seqs, len(captured) - 1)]
         return gib
