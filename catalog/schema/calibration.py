@@ -273,8 +273,11 @@ class Calibration(Entry):
         """The constants in the order of `Constants`, every factor that applies multiplied in."""
         known = self._resolved.get(traits)
         if known is None:
-            known = tuple(_value(constant, patterns, traits) for constant, patterns in self._patterns)
-            self._resolved[traits] = known
+            values = list(self._values)
+            for positions, factors in self._patterns.items():
+                for index, factor in factors.get(tuple(traits[i] for i in positions), ()):
+                    values[index] *= factor
+            known = self._resolved[traits] = tuple(values)
         return known
 
     @cached_property
@@ -282,23 +285,19 @@ class Calibration(Entry):
         return {}
 
     @cached_property
-    def _patterns(self) -> list[tuple[Constant, dict[tuple[int, ...], dict[tuple[str, ...], float]]]]:
-        compiled = []
-        for name in Constants.model_fields:
-            constant: Constant = getattr(self.constants, name)
-            patterns: dict[tuple[int, ...], dict[tuple[str, ...], float]] = {}
-            for factor in constant.factors:
+    def _values(self) -> list[float]:
+        """Of each constant, without factors."""
+        return [getattr(self.constants, name).value for name in Constants.model_fields]
+
+    @cached_property
+    def _patterns(self) -> dict[tuple[int, ...], dict[tuple[str, ...], list[tuple[int, float]]]]:
+        """Positions of traits -> their values -> the constants that these change, by index, and by how much."""
+        patterns: dict[tuple[int, ...], dict[tuple[str, ...], list[tuple[int, float]]]] = {}
+        for index, name in enumerate(Constants.model_fields):
+            for factor in getattr(self.constants, name).factors:
                 positions, values = factor.where
-                patterns.setdefault(positions, {})[values] = factor.factor
-            compiled.append((constant, patterns))
-        return compiled
-
-
-def _value(constant: Constant, patterns: dict[tuple[int, ...], dict[tuple[str, ...], float]], traits: Traits) -> float:
-    value = constant.value
-    for positions, factors in patterns.items():
-        value *= factors.get(tuple(traits[i] for i in positions), 1.0)
-    return value
+                patterns.setdefault(positions, {}).setdefault(values, []).append((index, factor.factor))
+        return patterns
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -236,7 +236,9 @@ def _chosen(part: _Part, rating: Rating, keep: Kept) -> Candidates:
 
 
 def _specs(found: Sequence[Rated], rows: IntArray) -> list[ReplicaSpec]:
-    """The specifications of some rows of all the rated configurations, counted through."""
+    """The specifications of some rows, ascending, of all the rated configurations, counted through."""
     starts = np.cumsum([0, *(len(rated.max_batch_size) for rated in found)])
-    which = np.searchsorted(starts, rows, side="right") - 1
-    return [found[i].spec(int(row - starts[i])) for i, row in zip(which, rows, strict=True)]
+    parts = np.split(rows, np.searchsorted(rows, starts[1:-1]))
+    return [
+        spec for rated, start, part in zip(found, starts, parts, strict=False) for spec in rated.specs(part - start)
+    ]

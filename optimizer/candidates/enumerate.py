@@ -12,6 +12,7 @@ from catalog import Catalog
 from catalog.architecture import Architecture, architecture_of
 from catalog.schema import KvFormat, Model, WeightFormat
 from optimizer.memory import may_draft
+from optimizer.memory.identity import ByIdentity
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Speculation, Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
@@ -21,6 +22,8 @@ TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
 DATA_DEGREES = (1, 2, 4, 8)
 BILLION = 1e9
+_BILLIONS = ByIdentity[float]()
+"""Parameters of a model."""
 
 
 def enumerate_configurations(
@@ -88,17 +91,20 @@ def server_holds(gpus_per_server: ArrayLike, stage_gpus: ArrayLike, replica_gpus
     return result
 
 
-def places_on(offers: Sequence[Offer], configurations: Configurations) -> BoolArray:
-    """[n, S] whether each offer has a place for a replica, joined as the configuration has it."""
-    cards = [(gpu.id, links) for gpu, links in zip(configurations.gpus, configurations.links_of_cards, strict=True)]
-    of, gpus, stage = configurations.gpu, configurations.gpus_per_replica, configurations.gpus_per_stage
+def places_on(offers: Sequence[Offer], configurations: Configurations) -> tuple[BoolArray, IntArray]:
+    """[p, S] whether each offer has a place for replicas of p kinds, joined as they have it; [n] the kind of each."""
+    c, gpus, stage = configurations, configurations.gpus_per_replica, configurations.gpus_per_stage
+    most = 1 + gpus.max(initial=0)
+    _, first, kind = np.unique((c.gpu * most + stage) * most + gpus, return_index=True, return_inverse=True)
+    card, gpus, stage = c.gpu[first], gpus[first], stage[first]
+    cards = [(gpu.id, links) for gpu, links in zip(c.gpus, c.links_of_cards, strict=True)]
     columns = []
     for offer in offers:
         inside, across = ((offer.gpu, links_on(offer, between_servers=many)) for many in (False, True))
-        is_inside, is_across = (np.array([card == place for card in cards])[of] for place in (inside, across))
+        is_inside, is_across = (np.array([one == place for one in cards])[card] for place in (inside, across))
         joined = np.where(gpus > offer.gpus_per_server, is_across, is_inside)
         columns.append(joined & server_holds(offer.gpus_per_server, stage, gpus))
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=1), kind
 
 
 def _places(offers: Sequence[Offer]) -> tuple[tuple[str, Links], ...]:
@@ -173,7 +179,8 @@ def kv_quality(kv: KvFormat) -> float:
 
 
 def _quality_of_weights(weights: WeightFormat, model: Model) -> float | None:
-    return weights.quality_fraction(architecture_of(model).parameters / BILLION, native=_is_published(weights, model))
+    billions = _BILLIONS.get((model,), lambda: architecture_of(model).parameters / BILLION)
+    return weights.quality_fraction(billions, native=_is_published(weights, model))
 
 
 def _is_published(weights: WeightFormat, model: Model) -> bool:

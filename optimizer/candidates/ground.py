@@ -117,8 +117,8 @@ class Ground:
         if len(alike) >= MANY and len(c):
             length = min(max(one.max_context_tokens for one in alike), self.catalog.models[model].max_context_tokens)
             physics, rows = _worth_sharing(physics, rows, length, mix=not least.single_format)
-        holds = packed(places_on(self.near(here), physics.configurations))
-        return _Shared(physics, rows, holds, rejected, n_evaluated)
+        places, kind = places_on(self.near(here), physics.configurations)
+        return _Shared(physics, rows, packed(places)[kind], rejected, n_evaluated)
 
 
 def _worth_sharing(

@@ -11,7 +11,7 @@ from optimizer.scenario import Scenario, Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray, StringArray
 
 ROUNDING = 1e-12
-BITS_PER_WORD = 62
+BITS_PER_WORD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +86,12 @@ def undominated(rows: Rows, *, mix: bool, every_choice: bool = False) -> BoolArr
     then any plan in it can be rewritten in that other; not so with `every_choice`, which says that there are candidates
     beside these rows. Of equals the first is kept.
     """
-    beaten = _beaten_in_groups(rows, np.zeros_like(rows.choice) if mix else rows.choice)
-    keep = ~beaten
+    everyone = np.arange(len(rows.card))
+    keep = ~beaten_by(rows, rows.card if mix else by_choice(rows), everyone, everyone)
     if not mix and not every_choice:
         kept = np.flatnonzero(keep)
         keep[kept[_in_replaced_choice(rows.take(kept))]] = False
     return keep
-
-
-def _beaten_in_groups(rows: Rows, second: IntArray) -> BoolArray:
-    """[n] whether another row of the same card and second number replaces it; all groups at once."""
-    groups = _groups(rows.card, second)
-    if not groups:
-        return np.zeros(0, bool)
-    sizes = np.array([len(here) for here in groups])
-    position = np.arange(sizes.max())[None, :]
-    there = position < sizes[:, None]  # [G, P]
-    member = np.zeros(there.shape, np.int64)
-    member[there] = np.concatenate(groups)
-    this, other = member[:, :, None], member[:, None, :]
-    beats = _beats(rows, this, other) & there[:, :, None] & there[:, None, :] & (this != other)
-    beaten = np.zeros(len(rows.card), bool)
-    beaten[member[there]] = np.asarray(beats.any(axis=2))[there]
-    return beaten
 
 
 def _in_replaced_choice(rows: Rows) -> BoolArray:
@@ -122,9 +105,14 @@ def _in_replaced_choice(rows: Rows) -> BoolArray:
     return _beaten(replaced)[of]
 
 
-def beaten_by(rows: Rows, those: IntArray, others: IntArray) -> BoolArray:
-    """Whether some of the `others` on the same card, of the same choice, replaces each of those; no row is in both."""
-    group = rows.card * (1 + rows.choice.max(initial=0)) + rows.choice
+def by_choice(rows: Rows) -> IntArray:
+    """[n] numbers that are the same on the same card in the same choice."""
+    numbers: IntArray = rows.card * (1 + rows.choice.max(initial=0)) + rows.choice
+    return numbers
+
+
+def beaten_by(rows: Rows, group: IntArray, those: IntArray, others: IntArray) -> BoolArray:
+    """Whether another row, one of the `others` in the same group [n], replaces each of those."""
     others = others[np.argsort(group[others], kind="stable")]
     first, end = (np.searchsorted(group[others], group[those], side=side) for side in ("left", "right"))
     of = np.repeat(np.arange(len(those)), end - first)
@@ -135,7 +123,7 @@ def beaten_by(rows: Rows, those: IntArray, others: IntArray) -> BoolArray:
 
 
 def _beats(rows: Rows, k: IntArray, j: IntArray) -> BoolArray:
-    """Whether row j replaces row k, and is not replaced by it in turn unless it comes first; broadcast."""
+    """Whether row j replaces row k, and is not replaced by it in turn unless it comes first, so never itself."""
     beats: BoolArray = np.logical_and(_replaces(rows, k, j), ~_replaces(rows, j, k) | (j < k))
     return beats
 
@@ -157,15 +145,13 @@ def packed(holds: BoolArray) -> IntArray:
     n_words = -(-holds.shape[1] // BITS_PER_WORD)
     padded = np.zeros((len(holds), n_words * BITS_PER_WORD), bool)
     padded[:, : holds.shape[1]] = holds
-    words: IntArray = padded.reshape(len(holds), n_words, BITS_PER_WORD) @ (1 << np.arange(BITS_PER_WORD))
+    words: IntArray = np.packbits(padded, axis=1).view(np.int64)
     return words
 
 
 def unpacked(words: IntArray, n: int) -> BoolArray:
     """[n, S] the first S offers of each row's bits."""
-    offers = np.arange(n)
-    held: BoolArray = (words[:, offers // BITS_PER_WORD] >> (offers % BITS_PER_WORD)) & 1 > 0
-    return held
+    return np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, count=n).view(bool)
 
 
 def _groups(first: IntArray, second: IntArray) -> list[IntArray]:

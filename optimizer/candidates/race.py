@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimizer.candidates.field import Field
-from optimizer.candidates.prune import Rows, beaten_by
+from optimizer.candidates.prune import Rows, beaten_by, by_choice
 from optimizer.performance.capacity import lateness
 from optimizer.performance.chunks import most_decoding
 from optimizer.serving_config import FloatArray, IntArray
@@ -59,7 +59,7 @@ class Race:
         rows, others = self.rows, np.setdiff1d(np.arange(len(self.bound_rps)), rated, assume_unique=True)
         rows.rate_rps[rated, 0] = rate_rps
         rows.alone[rated] = _alone(self.demand_rps[rated], rate_rps)
-        return others[~beaten_by(rows, others, rated)]
+        return others[~beaten_by(rows, by_choice(rows), others, rated)]
 
 
 def most_rps(field: Field, at_most: FloatArray) -> FloatArray:

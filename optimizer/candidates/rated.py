@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -48,25 +49,35 @@ class Rated:
         drafts = f" {c.speculation.method}" if c.speculation else ""
         return np.char.add(self.choice, np.array([f"{one}{drafts}" for one in degrees], str))
 
-    def spec(self, row: int) -> ReplicaSpec:
-        """One row by itself."""
-        c, served = self.configurations, self.rate_rps[row] > 0
-        return ReplicaSpec(
-            gpu=c.gpus[c.gpu[row]].id,
-            gpus=int(c.gpus_per_replica[row]),
-            model=c.model.id,
-            weight_dtype=c.weight_formats[c.weight_format[row]].id,
-            kv_cache_dtype=c.kv_formats[c.kv_format[row]].id,
-            engine=c.engine.id,
-            tp=int(c.tp[row]),
-            pp=int(c.pp[row]),
-            dp=int(c.dp[row]),
-            ep=int(c.ep[row]),
-            max_batch_size=int(self.max_batch_size[row]),
-            max_model_len=self.max_model_len,
-            max_num_batched_tokens=int(self.step_tokens[row]) or None,
-            links=c.links_of_cards[c.gpu[row]],
-            speculation=c.speculation,
-            limit=self.limit[row],
-            serves=() if served.all() else tuple(name for name, s in zip(self.classes, served, strict=True) if s),
-        )
+    def specs(self, rows: IntArray) -> list[ReplicaSpec]:
+        """The chosen rows, each by itself."""
+        c, served = self.configurations.take(rows), (self.rate_rps[rows] > 0).tolist()
+        cards = [(gpu.id, links) for gpu, links in zip(c.gpus, c.links_of_cards, strict=True)]
+        columns = (c.gpu, c.weight_format, c.kv_format, c.tp, c.pp, c.dp, c.ep, c.gpus_per_replica)
+        flags = (self.max_batch_size[rows], self.step_tokens[rows])
+        numbers = zip(*(column.tolist() for column in (*columns, *flags)), strict=True)
+        limits = [self.limit[row] for row in rows.tolist()]
+        return [
+            ReplicaSpec(
+                gpu=cards[g][0],
+                gpus=gpus,
+                model=c.model.id,
+                weight_dtype=c.weight_formats[w].id,
+                kv_cache_dtype=c.kv_formats[k].id,
+                engine=c.engine.id,
+                tp=tp,
+                pp=pp,
+                dp=dp,
+                ep=ep,
+                max_batch_size=batch,
+                max_model_len=self.max_model_len,
+                max_num_batched_tokens=tokens or None,
+                links=cards[g][1],
+                speculation=c.speculation,
+                limit=limit,
+                serves=() if all(serves) else tuple(compress(self.classes, serves)),
+            )
+            for (g, w, k, tp, pp, dp, ep, gpus, batch, tokens), limit, serves in zip(
+                numbers, limits, served, strict=True
+            )
+        ]

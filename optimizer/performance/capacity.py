@@ -27,8 +27,8 @@ LOAD_STEPS = 4096
 """Loads that are told apart, in parts of the most that can decode at once."""
 NEARLY_FULL = 0.9
 """Part of the rate of a full batch from which on queues grow so fast that a looser target gains little."""
-STILL = 0.8
-"""Of the replicas looked at, below which those whose load is found are left out."""
+LOOKS_AT_ONCE = 2048
+"""At loads: fewer take about as long."""
 
 
 class RowTarget(NamedTuple):
@@ -118,30 +118,35 @@ def decoding_of(load: IntArray, most: FloatArray) -> FloatArray:
 def largest_load(replicas: OpenReplicas, targets: Targets, served: BoolArray) -> IntArray:
     """[n] in parts of the most that can decode at once: every latency grows with the load, so that one is the largest.
 
-    By false position between a load that is held and one that is not, both kept apart until nothing lies between them;
-    every third look halves what is between, for where latencies bend sharply the line through both ends misleads.
+    By bisection. Where replicas are few, several halvings are looked at together, which changes nothing in the answer.
     """
-    n = len(replicas.places)
-    low, high = np.zeros(n, np.int64), np.full(n, LOAD_STEPS)
-    early, late = np.full(n, -0.5), lateness(replicas.at(replicas.most), targets, served)
-    low[late <= 0.0] = LOAD_STEPS
-    open_, look = np.flatnonzero(late > 0.0), 0
-    replicas, targets, served = _taken(replicas, targets, served, open_)
-    while open_.size:
-        below, above = low[open_], high[open_]
-        line = -early[open_] / (late[open_] - early[open_])
-        part = np.full(len(open_), 0.5) if look % 3 == 2 else np.clip(line, 0.02, 0.98)
-        probe = np.clip(below + np.rint(part * (above - below)).astype(np.int64), below + 1, above - 1)
-        found = lateness(replicas.at(decoding_of(probe, replicas.most)), targets, served)
-        held = found <= 0.0
-        low[open_], high[open_] = np.where(held, probe, below), np.where(held, above, probe)
-        early[open_], late[open_] = np.where(held, found, early[open_] / 2), np.where(held, late[open_] / 2, found)
-        still = np.flatnonzero(high[open_] - low[open_] > 1)
-        if still.size < STILL * open_.size:
-            replicas, targets, served = _taken(replicas, targets, served, still)
-            open_ = open_[still]
-        look += 1
-    return low
+    load = np.where(_held(replicas, replicas.most, targets, served), LOAD_STEPS, 0)
+    open_, step = np.flatnonzero(load == 0), LOAD_STEPS
+    while open_.size and step > 1:
+        halvings = int(np.clip(np.log2(LOOKS_AT_ONCE / open_.size + 1), 1, np.log2(step)))
+        parts = 2**halvings
+        step //= parts
+        looks = (load[open_, None] + step * np.arange(1, parts)).ravel()
+        some = _taken(replicas, targets, served, np.repeat(open_, parts - 1))
+        held = _held(some[0], decoding_of(looks, some[0].most), *some[1:]).reshape(-1, parts - 1)
+        load[open_] += step * _halved(held)
+    return load
+
+
+def _halved(held: BoolArray) -> IntArray:
+    """[n] where halvings end between looks that are held or not [n, looks]."""
+    found, rows = np.zeros(len(held), np.int64), np.arange(len(held))
+    width = (held.shape[1] + 1) // 2
+    while width:
+        found += np.where(held[rows, found + width - 1], width, 0)
+        width //= 2
+    return found
+
+
+def _held(replicas: OpenReplicas, decoding: FloatArray, targets: Targets, served: BoolArray) -> BoolArray:
+    """[n] whether every class served holds every target while so many decode."""
+    held: BoolArray = lateness(replicas.at(decoding), targets, served) <= 0.0
+    return held
 
 
 def _taken(

@@ -84,14 +84,14 @@ class OpenLoop:
         What varies independently adds up: distances of percentiles from means as the root of the sum of their squares,
         the wait for a place among them (from none, which is what most requests wait).
         """
-        tpot = np.broadcast_to(self.tpot_ms[:, None], self.met_spread_ms.shape)
-        steps = self.mix.further_tokens
+        tpot, steps = self.tpot_ms[:, None], self.mix.further_tokens
         decoding = np.zeros_like(tpot) if metric == "ttft" else tpot if metric == "tpot" else tpot * steps
         mean = (
             decoding if metric == "tpot" else decoding + (self.certain_ms + self.queued_ms)[:, None] + self.own.mean_ms
         )
         if statistic == "mean":
-            return mean if metric == "tpot" else mean + (self.no_place_fraction * self.place_wait_ms)[:, None]
+            waiting = 0.0 if metric == "tpot" else (self.no_place_fraction * self.place_wait_ms)[:, None]
+            return np.broadcast_to(mean + waiting, self.met_spread_ms.shape)
         z = QUANTILE[statistic]
         if metric == "tpot":
             return mean + self._tpot_away(z)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optimizer.candidates.prune import Rows, beaten_by, packed, undominated, unpacked
+from optimizer.candidates.prune import Rows, beaten_by, by_choice, packed, undominated, unpacked
 
 NEVER = np.inf
 
@@ -75,9 +75,9 @@ def test_what_is_slower_than_another_goes_and_what_may_be_faster_stays() -> None
     rates = np.array([[3.0], [3.5], [1.0], [6.0]])
     gpus, places = np.array([1, 1, 1, 2]), packed(np.ones((4, 1), bool))
     rows = Rows(np.zeros(4, int), np.array([0, 0, 1, 0]), gpus, places, rates, np.full(4, NEVER))
-    assert beaten_by(rows, np.array([1, 2, 3]), np.array([0])).tolist() == [False, False, True]
-    assert beaten_by(rows, np.array([0, 2, 3]), np.array([1])).tolist() == [True, False, True]
-    assert beaten_by(rows, np.array([0, 1, 3]), np.array([2])).tolist() == [False, False, False]
+    assert beaten_by(rows, by_choice(rows), np.array([1, 2, 3]), np.array([0])).tolist() == [False, False, True]
+    assert beaten_by(rows, by_choice(rows), np.array([0, 2, 3]), np.array([1])).tolist() == [True, False, True]
+    assert beaten_by(rows, by_choice(rows), np.array([0, 1, 3]), np.array([2])).tolist() == [False, False, False]
 
 
 def test_offers_are_kept_as_bits_however_many_there_are() -> None:

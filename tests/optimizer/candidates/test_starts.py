@@ -38,7 +38,8 @@ def rated(asked: Scenario, catalog: Catalog) -> Rated:
     offers = list(asked.inventory.values())
     configurations = enumerate_configurations(workload, offers, catalog, model, engine, Counter())
     physics = Physics.of(configurations, batch_sizes(workload), catalog.calibration)
-    holds = packed(places_on(offers, configurations))
+    places, kind = places_on(offers, configurations)
+    holds = packed(places)[kind]
     (found,) = Search([Asked(workload, physics, np.arange(len(configurations)), holds)]).run()
     return found.rated
 
