@@ -52,9 +52,10 @@ OF_SUPPLY: tuple[Family, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """minimise cost · y  subject to  slots taken + matrix · y ≤ bound,  0 ≤ y ≤ upper,  y integer."""
+    """minimise cost · y  subject to  slots taken + matrix · y ≤ bound,  lower ≤ y ≤ upper,  y integer."""
 
     cost: FloatArray  # [Y]
+    lower: FloatArray  # [Y]
     upper: FloatArray  # [Y]
     row: IntArray  # entries of the matrix [rows, Y]
     column: IntArray
@@ -68,8 +69,9 @@ class Supply:
         return reduced
 
     def least(self, price: FloatArray) -> float:
-        """The least of Σ reduced cost · y − price · bound over 0 ≤ y ≤ upper: the supply's part of the bound."""
-        return float(np.minimum(0.0, self.reduced_cost(price)) @ self.upper - price @ self.bound)
+        """The least of Σ reduced cost · y − price · bound over lower ≤ y ≤ upper: the supply's part of the bound."""
+        reduced = self.reduced_cost(price)
+        return float(np.where(reduced < 0, reduced * self.upper, reduced * self.lower).sum() - price @ self.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def cut_into_blocks(inst: Instance) -> Blocks:
     new_row = np.cumsum(~is_bound) - 1
     supply = Supply(
         cost=program.objective[is_supply],
+        lower=np.zeros(len(upper)),
         upper=upper,
         row=new_row[row[~alone]],
         column=column[~alone],

@@ -25,12 +25,13 @@ _Counts = tuple[tuple[int, int], ...]
 
 
 def all_plans(
-    blocks: Blocks, price: FloatArray, least: FloatArray, slack: float, which: BoolArray
-) -> tuple[Plans, FloatArray]:
+    blocks: Blocks, price: FloatArray, least: FloatArray, slack: float, which: BoolArray, most: int
+) -> tuple[Plans, FloatArray] | None:
     """Every plan of some workloads [W] within `slack` USD per hour of its `least` [W] at the prices.
 
     Also the slack [W] up to which each workload's plans are complete: less where they are too many, 0 for the others.
     Left out are plans with a replica that is not needed, and plans that take more of the same slots than another.
+    None where there are more than `most`.
     """
     inst = blocks.inst
     here = np.flatnonzero(which[inst.workload_of_candidate[inst.candidate_of_load]] & ~inst.is_split)
@@ -40,17 +41,20 @@ def all_plans(
     workload, choice = inst.workload_of_candidate[candidate], inst.choice_of_load[loads]
     unit = blocks.unit(price)[candidate]
     starts = np.flatnonzero((np.diff(workload, prepend=-1) != 0) | (np.diff(choice, prepend=-2) != 0))
-    groups: dict[int, list[_Group]] = {}
-    for first, last in zip(starts, np.append(starts[1:], len(loads)), strict=True):
-        one = _unbeaten(blocks, candidate[first:last])
-        carried = inst.carried[loads[first:last]][one]
-        group = _Group(candidate[first:last][one].tolist(), unit[first:last][one], carried)
-        groups.setdefault(int(workload[first]), []).append(group)
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(loads)], strict=True):
+        spans.setdefault(int(workload[first]), []).append((first, last))
     complete = np.zeros(blocks.n_workloads)
     found: list[tuple[int, _Counts]] = []
-    for w, of_workload in groups.items():
-        complete[w], plans = _within(of_workload, float(least[w]), slack)
+    for w, of_workload in spans.items():
+        groups = []
+        for first, last in of_workload:
+            one = first + _unbeaten(blocks, candidate[first:last])
+            groups.append(_Group(candidate[one].tolist(), unit[one], inst.carried[loads[one]]))
+        complete[w], plans = _within(groups, float(least[w]), slack)
         found += [(w, plan) for plan in plans]
+        if len(found) > most:
+            return None
     return _as_plans(found), complete
 
 

@@ -19,7 +19,7 @@ from optimizer.errors import SolverError
 from optimizer.formulation import Program
 from optimizer.serving_config import FloatArray
 from optimizer.solve.backend import solve_program
-from optimizer.solve.columns.blocks import Blocks
+from optimizer.solve.columns.blocks import Blocks, Supply
 from optimizer.solve.columns.oracle import Oracle
 from optimizer.solve.columns.plans import Plans
 
@@ -47,15 +47,22 @@ class Dual:
     least: FloatArray  # [W] of the workloads at those prices
     plans: tuple[Plans, ...]
     """Met on the way, by round."""
+    supply: FloatArray  # [Y] what the master buys, perhaps split
     is_short: bool
     """The master lacks slots even so: perhaps nothing serves everything."""
 
 
-def maximise(blocks: Blocks, oracle: Oracle, goon: Callable[[float], bool]) -> Dual:
-    """The bound as far as the master closes it, or until `goon(bound)`, asked after every round, says no."""
-    master = _Master(blocks)
-    price = best_price = _first_prices(blocks)
+def maximise(
+    blocks: Blocks, oracle: Oracle, master: Master, goon: Callable[[float], bool], price: FloatArray | None = None
+) -> Dual:
+    """The bound as far as the master closes it, or until `goon(bound)`, asked after every round, says no.
+
+    It is infinite where the limits of the supply leave nothing.
+    `price` [rows of the supply] is where to begin. The `master` may know answers of the same workloads already.
+    """
+    price = best_price = _first_prices(blocks) if price is None else price
     best, least = -np.inf, np.zeros(blocks.n_workloads)
+    supply, is_short = blocks.supply.lower, True
     met: list[Plans] = []
     idle = 0
     for _ in range(MOST_ROUNDS):
@@ -66,11 +73,14 @@ def maximise(blocks: Blocks, oracle: Oracle, goon: Callable[[float], bool]) -> D
         if bound > best:
             best, best_price, least = bound, price, priced.least
         master.add(priced.plans)
-        value, master_price, shortage = master.solve()
-        if value - best <= CONVERGED * abs(value) or idle > MOST_IDLE or not goon(best):
+        mixed = master.solve(blocks.supply)
+        if mixed is None:
+            return Dual(np.inf, price, priced.least, tuple(met), supply, is_short)
+        supply, is_short = mixed.supply, mixed.shortage > SHORTAGE
+        if mixed.usd_per_hour - best <= CONVERGED * abs(mixed.usd_per_hour) or idle > MOST_IDLE or not goon(best):
             break
-        price = SMOOTHING * best_price + (1 - SMOOTHING) * master_price
-    return Dual(best, best_price, least, tuple(met), shortage > SHORTAGE)
+        price = SMOOTHING * best_price + (1 - SMOOTHING) * mixed.price
+    return Dual(best, best_price, least, tuple(met), supply, is_short)
 
 
 def _first_prices(blocks: Blocks) -> FloatArray:
@@ -92,55 +102,83 @@ def _first_prices(blocks: Blocks) -> FloatArray:
     return price
 
 
-class _Master:
-    """minimise cost · y + shortage  subject to slots taken by the groups ≤ slots given, one answer a group."""
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """What the master makes of the answers that it knows."""
+
+    usd_per_hour: float
+    price: FloatArray  # [rows of the supply]
+    supply: FloatArray  # [Y]
+    shortage: float
+    """Slots that are missing."""
+
+
+class Master:
+    """minimise cost · y + shortage  subject to  slots taken by the groups ≤ slots given, a mean of answers a group."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         n = blocks.n_workloads
         self._n_groups = min(n, MOST_GROUPS)
         self._group = np.arange(n) * self._n_groups // max(n, 1)
-        self._taken: list[FloatArray] = []  # per round [groups, rows]
+        self._known: set[tuple[int, bytes]] = set()
+        self._group_of_answer: list[int] = []
+        self._taken: list[FloatArray] = []  # of each answer, from each row of the supply
         # Short of slots, the master may buy them at more than any server costs.
         self._dear = 10.0 * float(blocks.supply.cost.max(initial=1.0)) + 1.0
         self._may_lack = np.unique(blocks.slot_of_candidate)
 
     def add(self, plans: Plans) -> None:
-        """One more answer of every workload."""
+        """One more answer of every workload; of equal ones of a group the first counts."""
         rows = len(self._blocks.supply.bound)
         slot = self._blocks.slot_of_candidate[plans.candidate]
         amount = self._blocks.slots_per_replica[plans.candidate] * plans.count
         cell = self._group[plans.workload[plans.plan]] * rows + slot
         taken = np.bincount(cell, weights=amount, minlength=self._n_groups * rows).astype(np.float64)
-        self._taken.append(taken.reshape(-1, rows))
+        for group, of_group in enumerate(taken.reshape(-1, rows)):
+            key = (group, of_group.tobytes())
+            if key not in self._known:
+                self._known.add(key)
+                self._group_of_answer.append(group)
+                self._taken.append(of_group)
 
-    def solve(self) -> tuple[float, FloatArray, float]:
-        """The master's value, the price of every row of the supply, and how many slots are missing."""
-        supply, n_groups = self._blocks.supply, self._n_groups
-        n_rows, n_y = len(supply.bound), len(supply.cost)
-        taken = np.concatenate(self._taken)
+    def solve(self, supply: Supply) -> Mixed | None:
+        """With a supply that differs from that of the blocks in its limits at most; None where they leave nothing.
+
+        Raises:
+            SolverError: GLOP gave no answer.
+        """
+        n_groups, n_rows, n_y = self._n_groups, len(supply.bound), len(supply.cost)
+        taken = np.array(self._taken)
         answer, slot = np.nonzero(taken)
-        n_answers, n_short = len(taken), len(self._may_lack)
-        first_answer, first_short = n_y, n_y + n_answers
-        every = np.arange(n_answers)
+        n_answers, n_short, floors = len(taken), len(self._may_lack), np.flatnonzero(supply.lower)
+        first_answer, first_short, first_floor = n_y, n_y + n_answers, n_rows + n_groups
+        missing = first_short + np.arange(n_short)
         program = Program.from_entries(
             objective=np.concatenate([supply.cost, np.zeros(n_answers), np.full(n_short, self._dear)]),
             upper=np.concatenate([supply.upper, np.full(n_answers, np.inf), np.full(n_short, np.inf)]),
             is_integer=np.zeros(n_y + n_answers + n_short, bool),
             row_bounds=(
-                np.concatenate([np.full(n_rows, -np.inf), np.ones(n_groups)]),
-                np.concatenate([supply.bound, np.full(n_groups, np.inf)]),
+                np.concatenate([np.full(n_rows, -np.inf), np.ones(n_groups), supply.lower[floors]]),
+                np.concatenate([supply.bound, np.full(n_groups + len(floors), np.inf)]),
             ),
             entries=(
-                np.concatenate([supply.row, slot, self._may_lack, n_rows + every % n_groups]),
-                np.concatenate(
-                    [supply.column, first_answer + answer, first_short + np.arange(n_short), first_answer + every]
-                ),
-                np.concatenate([supply.coefficient, taken[answer, slot], np.full(n_short, -1.0), np.ones(n_answers)]),
+                np.concatenate([
+                    supply.row, slot, self._may_lack, n_rows + np.array(self._group_of_answer),
+                    first_floor + np.arange(len(floors)),
+                ]),
+                np.concatenate([
+                    supply.column, first_answer + answer, missing, first_answer + np.arange(n_answers), floors,
+                ]),
+                np.concatenate([
+                    supply.coefficient, taken[answer, slot], np.full(n_short, -1.0), np.ones(n_answers + len(floors)),
+                ]),
             ),
-        )
+        )  # fmt: skip
         solution = solve_program(program, solver="glop")
+        if solution.outcome == "infeasible":
+            return None
         if solution.row_duals is None or solution.values is None:
             raise SolverError(f"GLOP could not solve the master: {solution.outcome}")
-        shortage = float(solution.values[first_short:].sum())
-        return solution.objective, np.maximum(0.0, -solution.row_duals[:n_rows]), shortage
+        price = np.maximum(0.0, -solution.row_duals[:n_rows])
+        return Mixed(solution.objective, price, solution.values[:n_y], float(solution.values[missing].sum()))

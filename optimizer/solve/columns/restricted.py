@@ -12,7 +12,7 @@ from optimizer.formulation import Program
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 from optimizer.solve.backend import solve_program
 from optimizer.solve.columns.block import WorkloadBlock
-from optimizer.solve.columns.blocks import Blocks
+from optimizer.solve.columns.blocks import Blocks, Supply
 from optimizer.solve.columns.plans import Plans, join
 
 INTEGRALITY_TOLERANCE = 1e-5
@@ -56,7 +56,8 @@ class Restricted:
                 np.concatenate([supply.bound - (0.0 if taken is None else taken), np.ones(len(workloads))]),
                 np.concatenate([supply.upper, np.ones(n_plans)]),
                 np.ones(n_y + n_plans, bool),
-            )
+            ),
+            _floors(supply, n_rows + len(workloads)),
         ]
         for one in opened:
             first_row, first_column = sum(len(p.lower) for p in parts), sum(len(p.upper) for p in parts)
@@ -110,6 +111,13 @@ class _Part:
     row_upper: FloatArray
     upper: FloatArray  # of its columns
     is_integer: BoolArray
+
+
+def _floors(supply: Supply, first_row: int) -> _Part:
+    """The least counts of a supply that has some."""
+    floors = np.flatnonzero(supply.lower)
+    n, rows = len(floors), first_row + np.arange(len(floors))
+    return _Part(rows, floors, np.ones(n), supply.lower[floors], np.full(n, np.inf), np.zeros(0), np.zeros(0, bool))
 
 
 def _part_of(blocks: Blocks, one: Opened, first_row: int, first_column: int) -> _Part:

@@ -14,11 +14,12 @@ from optimizer.solve.backend import solve_program
 from optimizer.solve.columns.block import workload_blocks
 from optimizer.solve.columns.blocks import cut_into_blocks
 from optimizer.solve.columns.complete import all_plans
-from optimizer.solve.columns.dual import Dual, maximise
+from optimizer.solve.columns.dual import Dual, Master, maximise
 from optimizer.solve.columns.incumbent import FixAndRelax, Incumbent, Pool
 from optimizer.solve.columns.oracle import Oracle
 from optimizer.solve.columns.plans import Plans, equal_replicas, join, plans_of
 from optimizer.solve.columns.restricted import Opened, Restricted
+from optimizer.solve.columns.tree import Branch, Tree
 from optimizer.solve.tidy import tidy
 from optimizer.workers import Engine
 
@@ -30,8 +31,14 @@ SHARE_OF_DUAL = 0.5
 """Of the time limit, that the bound may take before a whole plan is looked for."""
 MOST_OPENED, MOST_PLANS = 60, 60_000
 """Workloads with their own rows, and plans of the others, beyond which completing the proof would take minutes."""
+FEW_PLANS = 5_000
+"""That are solved over sooner than the servers are branched on."""
+TIGHTER = 0.97
+"""Part of a slack that left too many plans, from which on it is worth another try."""
+FIRST_LOOK = 8
+"""Partings before a better plan is looked for in the lowest branch; the next look is after twice as many."""
 MOST_HALVINGS = 10
-"""Of the slack, to come down to so many plans: a thousandth of it proves nothing worth the time."""
+"""Of the slack, to come down to few plans: a thousandth of it holds nothing worth the time."""
 
 
 def solve_columns(
@@ -72,8 +79,9 @@ class _Run:
         """Whether there are plans within the supply."""
         if self.start is not None:
             self._begin_from(self.start)
-        bounding = self.deadline - (1 - SHARE_OF_DUAL) * self.limits.time_limit_s
-        dual = maximise(self.blocks, oracle, lambda bound: self._goes_on(bound, bounding))
+        bounding = time.perf_counter() + SHARE_OF_DUAL * self.limits.time_limit_s
+        master = Master(self.blocks)
+        dual = maximise(self.blocks, oracle, master, lambda bound: self._goes_on(bound, bounding))
         self._bounded(dual.bound_usd_per_hour)
         if dual.is_short and self.best is None:
             return False
@@ -85,7 +93,7 @@ class _Run:
             self._found(better)
             if self._is_proven():
                 return True
-        self._prove(dual, oracle.has_several)
+        self._prove(dual, oracle, master)
         return True
 
     def _pool(self, dual: Dual) -> Pool:
@@ -103,48 +111,80 @@ class _Run:
             for block in workload_blocks(self.blocks, np.flatnonzero(which))
         ]
 
-    def _prove(self, dual: Dual, has_several: BoolArray) -> None:
-        """Prove more than prices can, by solving over all plans that a better answer could hold.
-
-        Where a workload has too many, those near its cheapest may make a better answer, and the slack smaller; when
-        they no longer do, such workloads are opened. Where there are too many plans in all, those within a part of the
-        slack may still hold a better answer, and prove that part.
-        """
-        open_ = has_several
-        while self.best is not None and not self._is_proven() and self._time_left_s() > 0:
-            before = self.best
-            slack = max(0.0, before.usd_per_hour * (1 - self.limits.gap) - dual.bound_usd_per_hour)
-            plans, complete = all_plans(self.blocks, dual.price, dual.least, slack, ~open_)
-            for _ in range(MOST_HALVINGS):
-                if len(plans) <= MOST_PLANS or not self._time_left_s():
-                    break
-                slack /= 2
-                plans, complete = all_plans(self.blocks, dual.price, dual.least, slack, ~open_)
-            if len(plans) > MOST_PLANS or open_.sum() > MOST_OPENED:
-                return
-            self._solve_over(plans, open_, dual, min(slack, float(complete[~open_].min(initial=slack))), before)
-            if self.best is before:
-                too_many = ~open_ & (complete < slack)
-                if not too_many.any():
+    def _prove(self, dual: Dual, oracle: Oracle, master: Master) -> None:
+        """Prove more than prices can: by branches with more or less of a server, down to those with few plans left."""
+        tree, has_several = Tree(Branch(self.blocks, dual), oracle, master), oracle.has_several
+        n_parted, next_look, too_much = 0, FIRST_LOOK, math.inf
+        while self.best and (branch := tree.lowest) and self._goes_on(tree.bound_usd_per_hour, self.deadline):
+            split, slack = branch.split, self._slack(branch)
+            if split is None:
+                self._look(branch, has_several)
+                closed = self._closed(branch, self._slack(branch), has_several, MOST_PLANS)
+                if closed is None:
                     return
-                open_ = open_ | too_many
+                tree.close(closed)
+            elif (
+                slack < TIGHTER * too_much
+                and (closed := self._closed(branch, slack, has_several, FEW_PLANS)) is not None
+            ):
+                tree.close(closed)
+            else:
+                tree.part(split, lambda bound: bound < self._cutoff and self._time_left_s() > 0)
+                n_parted, too_much = n_parted + 1, min(too_much, slack)
+                if n_parted == next_look and tree.lowest is not None:
+                    self._look(tree.lowest, has_several)
+                    next_look *= 2
+        self._bounded(tree.bound_usd_per_hour)
 
-    def _solve_over(self, plans: Plans, open_: BoolArray, dual: Dual, slack: float, best: Incumbent) -> None:
-        """Solve over some plans, complete up to `slack`, and opened workloads [W]."""
-        known = best.plans.take(~open_[best.plans.workload])
-        program = Restricted.over(
-            self.blocks, join([known, plans]).distinct(self.blocks), opened=self._opened(dual, open_)
-        )
-        solution = solve_program(
-            program.program, solver="highs", gap=0.5 * self.limits.gap, time_limit_s=self._time_left_s()
-        )
-        # An answer with a plan that was left out costs its workload's slack more than the prices' bound.
-        self._bounded(min(solution.bound, dual.bound_usd_per_hour + slack))
+    def _slack(self, branch: Branch) -> float:
+        """By how much a better answer in a branch may cost more than its bound."""
+        return max(0.0, self._cutoff - branch.dual.bound_usd_per_hour)
+
+    @property
+    def _cutoff(self) -> float:
+        """What an answer must cost less than to be better by more than the gap."""
+        return self.best.usd_per_hour * (1 - self.limits.gap) if self.best else math.inf
+
+    def _closed(self, branch: Branch, slack: float, has_several: BoolArray, most: int) -> float | None:
+        """What no answer in a branch undercuts, solved over all plans that a better answer could hold.
+
+        Workloads of which there are too many such plans are opened. None where the others have more than `most`.
+        """
+        open_, dual = has_several, branch.dual
+        while open_.sum() <= MOST_OPENED:
+            found = all_plans(branch.blocks, dual.price, dual.least, slack, ~open_, most)
+            if found is None:
+                return None
+            plans, complete = found
+            too_many = ~open_ & (complete < slack)
+            if not too_many.any():
+                return min(self._solve_over(branch, plans, open_), dual.bound_usd_per_hour + slack)
+            open_ = open_ | too_many
+        return None
+
+    def _look(self, branch: Branch, has_several: BoolArray) -> None:
+        """Look for a better plan among few that are near the cheapest in a branch."""
+        slack = self._slack(branch)
+        for _ in range(MOST_HALVINGS):
+            found = all_plans(branch.blocks, branch.dual.price, branch.dual.least, slack, ~has_several, FEW_PLANS)
+            if found is not None:
+                self._solve_over(branch, found[0], has_several)
+                return
+            slack /= 2
+
+    def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray) -> float:
+        """Solve a branch over some plans and opened workloads [W]; what no answer of these costs less than."""
+        assert self.best is not None
+        known = self.best.plans.take(~open_[self.best.plans.workload])
+        choices = join([known, plans]).distinct(self.blocks)
+        program = Restricted.over(branch.blocks, choices, opened=self._opened(branch.dual, open_))
+        solution = solve_program(program.program, solver="highs", gap=self.limits.gap, time_limit_s=self._time_left_s())
         if solution.values is not None:
             whole, supply = program.whole(solution.values)
             self._found(Incumbent(float(self.blocks.supply.cost @ supply), whole, supply))
         if solution.interrupted:
             raise KeyboardInterrupt
+        return solution.bound
 
     def _begin_from(self, start: Start) -> None:
         """Take the start as the first plan, if it serves everything within the limits."""
@@ -165,7 +205,7 @@ class _Run:
         return time.perf_counter() < until and not self._is_proven()
 
     def _bounded(self, bound: float) -> None:
-        self.bound = max(self.bound, bound)
+        self.bound = max(self.bound, min(bound, self.best.usd_per_hour if self.best else math.inf))
         self._report()
 
     def _found(self, plan: Incumbent) -> None:

@@ -67,7 +67,11 @@ def test_the_plans_within_a_slack_hold_the_cheapest_way_to_take_each_set_of_slot
         pytest.skip("nothing to enumerate")
     least = Oracle(blocks).run(price).least
     slack = 0.5 * float(least.mean())
-    plans, complete = all_plans(blocks, price, least, slack, np.ones(blocks.n_workloads, bool))
+    every = np.ones(blocks.n_workloads, bool)
+    answer = all_plans(blocks, price, least, slack, every, most=10_000)
+    assert answer is not None
+    plans, complete = answer
+    assert all_plans(blocks, price, least, slack, every, most=len(plans) - 1) is None
     cost = plans.cost(blocks.unit(price))
     for w in range(blocks.n_workloads):
         expected = [c for c in enumerated(inst, blocks.unit(price), w) if c <= least[w] + complete[w]]
