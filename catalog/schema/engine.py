@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from catalog.schema.base import Entry, Fraction, PositiveFloat, PositiveInt, Source
+from catalog.schema.cache_rules import CacheRules
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -48,6 +49,8 @@ class BatchDefaults(Entry):
     """What the engine picks when no flag says otherwise; the first row that fits the card holds."""
 
     min_visible_memory_gib: NonNegative = 0.0
+    gpus: tuple[str, ...] = ()
+    """Starts of ids of the only cards that the row is for; empty = all."""
     not_gpus: tuple[str, ...] = ()
     """Starts of ids of cards that the row passes over."""
     max_num_seqs: PositiveInt
@@ -72,41 +75,6 @@ class RepackedExperts(Entry):
     below_compute_capability: PositiveFloat
     bits: PositiveFloat
     """Of one weight, with every copy of the scales that stays."""
-
-
-class LatentRow(Entry):
-    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own, on NVIDIA
-    cards; on others it is cached as it is."""
-
-    bytes_per_token: PositiveInt
-    values_per_token: PositiveInt
-    """Of the latent vectors that the layout is made for; others are cached as they are."""
-    kv_formats: tuple[str, ...]
-    """KV formats that become this layout."""
-
-
-class CacheRules(Entry):
-    """How an engine lays the KV cache out; bytes a value come from the KV format."""
-
-    block_tokens: PositiveInt
-    windows: Literal["grouped", "separate", "ignored"]
-    """Of layers with a window, beside full ones: one pool whose groups of layers are padded to one size (vLLM's hybrid
-    manager); each kind on its own, without padding; or cached whole like the others."""
-    window_architectures: tuple[str, ...] = ()
-    """Only these use `windows`, all others ignore them; empty = all."""
-    window_pool_fraction: PositiveFloat | None = None
-    """Tokens of the window pool per token of the full pool, fixed at start-up (SGLang's swa_full_tokens_ratio)."""
-    window_extra_blocks: int = Field(default=0, ge=0)
-    """Blocks a sequence may hold beyond the window and the tokens of one step."""
-    state_pool_fraction: Fraction | None = None
-    """Part of the pool set aside for recurrent states; null = states and KV share one pool."""
-    state_bytes_per_value: PositiveInt = 4
-    state_bytes_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
-    conv_bytes_per_value: PositiveInt = 2
-    sparse_latent_row: LatentRow | None = None
-    tokens_by_requests: bool = False
-    """With several classes of layers, tokens are counted as requests of max_model_len × max_model_len; otherwise as the
-    blocks of one group."""
 
 
 class LawRules(Entry):
@@ -217,6 +185,8 @@ class VllmRules(EngineRules):
     batch: tuple[BatchDefaults, ...]
     unchunked_up_to_tokens: int = Field(ge=0)
     """Up to this context, prompts are not split and max_num_batched_tokens is the context (V0); 0 = always split."""
+    step_within_requests: bool = False
+    """A step whose tokens are not stated has no more than max_num_seqs requests of max_model_len."""
     sampler_profiled_when_chunked: bool
     activation: VllmActivation
     non_torch: tuple[NonTorch, ...]

@@ -57,6 +57,8 @@ class Vllm:
             tokens = np.maximum(np.where(whole, request.max_model_len, 0), _V0_CHUNK_TOKENS)
         elif tokens is None:
             tokens = by_card(configurations, [row.max_num_batched_tokens for row in rows])
+            if rules.step_within_requests and sequences is not None:
+                tokens = np.minimum(tokens, sequences * request.max_model_len)
         if sequences is None:
             sequences = np.minimum(by_card(configurations, [row.max_num_seqs for row in rows]), tokens)
         asked = request.utilization_fraction
