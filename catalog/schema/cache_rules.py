@@ -62,6 +62,8 @@ class CacheRules(Entry):
     """Of compressed attention; null = every entry takes its own bytes, on its own."""
     state_pool_fraction: Fraction | None = None
     """Part of the pool set aside for recurrent states; null = states and KV share one pool."""
+    state_slots: PositiveInt = 1
+    """Slots of the pool for states that a running sequence needs: its own, and those of the prefixes it shares."""
     state_bytes_per_value: PositiveInt = 4
     state_bytes_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
     conv_bytes_per_value: PositiveInt = 2

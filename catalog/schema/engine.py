@@ -212,7 +212,7 @@ class VllmRules(EngineRules):
 class SglangReserve(Entry):
     """Memory that the default mem_fraction_static leaves outside weights and KV cache, by card.
 
-    reserve = constant + per_gpu · tp · pp, MiB
+    reserve = constant + per_gpu · GPUs, MiB
     """
 
     below_gib: PositiveFloat
@@ -226,13 +226,14 @@ class SglangBatch(Entry):
     below_gib: PositiveFloat
     chunked_prefill_tokens: PositiveInt
     graph_sequences: PositiveInt
-    """Largest batch that is captured, tp below 4."""
+    """Largest batch that is captured, with fewer than 4 ranks a stage."""
     graph_sequences_tp4: PositiveInt
-    """The same from tp 4 on."""
+    """The same from 4 on."""
 
 
 class SglangFormula(Entry):
-    """reserve = constant + per_token · chunk + per_graph_sequence · largest graph + per_gpu · tp · pp, MiB."""
+    """reserve = constant + per_token · chunk + per_graph_sequence · largest graph + per_gpu · GPUs
+    + prefill graphs, MiB."""
 
     constant_mib: NonNegative
     per_prefill_token_mib: NonNegative
@@ -240,9 +241,31 @@ class SglangFormula(Entry):
     per_gpu_mib: NonNegative
     dp_per_graph_sequence_mib: NonNegative
     """Times dp, with attention data parallelism."""
+    dp_large_graph_sequence_mib: NonNegative = 0.0
+    """The same, more of it, where more than `dp_large_from_sequences` are captured."""
+    dp_large_from_sequences: PositiveInt = 1
+    per_prefill_graph_mib: NonNegative = 0.0
+    """Of every number of tokens that prompts are captured at: every 4 up to 32, 16 up to 256, 32 up to 512, 128 up to
+    4096 and 256 up to the chunk."""
+    latent_prefill_graphs_mib: NonNegative = 0.0
+    """All of them, with latent attention."""
     least_mib: NonNegative
     least_from_gib: NonNegative
     """Cards from this size on reserve at least `least_mib`."""
+
+
+class SglangVision(Entry):
+    """The fraction's part that is left to a model with a vision tower, smaller the larger the tower.
+
+    part = at_reference · (1 − slope · (parameters ÷ reference − 1)), between the two ends
+    """
+
+    reference_parameters: PositiveInt
+    at_reference: Fraction
+    slope: NonNegative
+    least_part: PositiveFloat
+    most_part: PositiveFloat
+    """Of `at_reference`."""
 
 
 class SglangRules(EngineRules):
@@ -255,6 +278,14 @@ class SglangRules(EngineRules):
     """Ascending; used when given and there is no table by tp."""
     reserve_formula: SglangFormula
     """Used when there is no table; also the estimate of activation and graphs."""
+    reserve_dp_mib: NonNegative = 0.0
+    """With attention data parallelism, beside `reserve_by_card`."""
+    reserve_drafting_mib: NonNegative = 0.0
+    """With a head that drafts tokens, beside either."""
+    reserve_drafting_model_mib: NonNegative = 0.0
+    """With a model of its own that does."""
+    vision: SglangVision | None = None
+    """null = a vision tower changes nothing."""
     batch: tuple[SglangBatch, ...]
     max_num_seqs: PositiveInt
     load_overhead_gib: NonNegative

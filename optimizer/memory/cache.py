@@ -26,7 +26,7 @@ def cache_layout(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
     if rules.windows == "grouped" and len(classes) > 1:
         return _grouped(job, stage, rules)
     if "state" in {c.kind for c in classes} and rules.state_pool_fraction is not None:
-        return _with_state_pool(_separate(job, stage, rules), rules.state_pool_fraction)
+        return _with_state_pool(_separate(job, stage, rules), rules.state_pool_fraction, rules.state_slots)
     return _separate(job, stage, rules)
 
 
@@ -94,11 +94,12 @@ def _with_window_pool(layout: CacheLayout, window_tokens_per_token: float) -> Ca
     return replace(layout, pool_share=share, token_bytes=token_bytes)
 
 
-def _with_state_pool(layout: CacheLayout, state_fraction: float) -> CacheLayout:
+def _with_state_pool(layout: CacheLayout, state_fraction: float, slots: int) -> CacheLayout:
     """Recurrent states in a pool of their own, a fixed part of what is free; the KV pool is the rest."""
-    share = np.ones_like(layout.block_bytes)
+    share, block_bytes = np.ones_like(layout.block_bytes), layout.block_bytes.copy()
     share[:, -1] = state_fraction / (1.0 - state_fraction)
-    return replace(layout, pool_share=share)
+    block_bytes[:, -1] *= slots
+    return replace(layout, pool_share=share, block_bytes=block_bytes)
 
 
 def _grouped(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:

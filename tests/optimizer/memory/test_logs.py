@@ -237,14 +237,6 @@ def test_sglang_counts_as_weights_what_the_card_misses(catalog: Catalog, model: 
     assert estimate.weights_gib == pytest.approx(logged_gb, abs=0.08)
 
 
-def test_sglang_reserves_what_its_rule_of_thumb_says(catalog: Catalog) -> None:
-    # server_args.py, from 0.5: 512 + 1.5 × 8192 + 2 × 256 + 128 = 13,440 MiB of 81,090.56 -> 0.834
-    estimate = estimate_memory(
-        catalog, model="Qwen/Qwen3-8B", gpu="h100-sxm", gpu_memory_gib=79.19, weight_dtype="bf16", engine="sglang"
-    )
-    assert estimate.utilization_fraction == round((79.19 * 1024 - 13_440) / (79.19 * 1024), 3)
-
-
 def test_trtllm_s_built_engines_keep_buffers_of_the_vocabulary_for_every_sequence(catalog: Catalog) -> None:
     # https://github.com/NVIDIA/TensorRT-LLM/issues/1188: engine 875 MiB, context 774 MiB, buffers 2.66 + 5.76 GB, and
     # 4.53 GiB of KV cache on an RTX A4000; with 16 sequences the buffers all but vanish
