@@ -185,6 +185,8 @@ class VllmRules(EngineRules):
     batch: tuple[BatchDefaults, ...]
     unchunked_up_to_tokens: int = Field(ge=0)
     """Up to this context, prompts are not split and max_num_batched_tokens is the context (V0); 0 = always split."""
+    least_step_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
+    """Tokens that a step which is not stated has at least: of one image or video that is attended to both ways."""
     step_within_requests: bool = False
     """A step whose tokens are not stated has no more than max_num_seqs requests of max_model_len."""
     sampler_profiled_when_chunked: bool

@@ -74,7 +74,7 @@ def _separate(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
         return layout
     if rules.window_pool_fraction is not None:
         return _with_window_pool(layout, rules.window_pool_fraction)
-    return _counted_by_requests(layout, job.max_model_len)
+    return _counted_by_requests(replace(layout, unit_bytes=np.zeros(n)), job.max_model_len)
 
 
 def _counted_by_requests(layout: CacheLayout, max_model_len: IntArray) -> CacheLayout:

@@ -57,6 +57,7 @@ class Vllm:
             tokens = np.maximum(np.where(whole, request.max_model_len, 0), _V0_CHUNK_TOKENS)
         elif tokens is None:
             tokens = by_card(configurations, [row.max_num_batched_tokens for row in rows])
+            tokens = np.maximum(tokens, rules.least_step_by_architecture.get(configurations.model.architecture, 0))
             if rules.step_within_requests and sequences is not None:
                 tokens = np.minimum(tokens, sequences * request.max_model_len)
         if sequences is None:

@@ -161,3 +161,15 @@ def test_pooled_keys_and_latents_without_positions_share_pages_with_the_states(c
     assert glm.kv_cache_gib / glm.max_concurrency == pytest.approx(81.79 / 55.15, rel=0.01)
     # blocks of 512 tokens, the least multiple of 16 whose 1,088 B a token hold a state of 542,720 B
     assert glm.state_bytes_per_sequence == 512 * 1088 * 11 * 4  # 34 recurrent layers in 4 groups of 11
+
+
+def test_vllm_steps_of_gemma_4_hold_a_video_and_windows_hold_two_steps(catalog: Catalog) -> None:
+    # public log of 0.25.1, Gemma-4-26B-A4B in FP8 on an L40S: 9.81 requests of 32,768 tokens in 12.75 GiB. A step has
+    # at least 2,496 tokens, a window 1,023 + 2,496; with the 2,048 of the card it would be 10.70 requests
+    found = estimate_memory(
+        catalog, model="google/gemma-4-26B-A4B-it", weight_dtype="fp8", gpu="l40s", engine_version="0.25.1",
+        max_model_len=32_768, gpu_memory_utilization=0.9,
+    )  # fmt: skip
+    assert found.max_num_batched_tokens == 2496
+    per_request = found.kv_cache_gib / found.max_concurrency
+    assert 12.75 / per_request == pytest.approx(9.81, rel=0.01)
