@@ -149,6 +149,13 @@ class VllmActivation(Entry):
     moe_chunk_tokens: PositiveInt | None
     """Experts work on at most so many tokens at once; null = on all of a step. With data parallelism a step has the
     tokens of every rank, whose hidden states are gathered first."""
+    stream_copies: NonNegative = 0.0
+    """Copies of all residual streams (hyper-connections) beside the layer's: before and after a part."""
+    indexer_requests: int = Field(default=0, ge=0)
+    """The indexer of sparse latent attention gathers the keys of so many requests of max_model_len, in a workspace that
+    it shares with the experts and that is kept."""
+    indexer_logits_gib: NonNegative = 0.0
+    """Scores of an indexer, as many as one of its steps may take."""
     vision_gib: NonNegative
     """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
     tokens · hidden · 2 B that holds them."""

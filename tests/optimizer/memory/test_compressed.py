@@ -72,3 +72,19 @@ def test_other_engines_count_what_stays(catalog: Catalog) -> None:
     # 21 layers of 128 · 2 B and 33 B of keys, 20 layers of 4 · 2 B
     sglang = estimate(catalog, "Flash", engine="sglang", kv_cache_dtype="auto", max_model_len=8192)
     assert sglang.kv_bytes_per_token == 21 * (256 + 33) + 20 * 8 + 2 * 1024
+
+
+def test_keys_gathered_for_the_indexer_share_a_workspace_with_the_experts(catalog: Catalog) -> None:
+    # vllm/v1/attention/backends/mla/indexer.py, get_max_prefill_buffer_size: 40 requests of max_model_len, 132 B a key:
+    # 5,036 MiB locked at 1,000,000 tokens of GLM-5.3-Flash; the experts' 8,192 · 8 · 2 · 4096 · 2 B = 1 GiB are less
+    def activation(model: str, tokens: int) -> float:
+        return estimate_memory(
+            catalog, model=model, gpu="h200-sxm", tp=8, engine_version="0.28.0", weight_dtype="fp8-block",
+            max_model_len=tokens, max_num_batched_tokens=8192, max_num_seqs=64,
+        ).activation_gib  # fmt: skip
+
+    flash = "zai-org/GLM-5.3-Flash"
+    assert activation(flash, 1_000_000) - activation(flash, 8192) == pytest.approx(40e6 * 132 / 2**30 - 1.0)
+    # DeepSeek-V4 keeps a key for every fourth token: 40 · 262,144 · 132 B = 1.29 GiB, its experts 0.75 GiB
+    v4 = "deepseek-ai/DeepSeek-V4-Flash"
+    assert activation(v4, 1_048_576) - activation(v4, 8192) == pytest.approx(40 * 262_144 * 132 / 2**30 - 0.75)
