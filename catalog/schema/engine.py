@@ -326,7 +326,7 @@ class LlamacppRules(EngineRules):
     embedding_on_host: bool
     """The token embedding stays in host memory unless it is also the output matrix."""
     compute_hidden_copies: NonNegative
-    """Of ubatch · hidden · 4 B in the compute buffer, beside the logits and 2 · intermediate."""
+    """Of ubatch · hidden · 4 B in the compute buffer, with 2 · intermediate; or logits and their input."""
     free_margin_gib: NonNegative
     """Left free on every card."""
 
