@@ -43,6 +43,8 @@ class CompressedPages(Entry):
 class CacheRules(Entry):
     """How an engine lays the KV cache out; bytes a value come from the KV format."""
 
+    latent_block_multiple: PositiveInt = 1
+    """Blocks of latent attention that are raised to hold a state are multiples of it."""
     block_tokens: PositiveInt
     windows: Literal["grouped", "separate", "ignored"]
     """Of layers with a window, beside full ones: one pool whose groups of layers are padded to one size (vLLM's hybrid

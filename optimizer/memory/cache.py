@@ -116,7 +116,10 @@ def _grouped(job: Job, stage: Stage, rules: CacheRules) -> CacheLayout:
     is_state = np.array([cache_class.kind == "state" for cache_class in classes])
     widest = np.max(token_bytes, axis=0)
     page_of_state = np.max(np.where(is_state[:, None], states, 0.0), axis=0)
-    blocks = np.maximum(np.ceil(page_of_state / np.maximum(widest, 1.0) / rules.block_tokens), 1.0) * rules.block_tokens
+    multiple = rules.block_tokens
+    if is_state.any() and job.model.latent_attention is not None:
+        multiple = max(multiple, rules.latent_block_multiple)
+    blocks = np.maximum(np.ceil(page_of_state / np.maximum(widest, 1.0) / multiple), 1.0) * multiple
     page = np.maximum(blocks * widest, page_of_state)
     columns = []
     for index, cache_class in enumerate(classes):

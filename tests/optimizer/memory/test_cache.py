@@ -163,6 +163,14 @@ def test_pooled_keys_and_latents_without_positions_share_pages_with_the_states(c
     assert glm.state_bytes_per_sequence == 512 * 1088 * 11 * 4  # 34 recurrent layers in 4 groups of 11
 
 
+def test_latent_blocks_beside_states_are_multiples_of_64(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/28228, Kimi-Linear on two cards: "attention block size to 960 tokens",
+    # "padding mamba page size by 1.89%" = 960 · 576 · 2 B over 16 heads · 128² · 4 B and 3 · 6,144 · 2 B = 1,085,440 B
+    kimi = estimate(catalog, "moonshotai/Kimi-Linear-48B-A3B-Instruct", tp=2, max_model_len=120_000)
+    # 20 recurrent layers are 3 groups of the 7 latent ones
+    assert kimi.state_bytes_per_sequence == 960 * 1152 * 7 * 3
+
+
 def test_vllm_steps_of_gemma_4_hold_a_video_and_windows_hold_two_steps(catalog: Catalog) -> None:
     # public log of 0.25.1, Gemma-4-26B-A4B in FP8 on an L40S: 9.81 requests of 32,768 tokens in 12.75 GiB. A step has
     # at least 2,496 tokens, a window 1,023 + 2,496; with the 2,048 of the card it would be 10.70 requests
