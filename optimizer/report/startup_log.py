@@ -51,7 +51,7 @@ def log_report(comparison: Comparison) -> RenderableType:
         for name in (*OF_FRACTIONS, "max_num_seqs", "max_num_batched_tokens")
         if asked.get(name) is None and not (name in OF_FRACTIONS and comparison.log.engine == "llamacpp")
     ]
-    on_cards, _, layers = comparison.log.stated.get("offloaded", "").partition("/")
+    on_cards, layers = _on_cards(comparison)
     if on_cards != layers:
         assumed.append(f"predicted is the whole model; the log has only {on_cards} of {layers} layers on cards")
     said = ", ".join(f"{name} {asked[name]}" for name in ALWAYS_SAID if asked.get(name) not in (None, "auto", 1))
@@ -98,7 +98,16 @@ def _size(name: str, value: float) -> str:
     )
 
 
+def _on_cards(comparison: Comparison) -> tuple[str, str]:
+    """Layers that llama.cpp put on cards, and all of them."""
+    on_cards, _, layers = comparison.log.stated.get("offloaded", "").partition("/")
+    return on_cards, layers
+
+
 def _explained(comparison: Comparison) -> str:
+    on_cards, layers = _on_cards(comparison)
+    if on_cards != layers:
+        return "layers in host memory are not on the cards, which hold more buffers for them"
     if not comparison.explanations:
         return "no single flag does: another process on the card, a patched engine, or a checkpoint that differs"
     said = [

@@ -75,6 +75,7 @@ def test_llamacpp_is_compared_over_all_its_cards(catalog: Catalog) -> None:
     Console(file=said, width=200).print(log_report(compared))
     assert "only 78 of 81 layers on cards" in said.getvalue()
     assert "all cards together" in said.getvalue()
+    assert "layers in host memory are not on the cards" in said.getvalue()
     with pytest.raises(InputError, match="over all its cards together"):
         compare(read_log(LLAMACPP_TWO), catalog, {"gpu": "rtx-3090", "tp": 2})
 
