@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from catalog.schema.base import Entry, Fraction, PositiveFloat, PositiveInt, Source
+from catalog.schema.cache_rules import CacheRules
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -48,6 +49,8 @@ class BatchDefaults(Entry):
     """What the engine picks when no flag says otherwise; the first row that fits the card holds."""
 
     min_visible_memory_gib: NonNegative = 0.0
+    gpus: tuple[str, ...] = ()
+    """Starts of ids of the only cards that the row is for; empty = all."""
     not_gpus: tuple[str, ...] = ()
     """Starts of ids of cards that the row passes over."""
     max_num_seqs: PositiveInt
@@ -72,41 +75,6 @@ class RepackedExperts(Entry):
     below_compute_capability: PositiveFloat
     bits: PositiveFloat
     """Of one weight, with every copy of the scales that stays."""
-
-
-class LatentRow(Entry):
-    """Bytes of one token's latent vector in one layer of sparse latent attention, in a layout of its own, on NVIDIA
-    cards; on others it is cached as it is."""
-
-    bytes_per_token: PositiveInt
-    values_per_token: PositiveInt
-    """Of the latent vectors that the layout is made for; others are cached as they are."""
-    kv_formats: tuple[str, ...]
-    """KV formats that become this layout."""
-
-
-class CacheRules(Entry):
-    """How an engine lays the KV cache out; bytes a value come from the KV format."""
-
-    block_tokens: PositiveInt
-    windows: Literal["grouped", "separate", "ignored"]
-    """Of layers with a window, beside full ones: one pool whose groups of layers are padded to one size (vLLM's hybrid
-    manager); each kind on its own, without padding; or cached whole like the others."""
-    window_architectures: tuple[str, ...] = ()
-    """Only these use `windows`, all others ignore them; empty = all."""
-    window_pool_fraction: PositiveFloat | None = None
-    """Tokens of the window pool per token of the full pool, fixed at start-up (SGLang's swa_full_tokens_ratio)."""
-    window_extra_blocks: int = Field(default=0, ge=0)
-    """Blocks a sequence may hold beyond the window and the tokens of one step."""
-    state_pool_fraction: Fraction | None = None
-    """Part of the pool set aside for recurrent states; null = states and KV share one pool."""
-    state_bytes_per_value: PositiveInt = 4
-    state_bytes_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
-    conv_bytes_per_value: PositiveInt = 2
-    sparse_latent_row: LatentRow | None = None
-    tokens_by_requests: bool = False
-    """With several classes of layers, tokens are counted as requests of max_model_len × max_model_len; otherwise as the
-    blocks of one group."""
 
 
 class LawRules(Entry):
@@ -181,6 +149,13 @@ class VllmActivation(Entry):
     moe_chunk_tokens: PositiveInt | None
     """Experts work on at most so many tokens at once; null = on all of a step. With data parallelism a step has the
     tokens of every rank, whose hidden states are gathered first."""
+    stream_copies: NonNegative = 0.0
+    """Copies of all residual streams (hyper-connections) beside the layer's: before and after a part."""
+    indexer_requests: int = Field(default=0, ge=0)
+    """The indexer of sparse latent attention gathers the keys of so many requests of max_model_len, in a workspace that
+    it shares with the experts and that is kept."""
+    indexer_logits_gib: NonNegative = 0.0
+    """Scores of an indexer, as many as one of its steps may take."""
     vision_gib: NonNegative
     """Of a model with a vision tower: its own peak over dummy images, beside the encoder cache of
     tokens · hidden · 2 B that holds them."""
@@ -217,6 +192,10 @@ class VllmRules(EngineRules):
     batch: tuple[BatchDefaults, ...]
     unchunked_up_to_tokens: int = Field(ge=0)
     """Up to this context, prompts are not split and max_num_batched_tokens is the context (V0); 0 = always split."""
+    least_step_by_architecture: Mapping[str, PositiveInt] = Field(default_factory=dict)
+    """Tokens that a step which is not stated has at least: of one image or video that is attended to both ways."""
+    step_within_requests: bool = False
+    """A step whose tokens are not stated has no more than max_num_seqs requests of max_model_len."""
     sampler_profiled_when_chunked: bool
     activation: VllmActivation
     non_torch: tuple[NonTorch, ...]
@@ -242,7 +221,7 @@ class VllmRules(EngineRules):
 class SglangReserve(Entry):
     """Memory that the default mem_fraction_static leaves outside weights and KV cache, by card.
 
-    reserve = constant + per_gpu · tp · pp, MiB
+    reserve = constant + per_gpu · GPUs, MiB
     """
 
     below_gib: PositiveFloat
@@ -256,13 +235,14 @@ class SglangBatch(Entry):
     below_gib: PositiveFloat
     chunked_prefill_tokens: PositiveInt
     graph_sequences: PositiveInt
-    """Largest batch that is captured, tp below 4."""
+    """Largest batch that is captured, with fewer than 4 ranks a stage."""
     graph_sequences_tp4: PositiveInt
-    """The same from tp 4 on."""
+    """The same from 4 on."""
 
 
 class SglangFormula(Entry):
-    """reserve = constant + per_token · chunk + per_graph_sequence · largest graph + per_gpu · tp · pp, MiB."""
+    """reserve = constant + per_token · chunk + per_graph_sequence · largest graph + per_gpu · GPUs
+    + prefill graphs, MiB."""
 
     constant_mib: NonNegative
     per_prefill_token_mib: NonNegative
@@ -270,9 +250,31 @@ class SglangFormula(Entry):
     per_gpu_mib: NonNegative
     dp_per_graph_sequence_mib: NonNegative
     """Times dp, with attention data parallelism."""
+    dp_large_graph_sequence_mib: NonNegative = 0.0
+    """The same, more of it, where more than `dp_large_from_sequences` are captured."""
+    dp_large_from_sequences: PositiveInt = 1
+    per_prefill_graph_mib: NonNegative = 0.0
+    """Of every number of tokens that prompts are captured at: every 4 up to 32, 16 up to 256, 32 up to 512, 128 up to
+    4096 and 256 up to the chunk."""
+    latent_prefill_graphs_mib: NonNegative = 0.0
+    """All of them, with latent attention."""
     least_mib: NonNegative
     least_from_gib: NonNegative
     """Cards from this size on reserve at least `least_mib`."""
+
+
+class SglangVision(Entry):
+    """The fraction's part that is left to a model with a vision tower, smaller the larger the tower.
+
+    part = at_reference · (1 − slope · (parameters ÷ reference − 1)), between the two ends
+    """
+
+    reference_parameters: PositiveInt
+    at_reference: Fraction
+    slope: NonNegative
+    least_part: PositiveFloat
+    most_part: PositiveFloat
+    """Of `at_reference`."""
 
 
 class SglangRules(EngineRules):
@@ -285,6 +287,14 @@ class SglangRules(EngineRules):
     """Ascending; used when given and there is no table by tp."""
     reserve_formula: SglangFormula
     """Used when there is no table; also the estimate of activation and graphs."""
+    reserve_dp_mib: NonNegative = 0.0
+    """With attention data parallelism, beside `reserve_by_card`."""
+    reserve_drafting_mib: NonNegative = 0.0
+    """With a head that drafts tokens, beside either."""
+    reserve_drafting_model_mib: NonNegative = 0.0
+    """With a model of its own that does."""
+    vision: SglangVision | None = None
+    """null = a vision tower changes nothing."""
     batch: tuple[SglangBatch, ...]
     max_num_seqs: PositiveInt
     load_overhead_gib: NonNegative
@@ -316,7 +326,7 @@ class LlamacppRules(EngineRules):
     embedding_on_host: bool
     """The token embedding stays in host memory unless it is also the output matrix."""
     compute_hidden_copies: NonNegative
-    """Of ubatch · hidden · 4 B in the compute buffer, beside the logits and 2 · intermediate."""
+    """Of ubatch · hidden · 4 B in the compute buffer, with 2 · intermediate; or logits and their input."""
     free_margin_gib: NonNegative
     """Left free on every card."""
 

@@ -24,7 +24,7 @@ from optimizer.performance import LOAD_STEPS, RatedReplicas, largest_load
 from optimizer.performance.capacity import decoding_of
 from optimizer.performance.open_loop import OpenLoop
 from optimizer.performance.station import OpenReplicas
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray, sequences_per_rank
 
 ROWS_AT_ONCE = 1000
 """About as many take twice as long to compute as none."""
@@ -159,12 +159,16 @@ class Search:
             here = kept[ends[which] : ends[which + 1]]
             rows, physics = row[here], asked.physics
             tokens, own = field.starts.tokens[loads.level[here], rows], field.row[rows]
+            configurations, size = physics.configurations.take(own), field.sizes[loads.size[here]]
+            # Engines lower their default to what fits into the batch, which is why such a start states its tokens.
+            by_default = sequences_per_rank(size, configurations.dp) * asked.max_model_len >= tokens
+            by_default &= tokens == physics.defaults.max_num_batched_tokens[own]
             rated = Rated(
-                physics.configurations.take(own),
+                configurations,
                 asked.holds[own],
                 asked.max_model_len,
-                field.sizes[loads.size[here]],
-                np.where(tokens == physics.defaults.max_num_batched_tokens[own], 0, tokens),
+                size,
+                np.where(by_default, 0, tokens),
                 loads.served_rps[here],
                 tuple(self.stops[s] for s in loads.stop[here].tolist()),
                 tuple(one.name for one in asked.workload.request_classes),

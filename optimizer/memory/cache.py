@@ -8,14 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from catalog.architecture import Cache
-from catalog.schema.engine import CacheRules
+from catalog.schema.cache_rules import CacheRules
+from optimizer.memory.compressed import compressed_layout
 from optimizer.memory.job import CacheLayout, Job
 from optimizer.memory.stages import CacheClass, StageRows
 from optimizer.serving_config import FloatArray, IntArray
 
-_NEARLY_EQUAL = 1.25
-"""Classes of layers closer in number than this are padded up to the largest, others split by the smallest: vLLM's
-`_get_kv_cache_groups_uniform_page_size`, vllm/v1/core/kv_cache_utils.py."""
 _BytesOf = Callable[[Job, Cache, CacheRules], FloatArray]
 _Caches = tuple[tuple[Cache, IntArray], ...]
 
@@ -23,10 +21,13 @@ _Caches = tuple[tuple[Cache, IntArray], ...]
 def cache_layout(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     """How the ranks of stages lay out their cache: a column a class of layers, the last for constants per sequence."""
     classes = job.parts.classes
+    if rules.compressed is not None and job.model.compressed_attention is not None:
+        layout = compressed_layout(job, stages, rules.compressed, _in_flight_tokens(job, rules))
+        return _counted_by_requests(layout, job.max_model_len) if rules.tokens_by_requests else layout
     if rules.windows == "grouped" and len(classes) > 1:
         return _grouped(job, stages, rules)
     if "state" in {c.kind for c in classes} and rules.state_pool_fraction is not None:
-        return _with_state_pool(_separate(job, stages, rules), rules.state_pool_fraction)
+        return _with_state_pool(_separate(job, stages, rules), rules.state_pool_fraction, rules.state_slots)
     return _separate(job, stages, rules)
 
 
@@ -55,7 +56,7 @@ def _separate(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     per_token = np.stack([_total(job, caches, rules, token_bytes_of) for caches in stages.caches], axis=1)
     constant = sum((_total(job, caches, rules, state_bytes_of) for caches in stages.caches), np.zeros(n))
     if _uses_windows(job, rules):
-        caps = np.stack([_cap_tokens(job, cache_class) for cache_class in classes], axis=1)
+        caps = np.stack([_cap_tokens(job, cache_class, rules) for cache_class in classes], axis=1)
     else:
         per_token, caps = per_token.sum(axis=1, keepdims=True), np.full((n, 1), np.inf)
     bounded = np.isfinite(caps)
@@ -74,7 +75,7 @@ def _separate(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
         return layout
     if rules.window_pool_fraction is not None:
         return _with_window_pool(layout, rules.window_pool_fraction)
-    return _counted_by_requests(layout, job.max_model_len)
+    return _counted_by_requests(replace(layout, unit_bytes=np.zeros(n)), job.max_model_len)
 
 
 def _counted_by_requests(layout: CacheLayout, max_model_len: IntArray) -> CacheLayout:
@@ -94,28 +95,32 @@ def _with_window_pool(layout: CacheLayout, window_tokens_per_token: float) -> Ca
     return replace(layout, pool_share=share, token_bytes=token_bytes)
 
 
-def _with_state_pool(layout: CacheLayout, state_fraction: float) -> CacheLayout:
+def _with_state_pool(layout: CacheLayout, state_fraction: float, slots: int) -> CacheLayout:
     """Recurrent states in a pool of their own, a fixed part of what is free; the KV pool is the rest."""
-    share = np.ones_like(layout.block_bytes)
+    share, block_bytes = np.ones_like(layout.block_bytes), layout.block_bytes.copy()
     share[:, -1] = state_fraction / (1.0 - state_fraction)
-    return replace(layout, pool_share=share)
+    block_bytes[:, -1] *= slots
+    return replace(layout, pool_share=share, block_bytes=block_bytes)
 
 
 def _grouped(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     """One pool of equal pages: classes are split into groups of as many layers, the last of a class padded.
 
-    Where pages differ, blocks of the smaller ones hold more tokens; with recurrent layers, blocks of attention are
-    raised until a page holds a state.
+    Blocks of smaller pages hold more tokens where a page is a multiple of them, else they are padded; with recurrent
+    layers, blocks of attention are raised until a page holds a state.
     """
     classes, n = job.parts.classes, len(job.tp)
     on_stage = [sum((layers for _, layers in caches), np.zeros(n, np.int64)) for caches in stages.caches]
-    groups, layers = _groups(job.parts.layers_of_class, on_stage)
+    groups, layers = _groups(job.parts.layers_of_class, on_stage, rules.nearly_equal_layers)
     token_bytes = [_largest(job, caches, rules, token_bytes_of) for caches in stages.caches]
     states = [_largest(job, caches, rules, state_bytes_of) for caches in stages.caches]
     is_state = np.array([cache_class.kind == "state" for cache_class in classes])
     widest = np.max(token_bytes, axis=0)
     page_of_state = np.max(np.where(is_state[:, None], states, 0.0), axis=0)
-    blocks = np.maximum(np.ceil(page_of_state / np.maximum(widest, 1.0) / rules.block_tokens), 1.0) * rules.block_tokens
+    multiple = rules.block_tokens
+    if is_state.any() and job.model.latent_attention is not None:
+        multiple = max(multiple, rules.latent_block_multiple)
+    blocks = np.maximum(np.ceil(page_of_state / np.maximum(widest, 1.0) / multiple), 1.0) * multiple
     page = np.maximum(blocks * widest, page_of_state)
     columns = []
     for index, cache_class in enumerate(classes):
@@ -123,10 +128,10 @@ def _grouped(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
         if is_state[index]:
             columns.append((bytes_per_block, np.ones(n), np.ones(n), np.zeros(n)))
             continue
-        held = np.maximum(np.floor(page / np.maximum(token_bytes[index], 1.0)), 1.0)
-        block_tokens = np.where(token_bytes[index] == widest, blocks, held)
-        cap = _cap_tokens(job, cache_class)
-        extra = np.where(np.isfinite(cap), float(rules.window_extra_blocks), 0.0)
+        times = np.maximum(widest / np.maximum(token_bytes[index], 1.0), 1.0)
+        block_tokens = blocks * np.where(times % 1.0 == 0.0, times, 1.0)
+        cap = _cap_tokens(job, cache_class, rules)
+        extra = np.full(n, float(rules.window_extra_blocks if cache_class.kind == "sliding" else 0))
         columns.append((bytes_per_block, block_tokens, cap, extra))
     held_beside = sum(
         (_total(job, c, rules, state_bytes_of) for c, s in zip(stages.caches, is_state, strict=True) if not s),
@@ -148,10 +153,13 @@ def _grouped(job: Job, stages: StageRows, rules: CacheRules) -> CacheLayout:
     return _counted_by_requests(layout, job.max_model_len) if rules.tokens_by_requests else layout
 
 
-def _groups(in_model: tuple[int, ...], on_stage: list[IntArray]) -> tuple[list[int], IntArray]:
-    """Groups of each class, and layers of the largest group on a stage [n]; layers are dealt to groups in turn."""
+def _groups(in_model: tuple[int, ...], on_stage: list[IntArray], nearly_equal: float) -> tuple[list[int], IntArray]:
+    """Groups of each class, and layers of the largest group on a stage [n]; layers are dealt to groups in turn.
+
+    As vLLM's `_get_kv_cache_groups_uniform_page_size` does, vllm/v1/core/kv_cache_utils.py.
+    """
     fewest, most = min(in_model), max(in_model)
-    size = most if most < _NEARLY_EQUAL * fewest else fewest
+    size = most if most < nearly_equal * fewest else fewest
     groups = [-(-layers // size) for layers in in_model]
     largest: IntArray = np.max([-(-layers // count) for layers, count in zip(on_stage, groups, strict=True)], axis=0)
     return groups, largest
@@ -163,11 +171,18 @@ def _uses_windows(job: Job, rules: CacheRules) -> bool:
     return not rules.window_architectures or job.model.architecture in rules.window_architectures
 
 
-def _cap_tokens(job: Job, cache_class: CacheClass) -> FloatArray:
-    """[n] tokens at which a sequence stops growing: the window beside the tokens of one step."""
+def _cap_tokens(job: Job, cache_class: CacheClass, rules: CacheRules) -> FloatArray:
+    """[n] tokens at which a sequence stops growing: the window, or the chunk, beside the tokens of steps under way."""
     if cache_class.window_tokens is None:
         return np.full(len(job.tp), np.inf)
-    return job.max_num_batched_tokens.astype(np.float64) + (cache_class.window_tokens - 1)
+    reach = cache_class.window_tokens - (cache_class.kind == "sliding")
+    return _in_flight_tokens(job, rules) + reach
+
+
+def _in_flight_tokens(job: Job, rules: CacheRules) -> FloatArray:
+    """[n] tokens that are written before anything beyond a window is freed."""
+    steps = np.maximum(job.pp, rules.steps_in_flight) if rules.steps_in_flight > 1 else 1
+    return (steps * job.max_num_batched_tokens).astype(np.float64)
 
 
 def _total(job: Job, caches: _Caches, rules: CacheRules, bytes_of: _BytesOf) -> FloatArray:

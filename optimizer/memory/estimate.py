@@ -274,9 +274,9 @@ def _answer(
     if most_of_memory is not None:
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
         reason[(reason == 0) & (job.utilization_fraction > most_of_memory + ROUNDING)] = INDEX["reserve"]
-    layout = sized.layout
+    layout, in_pieces = sized.layout, _in_whole_pieces(sized)
     with np.errstate(divide="ignore", invalid="ignore"):
-        tokens = np.maximum(sized.kv_cache_gib, 0.0) * GIB / layout.token_bytes
+        tokens = np.maximum(sized.kv_cache_gib, 0.0) * in_pieces * GIB / layout.token_bytes
     tokens = np.where(layout.token_bytes > 0, tokens, requests * job.max_model_len)
     return ReplicaMemory(
         budget_gib=sized.budget_gib,
@@ -293,13 +293,23 @@ def _answer(
         max_num_seqs=job.max_num_seqs,
         max_num_batched_tokens=job.max_num_batched_tokens,
         utilization_fraction=job.utilization_fraction,
-        max_concurrency=requests * job.dp,
+        max_concurrency=requests * in_pieces * job.dp,
         fits=reason == 0,
         reason=reason,
         fits_with_margin=fits_with_margin,
         dp=job.dp,
         layout=layout,
     )
+
+
+def _in_whole_pieces(sized: Sized) -> FloatArray:
+    """[n] part of one pool that is whole pieces, which large pages of states leave a rest of."""
+    pool, unit = np.maximum(sized.kv_cache_gib, 0.0) * GIB, sized.layout.unit_bytes
+    if sized.layout.pool_share is not None:
+        return np.ones(len(pool))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = np.floor(pool / unit + ROUNDING) * unit / pool
+    return np.where((unit > 0.0) & (pool > 0.0), part, 1.0)
 
 
 def _fast_link(configurations: Configurations) -> BoolArray:

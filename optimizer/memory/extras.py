@@ -53,6 +53,11 @@ def with_draft(model: Model, speculative: Speculative) -> Model:
     return Model.model_validate({**model.model_dump(), **changed})
 
 
+def has_draft_head(model: Model) -> bool:
+    """Whether `with_draft` gave the model a head."""
+    return any(tensor.what.startswith(tuple(f"{method}:" for method in SPECULATIVE)) for tensor in model.other_tensors)
+
+
 def _without_compression(word: str) -> str:
     """The layer that drafts: of DeepSeek-V4 one that sees its window only (compress_ratios of mtp layers are 0)."""
     mixer, rest = parse_word(word).mixer, word.split("/", 1)[1]

@@ -178,6 +178,7 @@ def by_card(configurations: Configurations, values: list[Any]) -> NDArray[Any]:
 def first_row_for(gpu: Gpu, visible_gib: float, rows: tuple[BatchDefaults, ...]) -> BatchDefaults:
     """The first row of defaults that fits a card; the last when none does."""
     for row in rows:
-        if visible_gib >= row.min_visible_memory_gib and not gpu.id.startswith(row.not_gpus):
+        meant = gpu.id.startswith(row.gpus or ("",)) and not gpu.id.startswith(row.not_gpus)
+        if meant and visible_gib >= row.min_visible_memory_gib:
             return row
     return rows[-1]

@@ -155,6 +155,8 @@ def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict
 def _bits_of(model: Model, weight_format: WeightFormat, role: TensorRole) -> float:
     """Bits per weight, scales included; a published checkpoint keeps some roles whole, or has experts of its own."""
     checkpoint = model.checkpoint
+    if role is TensorRole.EMBEDDING and model.tied_embeddings and role in weight_format.quantizes:
+        role = TensorRole.LM_HEAD  # the one matrix is stored as the output matrix is (GGUF)
     if role is TensorRole.ROUTER and model.moe is not None and model.moe.router_32bit:
         return 2 * FULL_BITS
     if effective_format(model, weight_format) == checkpoint.weight_format:

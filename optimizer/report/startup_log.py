@@ -22,6 +22,9 @@ NAMES = {
 ALWAYS_SAID = ("model", "gpu", "weight_dtype", "kv_cache_dtype", "engine_version", "tp", "pp", "dp", "ep",
                "max_model_len", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization")  # fmt: skip
 
+OF_FRACTIONS = ("engine_version", "gpu_memory_utilization")
+"""Which tell nothing of llama.cpp: its buffers are as large as asked for, in every version."""
+
 
 def log_data(comparison: Comparison) -> dict[str, Any]:
     """Everything, as JSON keys."""
@@ -45,13 +48,17 @@ def log_report(comparison: Comparison) -> RenderableType:
     asked = comparison.question
     assumed = [
         f"{name.replace('_', '-')}: the log does not say; the engine's default"
-        for name in ("engine_version", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens")
-        if asked.get(name) is None
+        for name in (*OF_FRACTIONS, "max_num_seqs", "max_num_batched_tokens")
+        if asked.get(name) is None and not (name in OF_FRACTIONS and comparison.log.engine == "llamacpp")
     ]
+    on_cards, layers = _on_cards(comparison)
+    if on_cards != layers:
+        assumed.append(f"predicted is the whole model; the log has only {on_cards} of {layers} layers on cards")
     said = ", ".join(f"{name} {asked[name]}" for name in ALWAYS_SAID if asked.get(name) not in (None, "auto", 1))
     agree = all(line.agrees for line in comparison.lines)
     verdict = "as predicted" if agree else "not all as predicted"
     ranks = f", {count(comparison.log.ranks, 'rank')}" if comparison.log.ranks > 1 else ""
+    whose = "all cards together" if comparison.log.engine == "llamacpp" else "of the rank that limits"
     rows = [_row(line) for line in comparison.lines]
     columns: tuple[tuple[str, Justify], ...] = (
         ("", "left"),
@@ -61,10 +68,10 @@ def log_report(comparison: Comparison) -> RenderableType:
         ("", "left"),
     )
     return Group(
-        Text(f"Start-up log of {comparison.log.engine}{ranks}: {verdict}", style="bold"),
+        Text(f"Start-up log of {comparison.engine_name}{ranks}: {verdict}", style="bold"),
         Text(said),
         Text(""),
-        table("Figure by figure (of the rank that limits)", columns, rows),
+        table(f"Figure by figure ({whose})", columns, rows),
         Text(""),
         *bullets("Assumed", assumed),
         *bullets("What would explain it", [_explained(comparison)] if not agree else []),
@@ -91,7 +98,16 @@ def _size(name: str, value: float) -> str:
     )
 
 
+def _on_cards(comparison: Comparison) -> tuple[str, str]:
+    """Layers that llama.cpp put on cards, and all of them."""
+    on_cards, _, layers = comparison.log.stated.get("offloaded", "").partition("/")
+    return on_cards, layers
+
+
 def _explained(comparison: Comparison) -> str:
+    on_cards, layers = _on_cards(comparison)
+    if on_cards != layers:
+        return "layers in host memory are not on the cards, which hold more buffers for them"
     if not comparison.explanations:
         return "no single flag does: another process on the card, a patched engine, or a checkpoint that differs"
     said = [

@@ -25,6 +25,12 @@ PRINTED_GIB = 0.006
 """Half of the last printed digit."""
 NEAR_FRACTION = 0.02
 """Of tokens and concurrency, beside the margin of the pool they come from."""
+UNLAWFUL = ("format", "kv_format", "heads", "vocabulary", "width", "experts", "alignment", "layers")
+"""Reasons for which the engine would not have got as far as the log."""
+_ROOM_GIB = 100_000.0
+"""More than any server has."""
+_OF_BUFFERS = ("max_num_seqs", "max_num_batched_tokens", "max_model_len", "kv_cache_dtype", "weight_dtype")
+"""What decides the sizes of llama.cpp's buffers, all cards together."""
 EXPLAINS = 0.25
 """A flag explains a difference when it leaves at most this part of the misfit."""
 
@@ -60,6 +66,7 @@ class Comparison:
     """Prediction and log, side by side."""
 
     log: StartupLog
+    engine_name: str
     question: Mapping[str, Any]
     estimate: MemoryEstimate
     lines: tuple[Line, ...]
@@ -70,20 +77,29 @@ class Comparison:
 def compare(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> Comparison:
     """The comparison; `given` holds arguments of `estimate_memory` that the user states beside the log."""
     question = question_of(log, catalog, given)
-    estimate = estimate_memory(catalog, **question)
+    estimate = _estimated(log, catalog, question)
     lines = tuple(_lines(log, estimate))
     if not lines:
         raise InputError(
             "the log ends before it states a size that can be compared; paste it up to the KV cache's size"
         )
     settled = {name for name, value in given.items() if value is not None} | _stated(log)
-    return Comparison(log, question, estimate, lines, _explanations(log, catalog, question, lines, settled))
+    explanations = _explanations(log, catalog, question, lines, settled)
+    return Comparison(log, catalog.engines[log.engine].name, question, estimate, lines, explanations)
+
+
+def _estimated(log: StartupLog, catalog: Catalog, question: Mapping[str, Any]) -> MemoryEstimate:
+    """llama.cpp's buffers are as large as asked for, whatever the cards have that they are spread over."""
+    room = {"gpu_memory_gib": _ROOM_GIB} if log.engine == "llamacpp" else {}
+    return estimate_memory(catalog, **{**question, **room})
 
 
 def _lines(log: StartupLog, estimate: MemoryEstimate) -> Iterator[Line]:
     for name in COMPARED:
         actual = log.sizes.get(name)
         if actual is None or (log.engine == "llamacpp" and name in ("kv_cache_tokens", "max_concurrency")):
+            continue
+        if name == "cuda_graph_gib" and actual <= 0.0:  # of a memory that others use as well
             continue
         predicted = float(getattr(estimate, name))
         if log.engine == "llamacpp" and name == "kv_cache_gib":  # as large as asked for, not what is left
@@ -92,7 +108,7 @@ def _lines(log: StartupLog, estimate: MemoryEstimate) -> Iterator[Line]:
 
 
 def _asked_for_gib(estimate: MemoryEstimate) -> float:
-    return estimate.kv_cache_gib / estimate.max_concurrency if estimate.max_concurrency else 0.0
+    return estimate.kv_cache_gib / estimate.max_concurrency * estimate.max_num_seqs
 
 
 def _plus_minus(name: str, estimate: MemoryEstimate) -> float:
@@ -124,11 +140,11 @@ def _explanations(
         for value in values:
             changed = {**question, flag: value}
             try:
-                estimate = estimate_memory(catalog, **changed)
+                estimate = _estimated(log, catalog, changed)
             except InputError:
                 continue
             after = _misfit(tuple(_lines(log, estimate)))
-            if after <= EXPLAINS * before:
+            if estimate.reason_key not in UNLAWFUL and after <= EXPLAINS * before:
                 found.append((after, Explanation(flag, value, question.get(flag))))
     best = sorted(found, key=lambda pair: (pair[0], pair[1].flag, str(pair[1].value)))
     first_of_flag: dict[str, Explanation] = {}
@@ -146,7 +162,7 @@ def _candidates(catalog: Catalog, question: Mapping[str, Any]) -> dict[str, tupl
     """Flags that a log may leave unsaid -> values that people use."""
     engine = catalog.engines[question["engine"]]
     longest = catalog.models[question["model"]].max_context_tokens
-    return {
+    candidates: dict[str, tuple[Any, ...]] = {
         "gpu_memory_utilization": (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.9, 0.92, 0.94, 0.95, 0.97, 0.98),
         "max_num_seqs": (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
         "max_num_batched_tokens": (512, 1024, 2048, 4096, 8192, 16384, 32768),
@@ -157,3 +173,6 @@ def _candidates(catalog: Catalog, question: Mapping[str, Any]) -> dict[str, tupl
         "enforce_eager": (not question["enforce_eager"],),
         "engine_version": tuple(row.since for row in engine.versions),
     }
+    if engine.id == "llamacpp":
+        return {flag: values for flag, values in candidates.items() if flag in _OF_BUFFERS}
+    return candidates

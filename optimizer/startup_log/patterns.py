@@ -33,6 +33,9 @@ class Words:
     """Sizes are divided by this, to be GiB."""
     adds_up: bool = False
     """A rank prints each size in parts."""
+    largest: bool = False
+    """Of a size that a rank prints more than once the largest counts, as the others are of a drafting model; otherwise
+    the last."""
 
 
 _NUMBER = r"(-?\d[\d,]*(?:\.\d+)?)"
@@ -135,6 +138,7 @@ _SGLANG = Words(
         dtype=r"Load weight end\..*dtype=(?:torch\.)?(\w+)",
         kv_cache_dtype=_argument("kv_cache_dtype", _QUOTED),
     ),
+    largest=True,
 )
 _PROFILED = "in memory usage profiling: <N> GiB"
 _TRTLLM = Words(
@@ -169,14 +173,17 @@ _TRTLLM = Words(
 _DEVICE = r"(?:CUDA|ROCm|Vulkan|Metal|SYCL)\d*"
 _LLAMACPP = Words(
     sizes=_patterns(
-        weights_gib=rf"{_DEVICE} model buffer size = +<N> MiB",
-        kv_cache_gib=rf"{_DEVICE} KV buffer size = +<N> MiB",
+        weights_gib=rf"load_tensors: +{_DEVICE} (?:model )?buffer size = +<N> MiB",
+        kv_cache_gib=rf"{_DEVICE} (?:KV|RS) buffer size = +<N> MiB",
         activation_gib=rf"{_DEVICE} compute buffer size = +<N> MiB",
     ),
     flags=_patterns(
         model=r"general\.name {1,60}(?:str)? {0,60}= (.{1,100}?) {0,60}$",
-        file_type="file type {1,60}= (.{1,40}?) {0,60}$",
+        file=r"loaded meta data .{1,80} from (?:[^ ]{0,500}[/\\])?([^ /\\]{1,200})\.gguf",
+        file_type=("file type {1,60}= (.{1,40}?) {0,60}$", "model ftype {1,60}= (.{1,40}?) {0,60}$"),
         max_model_len=r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)",
+        offloaded=r"load_tensors: +offloaded (\d+/\d+) layers to GPU",
+        context_per_slot=r"llama_context: n_ctx_(?:per_)?seq += (\d+)",
         max_num_seqs=r"n_seq_max += (\d+)",
         max_num_batched_tokens=r"n_ubatch += (\d+)",
         kv_cache_dtype=r"\bK \((\w+)\):",

@@ -23,7 +23,8 @@ _FORMAT_IN_NAME = (
 """Of checkpoints that name no method of their own (compressed-tensors)."""
 _SUFFIX = r"[-_.](fp8(-dynamic)?|awq|gptq(-int[48])?|nvfp4|fp4|w4a16|quantized\.w\d+a\d+|bnb-4bit|gguf|q\d\w*)$"
 _KV_FORMATS = {"auto": "auto", "f16": "auto", "bf16": "auto", "bfloat16": "auto", "float16": "auto",
-               "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8-e5m2", "q8_0": "q8_0", "q4_0": "q4_0"}  # fmt: skip
+               "fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8-e5m2", "fp8_ds_mla": "fp8", "q8_0": "q8_0",
+               "q4_0": "q4_0", "q4_1": "q4_1", "q5_0": "q5_0", "q5_1": "q5_1"}  # fmt: skip
 _WHOLE = ("tp", "pp", "dp", "ep", "max_model_len", "max_num_seqs", "max_num_batched_tokens")
 
 
@@ -33,7 +34,7 @@ def question_of(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> 
     InputError says which option to add where neither tells.
     """
     stated = log.stated
-    model = given.get("model") or _model(stated.get("model"), catalog)
+    model = given.get("model") or _model([stated[name] for name in ("model", "file") if name in stated], catalog)
     question: dict[str, Any] = {
         "model": model,
         "gpu": given.get("gpu") or _gpu(log, catalog),
@@ -48,24 +49,38 @@ def question_of(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> 
         "enforce_eager": stated.get("enforce_eager") == "True",
     }  # fmt: skip
     question |= {name: int(float(stated[name].replace(",", ""))) for name in _WHOLE if name in stated}
+    if "context_per_slot" in stated:
+        question |= _slots(question, int(stated["context_per_slot"]))
     if "ep_enabled" in stated:
         question["ep"] = question["tp"] * question["dp"]
+    if log.engine == "llamacpp" and any(given.get(degree) not in (None, 1) for degree in ("tp", "pp", "dp", "ep")):
+        raise InputError("a llama.cpp log is compared over all its cards together; leave out --tp, --pp, --dp and --ep")
     return question | {name: value for name, value in given.items() if value is not None}
 
 
-def _model(name: str | None, catalog: Catalog) -> str:
-    if name is None:
+def _slots(question: Mapping[str, Any], context_per_slot: int) -> dict[str, int]:
+    """llama.cpp's context is that of all slots: cut into equal parts, or shared as if there were one."""
+    slots = question.get("max_num_seqs", 1)
+    if context_per_slot * slots == question.get("max_model_len"):
+        return {"max_model_len": context_per_slot}
+    return {"max_num_seqs": 1}
+
+
+def _model(names: list[str], catalog: Catalog) -> str:
+    """The first of the names a log gives its model that is known."""
+    if not names:
         raise InputError("the log does not name its model; say which: gpuplan memory MODEL --from-log FILE")
-    if name in catalog.models:
-        return name
-    short = name.rstrip("/").split("/")[-1].lower().replace(" ", "-")
     known = {model.split("/")[-1].lower(): model for model in catalog.models}
-    for candidate in (short, re.sub(_SUFFIX, "", short), re.sub(_SUFFIX, "", re.sub(_SUFFIX, "", short))):
-        for twin in (candidate, f"{candidate}-instruct", f"{candidate}-it"):
-            if twin in known:
-                return known[twin]
+    for name in names:
+        if name in catalog.models:
+            return name
+        short = name.rstrip("/").split("/")[-1].lower().replace(" ", "-")
+        for candidate in (short, re.sub(_SUFFIX, "", short), re.sub(_SUFFIX, "", re.sub(_SUFFIX, "", short))):
+            for twin in (candidate, f"{candidate}-instruct", f"{candidate}-it"):
+                if twin in known:
+                    return known[twin]
     raise InputError(
-        f"the log's model '{name[:120]}' is not in the catalog; name one of the same network: gpuplan memory MODEL "
+        f"the log's model '{names[0][:120]}' is not in the catalog; name one of the same network: gpuplan memory MODEL "
         "--from-log FILE, or add it with gpuplan catalog models add-model CONFIG.json"
     )
 
@@ -96,8 +111,9 @@ def _weight_dtype(stated: Mapping[str, str], model: str, catalog: Catalog) -> st
 
 def _gguf(file_type: str, catalog: Catalog) -> str:
     """`Q4_K - Medium` -> gguf-q4_k_m, `F16` -> fp16"""
-    words = file_type.lower().replace(" - ", "_").replace("_medium", "_m").replace("_small", "_s").replace(" ", "")
-    by_name = {"f16": "fp16", "bf16": "bf16"}.get(words, f"gguf-{words}")
+    words = file_type.lower().removesuffix("(guessed)").strip()
+    words = words.replace(" - ", "_").replace("_medium", "_m").replace("_small", "_s").replace(" ", "")
+    by_name = {"f16": "fp16", "bf16": "bf16", "mxfp4moe": "mxfp4"}.get(words, f"gguf-{words}")
     if by_name not in catalog.formats:
         raise InputError(f"the log's file type '{file_type[:40]}' is not in the catalog; add --weight-dtype")
     return by_name

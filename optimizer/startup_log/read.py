@@ -17,9 +17,10 @@ _MOST_LINE_CHARACTERS = 20_000
 _MOST_LINES = 100_000
 _HINT = re.compile(
     r"G(?:i?B|PU)|MiB|[Vv]ersion|args|Args|config|tokens|_size|model|dtype|memory|Device 0|n_ctx|n_ubatch|n_seq_max"
-    r"|file type|general\.name|max_seq_len|quant_algo"
+    r"|file type|general\.name|max_seq_len|quant_algo|loaded meta data|ftype|n_ctx_|offloaded"
 )
 """Words of which every line that a pattern knows has one; most lines of a long log have none."""
+_ON_HOST = re.compile(r"load_tensors: +CPU\S{0,20} (?:model )?buffer size")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,1000}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _RANK = re.compile(r"\((?:Worker|EngineCore|APIServer|VllmWorker)[^()]{0,40}?"
@@ -52,6 +53,11 @@ def read_log(text: str) -> StartupLog:
     lines = list(islice(_lines(text[:MOST_CHARACTERS]), _MOST_LINES))
     found = {engine: _sizes_by_rank(words, lines) for engine, words in WORDS.items()}
     engine = max(found, key=lambda one: sum(map(len, found[one].values())))
+    if not found[engine] and any(_ON_HOST.search(line) for line in lines):
+        raise InputError(
+            "llama.cpp put the whole model into host memory, and only what lies on a card is predicted; paste a log "
+            "of a start with layers on a card (-ngl)"
+        )
     if not found[engine]:
         raise InputError(
             "no start-up line of vLLM, SGLang, TensorRT-LLM or llama.cpp in this log; expected lines such as 'Model "
@@ -93,11 +99,18 @@ def _sizes_by_rank(words: Words, lines: list[str]) -> dict[str, dict[str, list[f
 def _joined(words: Words, found: Mapping[str, Mapping[str, list[float]]]) -> dict[str, float]:
     sizes = {}
     for name, by_rank in found.items():
-        last = [sum(values) if words.adds_up else values[-1] for values in by_rank.values()]
-        sizes[name] = min(last) if name in LEAST else max(last)
+        of_ranks = [_of_rank(words, values) for values in by_rank.values()]
+        sizes[name] = min(of_ranks) if name in LEAST else max(of_ranks)
     if "kv_cache_gib" not in sizes and {"k_size_gib", "v_size_gib"} <= sizes.keys():
         sizes["kv_cache_gib"] = sizes["k_size_gib"] + sizes["v_size_gib"]
     return sizes
+
+
+def _of_rank(words: Words, values: list[float]) -> float:
+    """Of the values that one rank printed."""
+    if words.adds_up:
+        return sum(values)
+    return max(values) if words.largest else values[-1]
 
 
 def _stated(words: Words, lines: list[str]) -> dict[str, str]:

@@ -36,12 +36,14 @@ def test_versions_compare_number_by_number() -> None:
         ("0.7.1", "0.5"),
         ("0.7.3", "0.7.3"),
         ("0.8", "0.8"),
+        ("0.8.5", "0.8.4"),
         ("0.11.0", "0.11"),
-        ("0.12.9", "0.11.1"),
+        ("0.11.2", "0.11.1"),
+        ("0.12.9", "0.12"),
         ("0.16.9", "0.13"),
-        ("0.20", "0.18"),
-        ("9.9", "0.21"),
-        (None, "0.21"),
+        ("0.19.1", "0.18"),
+        ("9.9", "0.27"),
+        (None, "0.27"),
     ],
 )
 def test_a_version_follows_the_newest_row_that_is_not_newer(catalog: Catalog, version: str | None, since: str) -> None:

@@ -34,7 +34,7 @@ def entries(catalog: Catalog) -> Iterator[tuple[str, Entry]]:
 
 
 def test_the_catalog_is_as_wide_as_promised(catalog: Catalog) -> None:
-    assert len(catalog.models) >= 170
+    assert len(catalog.models) >= 320
     assert len(catalog.gpus) >= 64
     assert len(catalog.formats) >= 31
     assert len(catalog.kv_formats) >= 8

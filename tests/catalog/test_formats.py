@@ -116,7 +116,8 @@ def test_a_checkpoint_published_in_a_format_is_its_own_reference(catalog: Catalo
 
 
 def test_unknown_quality_stays_unknown(catalog: Catalog) -> None:
-    assert [f.id for f in catalog.kv_formats.values() if f.quality_fraction() is None] == ["fp8-e5m2", "q4_0", "q8_0"]
+    unknown = [f.id for f in catalog.kv_formats.values() if f.quality_fraction() is None]
+    assert unknown == ["fp8-e5m2", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0"]
 
 
 def test_fp8_is_arithmetic_from_ada_on_and_storage_alone_before(catalog: Catalog) -> None:

@@ -60,7 +60,7 @@ class Llamacpp:
         rules, ubatch = self.rules, job.max_num_batched_tokens
         context = context_gib(job, rules)
         budget = job.visible_gib * job.utilization_fraction - rules.free_margin_gib
-        logits = np.where(stages.last, float(job.model.vocab_size), 0.0)
+        logits = np.where(stages.last, float(job.model.vocab_size + job.model.hidden_size), 0.0)
         layer = rules.compute_hidden_copies * job.model.hidden_size + 2.0 * job.parts.dense_width
         compute = ubatch * _F32_BYTES * np.maximum(logits, layer) / GIB
         reason = np.zeros(len(job.tp), np.int8)

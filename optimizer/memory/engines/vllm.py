@@ -22,7 +22,8 @@ from optimizer.memory.weights import padded_vocabulary, weight_bytes
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 _LOGIT_BYTES = 4.0
-_HIDDEN_BYTES = 2.0
+_HIDDEN_BYTES = 2
+_KEY_SCALE_BYTES = 4.0
 _V0_CHUNK_TOKENS = 2048
 """Least max_num_batched_tokens of the V0 scheduler, and its chunk beyond the unchunked context."""
 _WARM_UP_SEQUENCES = 1024.0
@@ -57,6 +58,9 @@ class Vllm:
             tokens = np.maximum(np.where(whole, request.max_model_len, 0), _V0_CHUNK_TOKENS)
         elif tokens is None:
             tokens = by_card(configurations, [row.max_num_batched_tokens for row in rows])
+            tokens = np.maximum(tokens, rules.least_step_by_architecture.get(configurations.model.architecture, 0))
+            if rules.step_within_requests and sequences is not None:
+                tokens = np.minimum(tokens, sequences * request.max_model_len)
         if sequences is None:
             sequences = np.minimum(by_card(configurations, [row.max_num_seqs for row in rows]), tokens)
         asked = request.utilization_fraction
@@ -109,9 +113,14 @@ class Vllm:
         handed_over = np.where(job.pp > 1, rules.pipeline_hidden_copies, 0.0)
         layer = hidden * (rules.layer_hidden_copies + handed_over)
         layer = layer + tokens * _HIDDEN_BYTES * 3.0 * job.parts.dense_width / job.tp
+        if job.model.hyper_connections is not None:
+            layer = layer + rules.stream_copies * job.model.hyper_connections.streams * hidden
+        gathered = self._gathered_keys_bytes(job)
+        layer = layer + np.where(gathered > 0, rules.indexer_logits_gib * GIB, 0.0)
         workspace = self._moe_workspace_bytes(job)
         if not rules.moe_workspace_persistent:
             layer, workspace = np.maximum(layer, hidden * rules.hidden_copies + workspace), np.zeros(len(job.tp))
+        workspace = np.maximum(workspace, gathered)
         if job.model.moe is not None:  # the hidden states of every rank's tokens, for the experts of this one
             layer = layer + np.where(job.dp > 1, hidden * job.dp, 0.0)
         logits = job.max_num_seqs * padded_vocabulary(job.model, self.rules) * _LOGIT_BYTES
@@ -127,6 +136,16 @@ class Vllm:
         if self.rules.sampler_profiled_when_chunked:
             return np.zeros(len(job.tp), np.bool_)
         return job.max_num_batched_tokens < job.max_model_len
+
+    def _gathered_keys_bytes(self, job: Job) -> FloatArray:
+        """[n] keys that the indexer of sparse latent attention works on, each with its scale."""
+        model = job.model
+        if model.indexer is None or (model.latent_attention is None and model.compressed_attention is None):
+            return np.zeros(len(job.tp))
+        per_key = model.compressed_attention.csa_tokens if model.compressed_attention is not None else 1
+        keys = np.ceil(job.max_model_len / per_key) * self.rules.activation.indexer_requests
+        gathered: FloatArray = keys * (model.indexer.head_dim + _KEY_SCALE_BYTES)
+        return gathered
 
     def _moe_workspace_bytes(self, job: Job) -> FloatArray:
         moe = job.model.moe

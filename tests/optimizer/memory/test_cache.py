@@ -53,12 +53,12 @@ def test_windowed_layers_stop_growing(catalog: Catalog) -> None:
     # https://github.com/llm-d-incubation/llm-d-planner/pull/205: gpt-oss-20b 155.75 requests of 8192; a windowed group
     # keeps min(8192, 127 + 8192) tokens and one block more: 512 + 513 blocks of 16 a request
     short = estimate(catalog, "openai/gpt-oss-20b", weight_dtype="mxfp4", gpu="h100-sxm", gpu_memory_utilization=0.95)
-    blocks = short.kv_cache_gib * 2**30 / (12 * 16 * 2048)
+    blocks = short.kv_cache_gib * 2**30 // (12 * 16 * 2048)
     assert short.max_concurrency == pytest.approx(blocks / (512 + 513))
     assert short.max_concurrency == pytest.approx(155.75, rel=0.01)
     long = estimate(catalog, "openai/gpt-oss-20b", weight_dtype="mxfp4", gpu="h100-sxm", max_model_len=131072)
     # 8192 blocks of the full group, 520 + 1 of the windowed one
-    assert long.max_concurrency * (8192 + 521) == pytest.approx(long.kv_cache_gib * 2**30 / (12 * 16 * 2048))
+    assert long.max_concurrency * (8192 + 521) == pytest.approx(long.kv_cache_gib * 2**30 // (12 * 16 * 2048))
 
 
 def test_recurrent_layers_raise_attention_blocks_until_a_page_holds_a_state(catalog: Catalog) -> None:
@@ -68,9 +68,35 @@ def test_recurrent_layers_raise_attention_blocks_until_a_page_holds_a_state(cata
     logged = estimate(catalog, "Qwen/Qwen3-Next-80B-A3B-Instruct", tp=2, max_model_len=262144, engine_version="0.11.0")
     assert logged.kv_bytes_per_token == 49_152
     assert logged.kv_cache_tokens % 544 == 0
-    blocks = logged.kv_cache_gib * 2**30 / (544 * 1024 * 12)
+    blocks = logged.kv_cache_gib * 2**30 // (544 * 1024 * 12)
     assert logged.max_concurrency == pytest.approx(blocks / (482 + 3))  # ⌈262,144 ÷ 544⌉ and a state in each group
     assert logged.kv_cache_gib * 2**30 / 973_760 / 49_152 == pytest.approx(1.0, rel=0.02)
+
+
+def test_since_0_26_windows_hold_the_tokens_of_two_steps(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/pull/47728: max_in_flight_tokens. gpt-oss-20b at 131,072: 8,192 blocks of the
+    # full group; of the windowed one ⌈(127 + 8,192) ÷ 16⌉ + 1 = 521 blocks, then ⌈(127 + 2 · 8,192) ÷ 16⌉ + 1 = 1,033;
+    # with three stages three steps are under way
+    def blocks(version: str, **arguments: Any) -> float:
+        found = estimate(catalog, "openai/gpt-oss-20b", weight_dtype="mxfp4", gpu="h100-sxm", max_model_len=131072,
+                         engine_version=version, **arguments)  # fmt: skip
+        layers = 12 // arguments.get("pp", 1)
+        return found.kv_cache_gib * 2**30 // (layers * 16 * 2048) / found.max_concurrency
+
+    assert blocks("0.25") == pytest.approx(8192 + 521)
+    assert blocks("0.26") == pytest.approx(8192 + 1033)
+    assert blocks("0.26", pp=3) == pytest.approx(8192 + 1545)
+
+
+def test_large_pages_leave_a_rest_of_the_pool(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/49064: Qwen3.8-27B on two cards, 3.86 GiB are "161 mamba blocks" and
+    # 123,399 tokens at 122,633: 161 ÷ 160 requests, not 3.86 GiB ÷ 3.8281
+    logged = estimate(catalog, "Qwen/Qwen3.8-27B", weight_dtype="fp8", gpu="rtx-3090", tp=2, max_model_len=122633)
+    piece = logged.state_bytes_per_sequence / 3  # one block of each of three groups of recurrent layers
+    assert 3.86 * 2**30 // piece == 161
+    held = logged.kv_cache_gib * 2**30 // piece
+    assert logged.max_concurrency == pytest.approx(held / 160)
+    assert logged.kv_cache_tokens <= held * piece / logged.kv_bytes_per_token
 
 
 def test_states_alone_can_cap_concurrency(catalog: Catalog) -> None:
@@ -135,3 +161,23 @@ def test_pooled_keys_and_latents_without_positions_share_pages_with_the_states(c
     assert glm.kv_cache_gib / glm.max_concurrency == pytest.approx(81.79 / 55.15, rel=0.01)
     # blocks of 512 tokens, the least multiple of 16 whose 1,088 B a token hold a state of 542,720 B
     assert glm.state_bytes_per_sequence == 512 * 1088 * 11 * 4  # 34 recurrent layers in 4 groups of 11
+
+
+def test_latent_blocks_beside_states_are_multiples_of_64(catalog: Catalog) -> None:
+    # https://github.com/vllm-project/vllm/issues/28228, Kimi-Linear on two cards: "attention block size to 960 tokens",
+    # "padding mamba page size by 1.89%" = 960 · 576 · 2 B over 16 heads · 128² · 4 B and 3 · 6,144 · 2 B = 1,085,440 B
+    kimi = estimate(catalog, "moonshotai/Kimi-Linear-48B-A3B-Instruct", tp=2, max_model_len=120_000)
+    # 20 recurrent layers are 3 groups of the 7 latent ones
+    assert kimi.state_bytes_per_sequence == 960 * 1152 * 7 * 3
+
+
+def test_vllm_steps_of_gemma_4_hold_a_video_and_windows_hold_two_steps(catalog: Catalog) -> None:
+    # public log of 0.25.1, Gemma-4-26B-A4B in FP8 on an L40S: 9.81 requests of 32,768 tokens in 12.75 GiB. A step has
+    # at least 2,496 tokens, a window 1,023 + 2,496; with the 2,048 of the card it would be 10.70 requests
+    found = estimate_memory(
+        catalog, model="google/gemma-4-26B-A4B-it", weight_dtype="fp8", gpu="l40s", engine_version="0.25.1",
+        max_model_len=32_768, gpu_memory_utilization=0.9,
+    )  # fmt: skip
+    assert found.max_num_batched_tokens == 2496
+    per_request = found.kv_cache_gib / found.max_concurrency
+    assert 12.75 / per_request == pytest.approx(9.81, rel=0.01)

@@ -209,7 +209,7 @@ def test_llamacpp_computes_its_logits_for_a_whole_micro_batch(catalog: Catalog) 
     estimate = estimate_memory(
         catalog, model="Qwen/Qwen3-1.7B", gpu="rtx-4090", weight_dtype="gguf-q4_k_m", engine="llamacpp"
     )
-    assert estimate.activation_gib * 1024 == pytest.approx(300.75, rel=0.02)
+    assert estimate.activation_gib * 1024 == pytest.approx(300.75)
 
 
 def test_llamacpp_keeps_windowed_layers_at_their_window(catalog: Catalog) -> None:
@@ -235,14 +235,6 @@ def test_sglang_counts_as_weights_what_the_card_misses(catalog: Catalog, model: 
     # `mem usage` of public logs of SGLang 0.4.2 to 0.4.6; QwQ-32B over 4: 3.5 MiB of segment ends in each of 64 layers
     estimate = estimate_memory(catalog, model=model, tp=tp, gpu="h100-sxm", weight_dtype="bf16", engine="sglang")
     assert estimate.weights_gib == pytest.approx(logged_gb, abs=0.08)
-
-
-def test_sglang_reserves_what_its_rule_of_thumb_says(catalog: Catalog) -> None:
-    # server_args.py, from 0.5: 512 + 1.5 × 8192 + 2 × 256 + 128 = 13,440 MiB of 81,090.56 -> 0.834
-    estimate = estimate_memory(
-        catalog, model="Qwen/Qwen3-8B", gpu="h100-sxm", gpu_memory_gib=79.19, weight_dtype="bf16", engine="sglang"
-    )
-    assert estimate.utilization_fraction == round((79.19 * 1024 - 13_440) / (79.19 * 1024), 3)
 
 
 def test_trtllm_s_built_engines_keep_buffers_of_the_vocabulary_for_every_sequence(catalog: Catalog) -> None:

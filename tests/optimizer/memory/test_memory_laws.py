@@ -73,7 +73,7 @@ def test_longer_requests_never_raise_concurrency(model: str, engine: str, length
 def test_concurrency_at_max_model_len_is_the_worst_case(catalog: Catalog) -> None:
     for engine in ENGINES:
         memory = replica_memory(all_ways(catalog, "google/gemma-3-27b-it", engine, 200), max_model_len=8192)
-        assert memory.concurrency(8192.0) == pytest.approx(memory.max_concurrency)
+        assert memory.concurrency(8192.0) == pytest.approx(memory.max_concurrency, abs=256 / 8192)  # less than a block
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -34,6 +34,14 @@ def test_tied_embeddings_are_stored_once(catalog: Catalog) -> None:
     assert estimate(catalog, "Qwen/Qwen3-0.6B").weights_gib == pytest.approx(expected, rel=1e-9)
 
 
+def test_gguf_files_store_tied_embeddings_as_the_output_matrix(catalog: Catalog) -> None:
+    # buffers in public logs of llama.cpp, Q4_K_M: the one matrix is Q6_K, 6.5625 bits; with the embedding's 4.5 bits of
+    # 262.7 and 389.0 million weights it would be 64 and 96 MiB less
+    for model, mib in (("meta-llama/Llama-3.2-1B-Instruct", 762.81), ("Qwen/Qwen3-4B", 2375.91)):
+        found = estimate(catalog, model, "gguf-q4_k_m", engine="llamacpp", gpu="rtx-3090").weights_gib
+        assert found == pytest.approx(mib / 1024, rel=0.01)
+
+
 def test_tied_embeddings_are_stored_on_the_first_and_on_the_last_stage(catalog: Catalog) -> None:
     first, last = stages_of(catalog.models["Qwen/Qwen3-0.6B"], 2)
     # 28 layers are 14 + 14; both hold 151,936 × 1,024; the final norm makes the difference

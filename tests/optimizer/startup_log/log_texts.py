@@ -61,3 +61,51 @@ memory 79.19 GiB, , tmp kv_mem 0.88 GiB
 [TensorRT-LLM][INFO] [MemUsageChange] Allocated 68.69 GiB for max tokens in paged KV cache (643136).
 [08/01/2025-10:01:00] [TRT-LLM] [I] max_seq_len=40960, max_num_requests=2048, max_num_tokens=8192, max_batch_size=2048
 """
+# public log of llama.cpp, gpt-oss-20b on a Mac: cells of the windows beside those of all tokens
+LLAMACPP_SWA = """\
+print_info: file type   = MXFP4 MoE
+print_info: general.name          = Gpt-Oss-20B
+llama_context: n_seq_max     = 1
+llama_context: n_ctx         = 131072
+llama_context: n_ctx_seq     = 131072
+llama_context: n_ubatch      = 2048
+llama_kv_cache_iswa: creating non-SWA KV cache, size = 131072 cells
+llama_kv_cache:      Metal KV buffer size =  3072.00 MiB
+llama_kv_cache: size = 3072.00 MiB (131072 cells,  12 layers,  1/1 seqs), K (f16): 1536.00 MiB, V (f16): 1536.00 MiB
+llama_kv_cache_iswa: creating     SWA KV cache, size = 2304 cells
+llama_kv_cache:      Metal KV buffer size =    54.00 MiB
+"""
+# public log of llama.cpp in 2024, Llama-3-70B on two cards with three layers left in host memory
+LLAMACPP_TWO = """\
+  Device 0: NVIDIA GeForce RTX 4060 Ti, compute capability 8.9, VMM: yes
+  Device 1: NVIDIA GeForce RTX 3060, compute capability 8.6, VMM: yes
+llm_load_print_meta: model ftype      = Q4_K - Medium
+llm_load_print_meta: general.name     = Meta-Llama-3-70B-Instruct
+llm_load_tensors: offloaded 78/81 layers to GPU
+llm_load_tensors:        CPU buffer size = 22994.45 MiB
+llm_load_tensors:      CUDA0 buffer size = 12633.25 MiB
+llm_load_tensors:      CUDA1 buffer size =  8652.00 MiB
+llama_new_context_with_model: n_ctx      = 8192
+llama_kv_cache_init:      CUDA0 KV buffer size =  1472.00 MiB
+llama_kv_cache_init:      CUDA1 KV buffer size =  1024.00 MiB
+"""
+# public log of llama.cpp, Llama-3.2-1B on an A10: ten slots, each with a tenth of the context
+LLAMACPP_SLOTS = """\
+  Device 0: NVIDIA A10, compute capability 8.6, VMM: yes, VRAM: 22731 MiB
+llama_model_loader: loaded meta data with 31 key-value pairs and 147 tensors from \
+/workspace/models/Llama-3.2-1B-Instruct-Q4_K_M.gguf (version GGUF V3 (latest))
+print_info: file type   = Q4_K - Medium
+load_tensors: offloaded 17/17 layers to GPU
+load_tensors:        CUDA0 model buffer size =   762.81 MiB
+llama_context: n_seq_max     = 10
+llama_context: n_ctx         = 133120
+llama_context: n_ctx_seq     = 13312
+llama_context: n_ubatch      = 512
+sched_reserve:      CUDA0 compute buffer size =   258.48 MiB
+"""
+# public log of llama.cpp without layers on a card
+LLAMACPP_CPU = """\
+print_info: general.name     = Gemma 3 1b It
+load_tensors:   CPU_Mapped model buffer size =   762.49 MiB
+llama_kv_cache:        CPU KV buffer size =   416.00 MiB
+"""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
-from log_texts import LLAMACPP, SGLANG, TRTLLM, V0, VLLM
+from log_texts import LLAMACPP, LLAMACPP_SLOTS, LLAMACPP_SWA, LLAMACPP_TWO, SGLANG, TRTLLM, V0, VLLM
+from rich.console import Console
 
 from catalog import Catalog
 from catalog.errors import InputError
+from optimizer.report.startup_log import log_report
 from optimizer.startup_log import compare, read_log
 
 H100 = {"gpu": "h100-sxm", "gpu_memory_gib": 79.19}
@@ -50,6 +54,38 @@ def test_the_card_and_its_size_may_come_from_the_log(catalog: Catalog) -> None:
     llamacpp = compare(read_log(LLAMACPP), catalog, {})
     assert (llamacpp.question["gpu"], llamacpp.question["weight_dtype"]) == ("rtx-3090", "gguf-q4_k_m")
     assert {line.name: line.predicted for line in llamacpp.lines}["kv_cache_gib"] == pytest.approx(1.5, rel=0.001)
+
+
+def test_llamacpp_windows_take_whole_pieces_of_256_cells(catalog: Catalog) -> None:
+    # 24 layers of 8 heads of 64, 2,048 B per token and layer: 12 x 131,072 cells = 3,072 MiB, and in 12 windows
+    # 128 + 2,048 = 2,176 tokens -> 2,304 cells = 54 MiB
+    compared = compare(read_log(LLAMACPP_SWA), catalog, {"gpu": "rtx-3090"})
+    pool = {line.name: line for line in compared.lines}["kv_cache_gib"]
+    assert pool.actual == (3072 + 54) / 1024
+    assert pool.predicted == pytest.approx(pool.actual, rel=1e-9)
+
+
+def test_llamacpp_is_compared_over_all_its_cards(catalog: Catalog) -> None:
+    # 80 layers of 8,192 tokens of 4 KiB are 2,560 MiB, of which 64 MiB (two layers) lie in host memory
+    compared = compare(read_log(LLAMACPP_TWO), catalog, {"gpu": "rtx-3090"})
+    pool = {line.name: line for line in compared.lines}["kv_cache_gib"]
+    assert (pool.predicted, pool.actual) == (pytest.approx(2.5), (2560 - 64) / 1024)
+    assert {one.flag for one in compared.explanations}.isdisjoint({"tp", "gpu_memory_utilization", "engine_version"})
+    said = io.StringIO()
+    Console(file=said, width=200).print(log_report(compared))
+    assert "only 78 of 81 layers on cards" in said.getvalue()
+    assert "all cards together" in said.getvalue()
+    assert "layers in host memory are not on the cards" in said.getvalue()
+    with pytest.raises(InputError, match="over all its cards together"):
+        compare(read_log(LLAMACPP_TWO), catalog, {"gpu": "rtx-3090", "tp": 2})
+
+
+def test_llamacpp_slots_and_file_name_are_understood(catalog: Catalog) -> None:
+    compared = compare(read_log(LLAMACPP_SLOTS), catalog, {})
+    asked = compared.question
+    assert asked["model"] == "meta-llama/Llama-3.2-1B-Instruct"
+    assert (asked["max_num_seqs"], asked["max_model_len"]) == (10, 13_312)
+    assert all(line.agrees for line in compared.lines)
 
 
 def test_tensorrt_llm_is_compared_too(catalog: Catalog) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from log_texts import LLAMACPP, SGLANG, TRTLLM, V0, VLLM
+from log_texts import LLAMACPP, LLAMACPP_CPU, LLAMACPP_TWO, SGLANG, TRTLLM, V0, VLLM
 
 from catalog.errors import InputError
 from optimizer.startup_log import read_log
@@ -56,6 +56,23 @@ def test_llamacpp_counts_what_lies_on_the_card() -> None:
     assert log.sizes["weights_gib"] == pytest.approx(2228.82 / 1024)  # not the 52.84 MiB in host memory
     assert log.sizes["kv_cache_gib"] == 1.5
     assert log.stated["file_type"] == "Q4_K - Medium"
+
+
+def test_llamacpp_of_2024_on_two_cards_is_read_as_one() -> None:
+    log = read_log(LLAMACPP_TWO)
+    assert log.sizes["weights_gib"] == pytest.approx((12633.25 + 8652.00) / 1024)
+    assert log.sizes["kv_cache_gib"] == pytest.approx((1472 + 1024) / 1024)
+    assert (log.stated["file_type"], log.stated["offloaded"]) == ("Q4_K - Medium", "78/81")
+
+
+def test_llamacpp_in_host_memory_alone_is_refused_as_such() -> None:
+    with pytest.raises(InputError, match="the whole model into host memory"):
+        read_log(LLAMACPP_CPU)
+
+
+def test_of_sglangs_two_pools_the_larger_is_that_of_the_model() -> None:
+    draft = "[2025-03-07 10:02:00 TP0] KV Cache is allocated. #tokens: 46611, K size: 0.02 GB, V size: 0.02 GB\n"
+    assert read_log(SGLANG + draft).sizes["kv_cache_gib"] == 2.84
 
 
 def test_tensorrt_llm_says_fraction_and_pool() -> None:
