@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.commands.command import Amount, answer, command, delivery, engine_options, the_catalog
+from optimizer.commands.command import SHARE, Amount, answer, command, delivery, engine_options, the_catalog
 from optimizer.commands.running import INTERRUPTED, NOT_SOUND, SOUND
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @engine_options("local", "the scenarios")
 @click.option("--time-limit-each", type=Amount("duration", "DURATION_S"), default="10s", show_default=True)
-@click.option("--gap", type=Amount("ratio", "RATIO"), default="0.1%", show_default=True,
+@click.option("--gap", type=SHARE, default="0.1%", show_default=True,
               help="Stop when no plan can be cheaper by more than this.")  # fmt: skip
 @click.option("--solver", type=click.Choice(("highs", "scip")), default="highs", show_default=True)
 @click.option("--resume", is_flag=True, help="Go on in DIR: solve what is missing, failed or has changed.")

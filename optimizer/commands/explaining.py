@@ -76,4 +76,4 @@ def pareto(file: str, against: Against, svg: Path | None) -> None:
         front = find(scenario, scenario_catalog(scenario, catalog), against, progress=report)
     if svg is not None:
         write_file(svg, front_svg(front))
-    answer(lambda: front_report(front), front_data(front))
+    answer(lambda: front_report(front), front_data(front), lambda: front_svg(front))

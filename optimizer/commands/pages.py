@@ -25,9 +25,19 @@ def page_option(function: Function) -> Function:
 
 
 def asked_form(said: PageForm | None) -> PageForm | None:
-    """The form that --format or the ending of -O asks for; null = none of them does."""
+    """The form that --format or the ending of -O asks for; None = none of them does."""
     path = delivery().path
     return said or (None if path is None else ENDINGS.get(path.suffix.lower()))
+
+
+def page_form_of(said: PageForm | None) -> PageForm:
+    """The form of a page: what is asked for, HTML where nothing is; InputError for the ending of another kind."""
+    from optimizer.errors import InputError
+
+    path, asked = delivery().path, asked_form(said)
+    if asked is None and path is not None and path.suffix and not path.is_char_device():
+        raise InputError(f"a page is HTML or Markdown, not {path.suffix}: end -O in .html or .md, or say --format")
+    return asked or "html"
 
 
 def write_page(page: Page, form: PageForm) -> None:

@@ -90,7 +90,7 @@ def batch_report(state: State, folder: Path) -> RenderableType:
     ]
     if state.interrupted:
         lines.append("The same command with --resume goes on.")
-    else:
+    elif state.statuses:
         lines.append(f"Worst gap of this run {state.worst_gap:.2%}. `gpuplan batch report {folder}` shows the results.")
     return Group(*lines[:1], table, *lines[1:])
 

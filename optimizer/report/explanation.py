@@ -11,7 +11,8 @@ from rich.text import Text
 from catalog.units import HOURS_PER_MONTH
 from optimizer.explain import BreakEven, Explanation, Flip, Margin, Reason
 from optimizer.report.data import plain
-from optimizer.report.words import UNKNOWN, bullets, count, figure, percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import UNKNOWN, bullets, count, figure, percent, usd
 
 MOST_NAMED = 3
 """Differences named in a line; the JSON holds all."""

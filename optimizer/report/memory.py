@@ -22,7 +22,8 @@ from optimizer.fitting import (
 )
 from optimizer.memory import MemoryEstimate, estimate_memory
 from optimizer.report.figures import Stack, stack_chart, standalone
-from optimizer.report.words import Justify, bar, bullets, count, figure, gib, listed, percent, table
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import bar, bullets, count, figure, gib, listed, percent
 
 BAR_CELLS = 30
 PARTS = {

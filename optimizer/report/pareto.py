@@ -11,7 +11,8 @@ from optimizer.explain import Front
 from optimizer.report.data import plain
 from optimizer.report.figures import Point, point_chart, standalone
 from optimizer.report.figures.marks import LINE, picture, text
-from optimizer.report.words import bar, figure, percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import bar, figure, percent, usd
 
 BAR_WIDTH = 30
 

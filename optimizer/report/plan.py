@@ -9,22 +9,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.report.group_names import named_groups
 from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
 from optimizer.report.stress import stress_report
-from optimizer.report.words import (
-    UNKNOWN,
-    Justify,
-    bullets,
-    count,
-    figure,
-    gib,
-    interval,
-    milliseconds,
-    percent,
-    table,
-    usd,
-)
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, usd
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
@@ -190,14 +180,6 @@ def _servers(servers: tuple[Servers, ...]) -> RenderableType:
          ("$/h each", "right"), ("$/h", "right")),
         rows,
     )  # fmt: skip
-
-
-def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
-    """Every replica group under the name of its workload, with its offer where the workload has several groups."""
-    for workload in layout.workloads:
-        for group in workload.replica_groups:
-            several = len(workload.replica_groups) > 1
-            yield f"{workload.name} on {group.offer}" if several else workload.name, workload, group
 
 
 def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:

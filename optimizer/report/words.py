@@ -1,12 +1,10 @@
-"""How a report writes money, time, memory and counts, and what its tables look like."""
+"""How a report writes money, time, memory and counts, and its lists."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable
 
-from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +12,6 @@ from rich.text import Text
 from catalog.units import MS_PER_S, format_usd
 from optimizer.performance.words import ENDLESS_MS
 
-Justify = Literal["left", "right"]
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Eighths of a character cell, for bars."""
 UNKNOWN = "–"
@@ -75,17 +72,6 @@ def bar(fraction: float, width: int) -> str:
     eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + (BLOCKS[rest] if rest else "")
-
-
-def table(title: str, columns: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """A titled table with a rule under its header; what a line is about, and numbers, are the last to be broken."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False, header_style="bold")
-    for header, justify in columns:
-        whole = not drawn.columns or justify == "right"
-        drawn.add_column(header, justify=justify, no_wrap=whole, overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
-    return Group(Text(title, style="bold"), drawn)
 
 
 def listed(rows: Iterable[tuple[str, str]]) -> Table:
