@@ -108,7 +108,7 @@ def run(
 @command("report", "gpuplan batch report prices -O prices.svg", batch)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--x", help="Key of the sweep along the page.  [default: the last]")
-@click.option("--y", help="Key of the sweep up the page.  [default: the one before; none draws a line]")
+@click.option("--y", help="Key of the sweep up the page.  [default: the one before; a single one draws a line]")
 @click.option("--value", default="usd_per_hour", show_default=True, help="Column that is drawn.")
 def report(folder: Path, x: str | None, y: str | None, value: str) -> None:
     """Draw the results of a sweep: a heat map, or a line with its band.

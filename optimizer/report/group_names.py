@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
 
@@ -17,23 +17,17 @@ def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGro
 
 
 def unique_names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
-    """A workload's own name; with the offer, then the batch, at last a number where that is not unique."""
-    tries: tuple[Callable[[str, ReplicaGroup], str], ...] = (
-        lambda workload, _group: workload,
-        lambda workload, group: f"{workload} on {group.offer}",
-        lambda workload, group: f"{workload} on {group.offer}, batch {group.max_batch_size}",
-    )
-    names = [""] * len(groups)
-    for attempt in tries:
-        said = [attempt(*one) for one in groups]
-        taken = {name for name in names if name}
-        for at, name in enumerate(said):
-            if not names[at] and said.count(name) == 1 and name not in taken:
-                names[at] = name
-    numbers: Counter[str] = Counter()
-    for at, (workload, group) in enumerate(groups):
-        if not names[at]:
-            on = f"{workload} on {group.offer}"
-            numbers[on] += 1
-            names[at] = f"{on} ({numbers[on]})"
-    return names
+    """A workload's own name; with its offer, then the batch, at last a number where that is not unique."""
+    offers: dict[str, set[str]] = {}
+    for workload, group in groups:
+        offers.setdefault(workload, set()).add(group.offer)
+    placed = [f"{name} on {group.offer}" if len(offers[name]) > 1 else name for name, group in groups]
+    batched = [f"{name}, batch {group.max_batch_size}" for name, (_, group) in zip(placed, groups, strict=True)]
+    numbered, numbers = [], Counter[str]()
+    for name in placed:
+        numbers[name] += 1
+        numbered.append(f"{name} ({numbers[name]})")
+    return [
+        next(tried[at] for tried in (placed, batched, numbered) if tried.count(tried[at]) == 1)
+        for at in range(len(groups))
+    ]

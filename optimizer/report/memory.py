@@ -146,7 +146,7 @@ def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
         names = [f"{name} {gib(amount)}" + (f" ± {gib(off)}" if off else "") for name, amount, off in parts]
     stacks = [
         Stack(
-            f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else answer.estimate.reason}",
+            f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else 'does not fit'}",
             _amounts(answer),
             limit=answer.estimate.budget_gib,
             whole=answer.visible_gib,

@@ -25,8 +25,8 @@ def front_report(front: Front) -> RenderableType:
     rows = [
         (
             usd(point.usd_per_hour) + ("" if point.is_proven else " (not proven)"),
-            _value(front, point.value),
             bar(point.usd_per_hour / dearest, BAR_WIDTH),
+            _value(front, point.value),
             ", ".join(point.servers),
         )
         for point in front.points
@@ -34,7 +34,7 @@ def front_report(front: Front) -> RenderableType:
     return Group(
         table(
             f"{front.scenario}: cost against {front.against} ({front.unit})",
-            (("$/h", "right"), (front.against, "right"), ("", "left"), ("servers", "left")),
+            (("$/h", "right"), ("", "left"), (front.against, "right"), ("servers", "left")),
             rows,
         ),
         Text(""),

@@ -210,7 +210,8 @@ def test_groups_of_a_workload_have_names_of_their_own(scenario: Scenario) -> Non
     expected = (
         ((group,), ["chat"]),
         ((group, elsewhere), ["chat on h100", "chat on l40s"]),
-        ((group, larger), ["chat on h100, batch 64", "chat on h100, batch 128"]),
+        ((group, larger), ["chat, batch 64", "chat, batch 128"]),
+        ((group, group), ["chat (1)", "chat (2)"]),
         ((group, group, elsewhere), ["chat on h100 (1)", "chat on h100 (2)", "chat on l40s"]),
     )
     for groups, names in expected:
