@@ -128,12 +128,16 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/calibration.md",
+    "docs/decisions.md",
     "docs/exports.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
     "docs/report.md",
+    "docs/scaling.md",
+    "docs/scenario.md",
     "docs/simulation.md",
+    "docs/solving.md",
     "docs/explaining.md",
 )
 
