@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from optimizer.layout import Layout, ReplicaGroup, Servers, Term
 from optimizer.report.group_names import unique_names
 from optimizer.report.words import figure
+from optimizer.scenario.words import listed
 from optimizer.uses import Use, uses
 
 VERBS: dict[Term, str] = {"buy": "buy", "rent": "rent", "reserve": "reserve", "spot": "rent as spot", "own": "use"}
@@ -54,16 +55,12 @@ def _up_to(layout: Layout, term: Term) -> str:
 
 
 def actions(found: Sequence[Use]) -> str:
-    """`buy 2 × stockholm and rent 1 × a and 2 × b`."""
+    """`buy 2 × stockholm and rent 1 × a and 2 × b`; nothing of nothing."""
     by_term: dict[Term, list[str]] = {}
     for use in found:
         by_term.setdefault(use.term, []).append(f"{use.count} × {use.offer}")
-    return listed([f"{VERBS[term]} {listed(by_term[term])}" for term in VERBS if term in by_term])
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    said = [f"{VERBS[term]} {listed(by_term[term], 'and')}" for term in VERBS if term in by_term]
+    return listed(said, "and") if said else ""
 
 
 def moments(layout: Layout) -> tuple[tuple[str, int], ...]:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.report.group_names import named_groups
 from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
@@ -238,8 +239,8 @@ def _latency(groups: Named, scenario: Scenario) -> RenderableType:
         needs = scenario.workloads[workload.name]
         beyond = "\nextrapolated" if group.extrapolated else ""
         rows.append((f"{name}{beyond}", *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
-    sure = scenario.confidence_fraction or 0.5
-    better = f" that {percent(sure)} of measurements are better than" if sure > 0.5 else ""  # the point estimate
+    sure = scenario.confidence_fraction or POINT_ESTIMATE
+    better = f" that {percent(sure)} of measurements are better than" if sure > POINT_ESTIMATE else ""
     return table(
         f"Latency at full capacity{better} against its target, and its mean (80% band)",
         (("workload", "left"), ("first token", "left"), ("each further token", "left"), ("whole request", "left")),

@@ -127,7 +127,7 @@ def rule(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
-def legend(names: Sequence[str], top: float, first: int = 0) -> tuple[list[str], float]:
+def legend(names: Sequence[str], top: float) -> tuple[list[str], float]:
     """Coloured squares with their names in as many rows as they need; the marks and where they end."""
     drawn, x, y = [], 0.0, top
     for position, name in enumerate(names):
@@ -135,7 +135,7 @@ def legend(names: Sequence[str], top: float, first: int = 0) -> tuple[list[str],
         width = 20 + len(shown) * LETTER + 10
         if x + width > WIDTH and x > 0:
             x, y = 0.0, y + LINE
-        drawn.append(bar(x, y, 10, 10, colour(first + position)))
+        drawn.append(bar(x, y, 10, 10, colour(position)))
         drawn.append(text(x + 15, y + 9, shown))
         x += width
     return drawn, y + LINE + 4
