@@ -15,15 +15,25 @@ from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
 from optimizer.report.stress import stress_report
 from optimizer.report.tables import Justify, table
-from optimizer.report.words import UNKNOWN, bullets, count, figure, gib, interval, milliseconds, percent, usd
+from optimizer.report.words import (
+    UNKNOWN,
+    bullets,
+    count,
+    cut,
+    figure,
+    gib,
+    interval,
+    milliseconds,
+    percent,
+    usd,
+    usd_more,
+)
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
-LIKELIEST = "What follows is {}, the likeliest scenario; `gpuplan export --future NAME` exports another."
+LIKELIEST = "What follows is {}, the likeliest demand scenario; `gpuplan export --future NAME` exports another."
 ALTERNATIVES = "The next best plans, each without something that every better one uses"
 MOST_GIVEN_UP = 4
-TIE_USD_PER_HOUR = 0.005
-"""Less than half a cent an hour is a tie."""
 
 
 def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
@@ -83,20 +93,14 @@ def alternative_rows(layout: Layout) -> Iterator[tuple[str, ...]]:
     for number, other in enumerate(layout.alternatives, start=1):
         assert layout.cost is not None, "only a plan has alternatives"
         more = other.cost.usd_per_hour - layout.cost.usd_per_hour
-        tie = abs(more) < TIE_USD_PER_HOUR
         yield (
             f"{number}",
             usd(other.cost.usd_per_hour),
-            ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
-            _first(other.gives_up),
-            _first(other.uses_instead),
+            usd_more(more) + ("" if other.status == "optimal" else " (not proven)"),
+            "\n".join(cut(other.gives_up, MOST_GIVEN_UP)),
+            "\n".join(cut(other.uses_instead, MOST_GIVEN_UP)),
             "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
         )
-
-
-def _first(lines: tuple[str, ...]) -> str:
-    hidden = len(lines) - MOST_GIVEN_UP
-    return "\n".join([*lines[:MOST_GIVEN_UP], *([f"and {hidden} more"] if hidden > 0 else [])])
 
 
 def proof(layout: Layout) -> str:

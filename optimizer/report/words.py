@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -15,11 +15,20 @@ from optimizer.performance.words import ENDLESS_MS
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Eighths of a character cell, for bars."""
 UNKNOWN = "–"
+TIE_USD_PER_HOUR = 0.005
+"""Less than half a cent an hour is a tie."""
 
 
 def usd(amount: float | None) -> str:
     """Dollars; cents left out from a thousand on."""
     return UNKNOWN if amount is None else format_usd(amount)
+
+
+def usd_more(usd_per_hour: float | None) -> str:
+    """What another plan costs more an hour."""
+    if usd_per_hour is None:
+        return UNKNOWN
+    return "a tie" if abs(usd_per_hour) < TIE_USD_PER_HOUR else usd(usd_per_hour)
 
 
 def milliseconds(value_ms: float | None) -> str:
@@ -72,6 +81,12 @@ def bar(fraction: float, width: int) -> str:
     eighths = round(max(0.0, min(1.0, fraction)) * width * 8)
     full, rest = divmod(eighths, 8)
     return "█" * full + (BLOCKS[rest] if rest else "")
+
+
+def cut(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def listed(rows: Iterable[tuple[str, str]]) -> Table:
