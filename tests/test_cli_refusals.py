@@ -52,6 +52,7 @@ def test_no_answer_takes_the_place_of_a_file_that_is_read(
     ("words", "exit_code", "reason"),
     [
         (("report", "tiny.plan.json", "-O", "report.pdf"), 3, "a page is HTML or Markdown, not .pdf"),
+        (("report", "tiny.plan.json", "-o", "json"), 2, "this is a page: --format html or md, in place of -o"),
         (("solve", "tiny.yaml", "--write-lp", "tiny.txt"), 2, "'tiny.txt' ends neither in .lp nor in .mps"),
         (("solve", "tiny.yaml", "--gap", "150%"), 2, "'150%' is more than 100%"),
         (("perf", "Qwen/Qwen3-14B", "--gpu", "l4", "--prefix-hit", "1.3x"), 2, "'1.3x' is more than 100%"),

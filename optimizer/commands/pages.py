@@ -34,6 +34,8 @@ def page_form_of(said: PageForm | None) -> PageForm:
     """The form of a page: what is asked for, HTML where nothing is; InputError for the ending of another kind."""
     from optimizer.errors import InputError
 
+    if delivery().form is not None:
+        raise click.UsageError("this is a page: --format html or md, in place of -o")
     path, asked = delivery().path, asked_form(said)
     if asked is None and path is not None and path.suffix and not path.is_char_device():
         raise InputError(f"a page is HTML or Markdown, not {path.suffix}: end -O in .html or .md, or say --format")
