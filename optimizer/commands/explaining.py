@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @command("explain", example="gpuplan explain quickstart.plan.json chat")
 @click.argument("plan")
 @click.argument("workload", required=False)
-@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="4s", show_default=True)
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="4s", show_default=True,
+              help="Of the processor's time.")  # fmt: skip
 def explain(plan: str, workload: str | None, time_limit: float) -> None:
     """Say why a plan is as it is.
 

@@ -19,7 +19,7 @@ ENDINGS: dict[str, PageForm] = {".html": "html", ".htm": "html", ".md": "md"}
 def page_option(function: Function) -> Function:
     """The option --format of a command that writes pages."""
     choice = click.Choice(tuple(dict.fromkeys(ENDINGS.values())))
-    return click.option("--format", "page_form", type=choice, help="Of a page.  [default: by the ending of -O]")(
+    return click.option("--format", "page_form", type=choice, help="Form of the page.  [default: by the ending of -O]")(
         function
     )
 

@@ -28,7 +28,8 @@ def lp_or_mps(_ctx: click.Context, _option: click.Parameter, path: Path | None) 
 
 @command("solve", example="gpuplan solve quickstart.yaml --time-limit 30s -O quickstart.plan.json")
 @click.argument("file")
-@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True)
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True,
+              help="For the whole answer; then the best plan so far is given, with its gap.")  # fmt: skip
 @click.option(
     "--gap",
     type=SHARE,
@@ -43,8 +44,9 @@ def lp_or_mps(_ctx: click.Context, _option: click.Parameter, path: Path | None) 
     show_default=True,
     help="Processes that rate the candidates of many workloads.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the solver's random choices.")
+@click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True,
+              help="Which one is asked first; the other one where it fails.")  # fmt: skip
 @click.option(
     "--alternatives",
     type=click.IntRange(0, 100),
