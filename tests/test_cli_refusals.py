@@ -89,6 +89,15 @@ def test_a_simulation_too_short_for_any_request_says_so(folder: Path) -> None:
     assert "nan" not in done.stdout
 
 
+def test_a_plan_without_servers_is_not_called_sound(folder: Path) -> None:
+    scenario = SCENARIO.replace("requests: 2/s", "requests: 2M/s")
+    (folder / "large.yaml").write_text(scenario, encoding="utf-8")
+    assert run("solve", folder / "large.yaml", "-O", folder / "large.json").exit_code == 4
+    done = run("verify", folder / "large.json")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("tiny: infeasible; it promises nothing")
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_an_answer_is_utf_8_whatever_the_locale(encoding: str, folder: Path) -> None:
     words = [sys.executable, "-c", "import cli; cli.main(prog_name='gpuplan')", "solve", str(folder / "tiny.yaml")]

@@ -41,7 +41,8 @@ def engine_options(default: str | None, runs: str) -> Callable[[Function], Funct
             click.option("--workers", type=click.IntRange(1), help="At a time.  [default: one per processor]"),
             click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; auto = the one that runs here.  "
                          "[default: a new one on this machine]"),
-            click.option("--engine", type=click.Choice(("local", "ray")), default=default, show_default=default is not None,
+            click.option("--engine", type=click.Choice(("local", "ray")), default=default,
+                         show_default=default is not None,
                          help=f"What runs {runs}: processes of this machine, or a Ray cluster."),
         ):  # fmt: skip
             function = option(function)

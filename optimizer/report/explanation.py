@@ -84,7 +84,7 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
 
 def _runner_up(one: Reason) -> str:
     if one.runner_up.usd_per_hour_more is None:
-        return f"no plan, of {one.n_admissible:,} kinds"
+        return f"no plan, of {count(one.n_admissible, 'kind')}"
     return "\n".join(cut(one.runner_up.instead, MOST_NAMED))
 
 
