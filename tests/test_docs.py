@@ -158,6 +158,11 @@ DOCUMENTS = (
 )
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    links = LINK.findall(README.read_text(encoding="utf-8"))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(links)
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(name: str) -> None:
     document = ROOT / name
