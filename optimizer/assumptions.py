@@ -90,6 +90,10 @@ def _of_servers(scenario: Scenario, catalog: Catalog, servers: Sequence[Servers]
             sxm = catalog.gpus[offer.gpu].form_factor == "sxm"
             host_share, how = (HOST_SHARE_SXM, "as in a DGX H100") if sxm else (HOST_SHARE_OTHER, "an estimate")
             yield f"{row.offer}: the host draws {host_share:.0%} of its GPUs' rated power ({how}); `power` replaces it"
+        if row.term in ("own", "buy") and not (
+            scenario.facility.power_price_usd_per_kwh or scenario.facility.opex_usd_per_server_month
+        ):
+            yield f"{row.offer}: costs nothing to run, as `facility` states neither power_price nor opex"
         if row.term == "spot" and offer.spot is not None:
             yield f"{row.offer}: {_spares(offer.spot)}"
         if row.term != "spot" and offer.failures is not None:

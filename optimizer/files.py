@@ -30,7 +30,7 @@ def write_file(path: Path, text: str) -> None:
         else:
             replace_file(path.resolve(), text)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another place with -O") from error
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
 def write_files(folder: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
@@ -56,7 +56,7 @@ def write_new_file(path: Path, text: str) -> None:
     except FileExistsError as error:
         raise InputError(f"{path} exists and is left as it is; move it away or choose another name with -O") from error
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another place with -O") from error
+        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
 
 
 def replace_file(path: Path, text: str) -> None:

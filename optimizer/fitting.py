@@ -21,8 +21,6 @@ SHORTER_CONTEXTS = (0.5, 0.25, 0.125)
 """Of the context asked for, when it must shrink together with another change."""
 UTILIZATIONS = (0.9, 0.85, 0.8)
 """Of the card, when the engine finds less memory free at start than its default claims."""
-TOGETHER = ("weight_dtype", "kv_cache_dtype", "tp", "pp", "max_model_len", "gpu_memory_utilization")
-"""What is changed in pairs; the rest is either too little or enough by itself."""
 _FLAGS = ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization", "gpu_memory_gib",
           "enforce_eager", "max_loras", "lora_rank")  # fmt: skip
 """Arguments that `replica_memory` shares with `estimate_memory`."""

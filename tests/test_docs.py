@@ -17,6 +17,7 @@ from optimizer import load_scenario, optimize
 from optimizer.report.figures import standalone
 from optimizer.report.story import purchase_page
 from optimizer.report.story.parts import Figure
+from optimizer.report.words import usd
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -123,19 +124,43 @@ def test_pictures_of_the_readme_are_those_of_the_report(catalog: Catalog, reques
         assert f"](docs/pictures/{name})" in README.read_text(encoding="utf-8")
 
 
+WORKED_THROUGH = ("purchase", "multi-region", "uncertain-demand", "mixed-cards")
+
+
+@pytest.mark.parametrize("name", WORKED_THROUGH)
+def test_decisions_are_worked_through_with_what_plans_cost_today(name: str, catalog: Catalog) -> None:
+    layout = optimize(load_scenario(ROOT / "scenarios" / f"{name}.yaml", catalog), catalog)
+    assert layout.cost is not None
+    text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    cost = usd(layout.cost.usd_over_horizon if layout.periods and not layout.futures else layout.cost.usd_per_hour)
+    assert cost in text
+    for workload in layout.workloads:
+        for stage in (stage for group in workload.replica_groups for stage in group.stages or ()):
+            assert f"| {stage.layers[0]}–{stage.layers[1]} | {stage.tp} × " in text
+
+
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/calibration.md",
+    "docs/decisions.md",
     "docs/exports.md",
     "docs/formulation.md",
     "docs/glossary.md",
     "docs/memory.md",
     "docs/report.md",
+    "docs/scaling.md",
+    "docs/scenario.md",
     "docs/simulation.md",
+    "docs/solving.md",
     "docs/explaining.md",
 )
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    links = LINK.findall(README.read_text(encoding="utf-8"))
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= set(links)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

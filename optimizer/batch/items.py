@@ -79,8 +79,10 @@ def _paths(source: str) -> list[Path]:
         found = [one for one in path.rglob("*") if one.suffix in SUFFIXES and one.is_file()]
         visible = [one for one in found if not any(part.startswith(".") for part in one.relative_to(path).parts)]
         return _some(visible, source, f"no scenario here; expected files ending in {', '.join(SUFFIXES)}")
-    if path.exists() or not glob.has_magic(source):
+    if path.exists():
         return [path]
+    if not glob.has_magic(source):
+        raise InputError([Fault("no such file or folder", Location(source))])
     return _some([Path(one) for one in glob.glob(source, recursive=True)], source, "no file matches this pattern")
 
 

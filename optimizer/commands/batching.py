@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.commands.command import Amount, answer, command, delivery, engine_options, the_catalog
+from optimizer.commands.command import SHARE, Amount, answer, command, delivery, engine_options, the_catalog
 from optimizer.commands.running import INTERRUPTED, NOT_SOUND, SOUND
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
 @command("run", "gpuplan batch run prices.sweep.yaml -O prices --workers 2 --time-limit-each 10s", batch)
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @engine_options("local", "the scenarios")
-@click.option("--time-limit-each", type=Amount("duration", "DURATION_S"), default="10s", show_default=True)
-@click.option("--gap", type=Amount("ratio", "RATIO"), default="0.1%", show_default=True,
+@click.option("--time-limit-each", type=Amount("duration", "DURATION_S"), default="10s", show_default=True,
+              help="For each scenario; then its best plan so far is kept, with its gap.")  # fmt: skip
+@click.option("--gap", type=SHARE, default="0.1%", show_default=True,
               help="Stop when no plan can be cheaper by more than this.")  # fmt: skip
-@click.option("--solver", type=click.Choice(("highs", "scip")), default="highs", show_default=True)
+@click.option("--solver", type=click.Choice(("highs", "scip")), default="highs", show_default=True,
+              help="Which one is asked first; the other one where it fails.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on in DIR: solve what is missing, failed or has changed.")
 @click.option("--shard", type=ShardOf(), metavar="I/N", help="Only the I-th of N parts, to split over machines.")
 @click.option("--no-plans", is_flag=True, help="Keep the rows only.")
@@ -108,7 +110,7 @@ def run(
 @command("report", "gpuplan batch report prices -O prices.svg", batch)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--x", help="Key of the sweep along the page.  [default: the last]")
-@click.option("--y", help="Key of the sweep up the page.  [default: the one before; none draws a line]")
+@click.option("--y", help="Key of the sweep up the page.  [default: the one before; a single one draws a line]")
 @click.option("--value", default="usd_per_hour", show_default=True, help="Column that is drawn.")
 def report(folder: Path, x: str | None, y: str | None, value: str) -> None:
     """Draw the results of a sweep: a heat map, or a line with its band.

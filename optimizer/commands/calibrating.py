@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from optimizer.commands.command import TOKENS, Amount, command, delivery, the_catalog
+from optimizer.commands.command import SHARE, TOKENS, command, delivery, the_catalog
 
 
 @command(
@@ -30,7 +30,7 @@ from optimizer.commands.command import TOKENS, Amount, command, delivery, the_ca
 @click.option("--input-tokens", type=TOKENS, help="Mean of a request.")
 @click.option("--output-tokens", type=TOKENS, help="Mean of a request.")
 @click.option("--concurrency", type=click.FloatRange(0, min_open=True), help="Requests in flight, on average.")
-@click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), help="[default: 0%]")
+@click.option("--prefix-hit", "prefix_hit_fraction", type=SHARE, help="[default: 0%]")
 def calibrate(results: tuple[Path, ...], facts: Path | None, **said: Any) -> None:
     """Fit predictions to your own benchmarks.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,10 +38,11 @@ def engine_options(default: str | None, runs: str) -> Callable[[Function], Funct
 
     def add(function: Function) -> Function:
         for option in (
-            click.option("--workers", type=click.IntRange(1), help="At a time.  [default: one a processor]"),
+            click.option("--workers", type=click.IntRange(1), help="At a time.  [default: one per processor]"),
             click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster; auto = the one that runs here.  "
                          "[default: a new one on this machine]"),
-            click.option("--engine", type=click.Choice(("local", "ray")), default=default, show_default=default,
+            click.option("--engine", type=click.Choice(("local", "ray")), default=default,
+                         show_default=default is not None,
                          help=f"What runs {runs}: processes of this machine, or a Ray cluster."),
         ):  # fmt: skip
             function = option(function)
@@ -47,12 +51,36 @@ def engine_options(default: str | None, runs: str) -> Callable[[Function], Funct
     return add
 
 
+def keeping_what_it_reads(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse, before anything is done, to write an answer over a file that the command reads."""
+
+    @functools.wraps(function)
+    def run(*words: Any, **values: Any) -> Any:
+        from optimizer.errors import Fault, InputError, Location
+
+        path = delivery().path
+        if path is not None and path.is_file() and any(path.samefile(one) for one in _files_of(values)):
+            message = "this file is read; an answer in its place would lose it: choose another name with -O"
+            raise InputError([Fault(message, Location(str(path)))])
+        return function(*words, **values)
+
+    return run
+
+
+def _files_of(values: Mapping[str, Any]) -> Iterator[Path]:
+    """Files that arguments and options name."""
+    for value in values.values():
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, str | Path) and os.path.isfile(one):  # a pathlib path raises on names that are too long
+                yield Path(one)
+
+
 def command(name: str, example: str, group: click.Group | None = None, **settings: Any) -> Callable[[Function], Any]:
     """A command (or a group that is one) with --catalog, -o and -O, whose help ends in an example."""
 
     def decorate(function: Function) -> Any:
         make: Callable[..., Any] = click.group if settings.get("invoke_without_command") else click.command
-        made = make(name, epilog=f"\b\nExample:\n  {example}", **settings)(function)
+        made = make(name, epilog=f"\b\nExample:\n  {example}", **settings)(keeping_what_it_reads(function))
         made.params += (
             click.Option(("--catalog",), type=click.Path(path_type=Path), multiple=True, expose_value=False,
                          callback=keep, metavar="PATH", help="Overlay your own entries, a file or folder; repeatable."),
@@ -102,9 +130,10 @@ def the_catalog() -> Catalog:
 class Amount(click.ParamType):  # type: ignore[type-arg]
     """A number with its unit, read by the quantity of that name in `optimizer.scenario.quantities`."""
 
-    def __init__(self, name: str, quantity: str) -> None:
+    def __init__(self, name: str, quantity: str, most: float = math.inf) -> None:
         self.name = name
         self.quantity = quantity
+        self.most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         from optimizer.scenario import quantities
@@ -115,7 +144,10 @@ class Amount(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
         if amount < 0 or (self.quantity == "COUNT" and not amount.is_integer()):
             self.fail(f"{value!r} is {'negative' if amount < 0 else 'not whole'}", param, ctx)
+        if amount > self.most:
+            self.fail(f"{value!r} is more than {getattr(quantities, self.quantity).text(self.most)}", param, ctx)
         return int(amount) if self.quantity == "COUNT" else amount
 
 
 TOKENS = Amount("tokens", "COUNT")
+SHARE = Amount("ratio", "RATIO", most=1.0)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @command("explain", example="gpuplan explain quickstart.plan.json chat")
 @click.argument("plan")
 @click.argument("workload", required=False)
-@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="4s", show_default=True)
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="4s", show_default=True,
+              help="Of the processor's time.")  # fmt: skip
 def explain(plan: str, workload: str | None, time_limit: float) -> None:
     """Say why a plan is as it is.
 
@@ -76,4 +77,4 @@ def pareto(file: str, against: Against, svg: Path | None) -> None:
         front = find(scenario, scenario_catalog(scenario, catalog), against, progress=report)
     if svg is not None:
         write_file(svg, front_svg(front))
-    answer(lambda: front_report(front), front_data(front))
+    answer(lambda: front_report(front), front_data(front), lambda: front_svg(front))

@@ -37,7 +37,10 @@ def verify(plan: str) -> None:
 @click.argument("plans", metavar="PLAN PLAN...", nargs=-1, required=True)
 @page_option
 def compare(plans: tuple[str, ...], page_form: PageForm | None) -> None:
-    """Put plans side by side: cost, servers, workloads; as a page with -O compare.html."""
+    """Put plans side by side: cost, servers, workloads.
+
+    -O compare.html writes a page of it, -O compare.svg draws what a month of each costs.
+    """
     from optimizer.report.comparison import comparison_data, comparison_report
     from optimizer.report.story import comparison_page, comparison_picture
 

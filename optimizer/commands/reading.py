@@ -6,8 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from catalog.loader import Catalog
     from optimizer.layout import Layout
@@ -30,18 +28,26 @@ def read_scenario(file: str, catalog: Catalog) -> Scenario:
 def read_plan(file: str, catalog: Catalog) -> tuple[Layout, list[str]]:
     """A plan (of stdin for `-`) and the promises it breaks."""
     from optimizer import load_plan, load_scenario, verify
+    from optimizer.errors import Fault, InputError, Location
     from optimizer.files import read_text
     from optimizer.plans import parse_plan
 
     layout = parse_plan(read_text(sys.stdin.buffer), "stdin") if file == "-" else load_plan(file)
-    return layout, verify(layout, load_scenario(layout.inputs, catalog), catalog)
+    try:
+        scenario = load_scenario(layout.inputs, catalog)
+    except InputError as error:
+        where = Location("stdin" if file == "-" else file)
+        raise InputError([Fault(f"inputs.{fault.key}: {fault.message}", where) for fault in error.faults]) from error
+    return layout, verify(layout, scenario, catalog)
 
 
 def sound_plan(file: str, catalog: Catalog) -> Layout:
     """A plan that keeps its promises; nothing is made of one that does not."""
+    from optimizer.errors import UnsoundPlan
+
     layout, problems = read_plan(file, catalog)
     if problems:
-        raise click.ClickException("\n".join([f"{file} is not sound; solve its scenario again", *problems]))
+        raise UnsoundPlan("\n".join([f"{file} is not sound; solve its scenario again", *problems]))
     return layout
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from optimizer.commands.command import TOKENS, Amount, Function, answer, calibrated, command, the_catalog
+from optimizer.commands.command import SHARE, TOKENS, Amount, Function, answer, calibrated, command, the_catalog
 
 
 def replica(function: Function) -> Function:
@@ -108,11 +108,11 @@ def _given(question: dict[str, Any]) -> dict[str, Any]:
 @click.option("--max-num-batched-tokens", type=TOKENS, help="[default: the engine's]")
 @click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True), help="[default: the engine's]")
 @click.option("--concurrency", type=click.IntRange(1), default=32, show_default=True, help="Requests always in flight.")
-@click.option("--prefix-hit", "prefix_hit_fraction", type=Amount("ratio", "RATIO"), default="0%", show_default=True)
+@click.option("--prefix-hit", "prefix_hit_fraction", type=SHARE, default="0%", show_default=True)
 @click.option("--speculative", type=click.Choice(("mtp", "eagle", "ngram", "draft_model")), help="Draft tokens ahead.")
 @click.option("--draft", metavar="MODEL", help="The small model that drafts, for draft_model.")
 @click.option("--draft-tokens", type=click.IntRange(1, 16), default=1, show_default=True, help="Drafted in a step.")
-@click.option("--acceptance", "acceptance_fraction", type=Amount("ratio", "RATIO"),
+@click.option("--acceptance", "acceptance_fraction", type=SHARE,
               help="Of drafted tokens, such as 70%.  [default: 85% for mtp]")  # fmt: skip
 @click.option("--performance", type=click.Choice(("calibrated", "silicon")), default="calibrated", show_default=True,
               help="Time steps by our model, or by kernels as aiconfigurator-core measured them.")  # fmt: skip

@@ -7,7 +7,7 @@ import sys
 import click
 
 from optimizer.commands.command import Amount, command, the_catalog
-from optimizer.commands.pages import PageForm, asked_form, page_option, write_page
+from optimizer.commands.pages import PageForm, page_form_of, page_option, write_page
 from optimizer.commands.reading import sound_plan
 
 
@@ -26,9 +26,10 @@ def report(plan: str, page_form: PageForm | None, time_limit: float) -> None:
     from optimizer.report.delivery import progress
     from optimizer.report.story import explore, purchase_page
 
+    form = page_form_of(page_form)
     catalog = the_catalog()
     layout = sound_plan(plan, catalog)
     scenario = load_scenario(layout.inputs, catalog)
     with progress(sys.stderr) as say:
         found = explore(layout, scenario, catalog, time_limit, say) if time_limit and layout.cost else None
-    write_page(purchase_page(layout, scenario, catalog, found), asked_form(page_form) or "html")
+    write_page(purchase_page(layout, scenario, catalog, found), form)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -14,6 +15,12 @@ SOUND, NOT_SOUND, INVALID, INFEASIBLE, NO_PLAN, INTERRUPTED = 0, 1, 3, 4, 5, 130
 
 class Gpuplan(click.Group):
     """Turns whatever a command raises into a message on stderr and an exit code; nothing else does."""
+
+    def main(self, *words: Any, **settings: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # UTF-8 whatever the locale, so that it cannot change an answer
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+        return super().main(*words, **settings)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

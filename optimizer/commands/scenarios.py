@@ -14,7 +14,8 @@ TEMPLATES = ("quickstart", "purchase", "multi-region", "uncertain-demand")
 
 
 @command("init", example="gpuplan init --template purchase")
-@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True)
+@click.option("--template", type=click.Choice(TEMPLATES), default=TEMPLATES[0], show_default=True,
+              help="The question that it asks.")  # fmt: skip
 def init(template: str) -> None:
     """Write a scenario to start from; never overwrites."""
     from importlib.resources import files

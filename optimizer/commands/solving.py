@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optimizer.commands.command import Amount, calibrated, command, delivery, engine_options, the_catalog
+from optimizer.commands.command import SHARE, Amount, calibrated, command, delivery, engine_options, the_catalog
 from optimizer.commands.reading import read_scenario
 from optimizer.commands.running import INFEASIBLE, INTERRUPTED, NO_PLAN, SOUND
 
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE, "no_plan": NO_PLAN}
 
 
+def lp_or_mps(_ctx: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """The ending decides the format of a written program."""
+    if path is not None and path.suffix not in (".lp", ".mps"):
+        raise click.BadParameter(f"{str(path)!r} ends neither in .lp nor in .mps")
+    return path
+
+
 @command("solve", example="gpuplan solve quickstart.yaml --time-limit 30s -O quickstart.plan.json")
 @click.argument("file")
-@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True)
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="60s", show_default=True,
+              help="For the whole answer; then the best plan so far is given, with its gap.")  # fmt: skip
 @click.option(
     "--gap",
-    type=Amount("ratio", "RATIO"),
+    type=SHARE,
     default="0.1%",
     show_default=True,
     help="Stop when no plan can be cheaper by more than this.",
@@ -36,8 +44,9 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
     show_default=True,
     help="Processes that rate the candidates of many workloads.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the solver's random choices.")
+@click.option("--solver", type=click.Choice(("scip", "highs")), default="scip", show_default=True,
+              help="Which one is asked first; the other one where it fails.")  # fmt: skip
 @click.option(
     "--alternatives",
     type=click.IntRange(0, 100),
@@ -63,7 +72,7 @@ EXIT_OF_STATUS = {"optimal": SOUND, "feasible": SOUND, "infeasible": INFEASIBLE,
 @engine_options(None, "the many parts of a large scenario")
 @click.option("--warm-start", "earlier", metavar="PLAN", help="Begin from an earlier plan, such as yesterday's.")
 @click.option("--write-lp", "program", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write the program too, as .lp or .mps.")  # fmt: skip
+              callback=lp_or_mps, help="Write the program too, as .lp or .mps.")  # fmt: skip
 @click.option("--validate", is_flag=True, help="Simulate the plan, and tighten until its latency targets hold there.")
 def solve(
     file: str,

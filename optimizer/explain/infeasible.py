@@ -25,6 +25,7 @@ from optimizer.explain.changes import (
 )
 from optimizer.explain.core import (
     LIMITS,
+    SHORT,
     Member,
     conflict_core,
     fewest_gpus,
@@ -53,9 +54,8 @@ SHARE_OF_CONFLICTS, SHARE_OF_SERVED, SHARE_OF_LIMITS = 0.4, 0.4, 0.8
 """Of the time that is left: for what conflicts, for what can be served, and for what limits would do. What is left then
 is for what else would help."""
 OTHER_REASONS = {
-    "format": "the card or engine does not support the format",
     "quality": "the format's quality is below min_quality",
-    "silicon tables": "not in the tables of measured kernels",
+    "silicon tables": "the tables of measured kernels lack them",
 }
 
 
@@ -315,10 +315,17 @@ def most_by_priority(resolver: Resolver) -> str:
     fraction = np.divide(carried_rps, total_rps, out=np.ones_like(total_rps), where=total_rps > 0)
     order = sorted(range(len(names)), key=lambda w: (-inst.priority[w], fraction[w]))
     dropped = [
-        names[w] if fraction[w] == 0 else f"{1 - fraction[w]:.0%} of {names[w]}" for w in order if fraction[w] < 1
+        names[w] if fraction[w] == 0 else f"{_per_cent_up(1 - fraction[w])} of {names[w]}"
+        for w in order
+        if fraction[w] < 1
     ]
     expected = "expected " if resolver.scenario.demand_scenarios else ""
     return f"serve {math.floor(100 * share)}% of {expected}demand, by priority: drop {_listed(dropped)}"
+
+
+def _per_cent_up(fraction: float) -> str:
+    """Whole per cent, rounded up: dropping less might not be enough."""
+    return f"{math.ceil(100 * (fraction - SHORT))}%"
 
 
 def _listed(names: Sequence[str], between: str = ", then ") -> str:
@@ -355,8 +362,9 @@ def _needs(resolver: Resolver, name: str, futures: Sequence[str]) -> str:
 
 def _rejected(c: Candidates) -> str:
     """Why configurations cannot be used, the commonest reason first."""
+    sentences = {**SENTENCES, **OTHER_REASONS, **{key: f"they miss {key}" for key in c.nearest_ms}}
     reasons = [
-        f"{count:,}: {f'miss {key}' if key in c.nearest_ms else SENTENCES.get(key, OTHER_REASONS.get(key, key))}"
+        f"{count:,} because {sentences.get(key, key)}"
         for key, count in sorted(c.rejected.items(), key=lambda item: (-item[1], item[0]))
     ]
     return f"none of {c.n_evaluated:,} configurations serves every class: {'; '.join(reasons) or 'no offer'}"

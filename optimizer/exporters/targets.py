@@ -30,18 +30,20 @@ EXPORTERS: dict[str, Exporter] = {
         topology.render,
         "for your own tools; `gpuplan schema topology` describes it",
     ),
-    "vllm": Exporter("vLLM: a configuration file a replica group, a start script a server", vllm.render, SCRIPT),
-    "sglang": Exporter("SGLang: a configuration file a replica group, a start script a server", sglang.render, SCRIPT),
-    "trtllm": Exporter(
-        "TensorRT-LLM: a configuration file a replica group, a start script a server", trtllm.render, SCRIPT
+    "vllm": Exporter("vLLM: a configuration file per replica group, a start script per server", vllm.render, SCRIPT),
+    "sglang": Exporter(
+        "SGLang: a configuration file per replica group, a start script per server", sglang.render, SCRIPT
     ),
-    "llamacpp": Exporter("llama.cpp: a start script a server", llamacpp.render, SCRIPT),
+    "trtllm": Exporter(
+        "TensorRT-LLM: a configuration file per replica group, a start script per server", trtllm.render, SCRIPT
+    ),
+    "llamacpp": Exporter("llama.cpp: a start script per server", llamacpp.render, SCRIPT),
     "compose": Exporter(
-        "Docker Compose: a file a server, a service a replica, each on its own GPUs",
+        "Docker Compose: a file per server, a service per replica, each on its own GPUs",
         compose.render,
         "on each server `docker compose -f compose-SERVER.yaml up -d`",
     ),
-    "k8s": Exporter("Kubernetes: a Deployment and a Service a replica group", k8s.render, KUBECTL),
+    "k8s": Exporter("Kubernetes: a Deployment and a Service per replica group", k8s.render, KUBECTL),
     "lws": Exporter(
         "LeaderWorkerSet: replicas that stretch over several servers", lws.render, f"{KUBECTL}, with LWS v0.7 or newer"
     ),
@@ -51,17 +53,17 @@ EXPORTERS: dict[str, Exporter] = {
         f"{KUBECTL}, with KServe v0.18 or newer (LLMInferenceService v1alpha2)",
     ),
     "llm-d": Exporter(
-        "llm-d: values of the chart llm-d-modelservice, a file a replica group",
+        "llm-d: values of the chart llm-d-modelservice, a file per replica group",
         llmd.render,
         "`helm install GROUP llm-d-modelservice/llm-d-modelservice -f {folder}/llm-d-GROUP.yaml`",
     ),
     "dynamo": Exporter(
-        "NVIDIA Dynamo: a DynamoGraphDeployment a workload",
+        "NVIDIA Dynamo: a DynamoGraphDeployment per workload",
         dynamo.render,
         f"{KUBECTL}, with the operator of Dynamo 1.3 (nvidia.com/v1beta1)",
     ),
     "ray-serve": Exporter(
-        "Ray Serve: one application, a configuration a replica group",
+        "Ray Serve: one application, a configuration per replica group",
         ray.render_serve,
         "`serve deploy {folder}/ray-serve.yaml` on a Ray cluster of these servers",
     ),
@@ -70,9 +72,9 @@ EXPORTERS: dict[str, Exporter] = {
         ray.render_service,
         f"{KUBECTL}, with KubeRay v1.4 or newer",
     ),
-    "kueue": Exporter("Kueue: a quota of the plan's GPUs, a flavor a card", kueue.render, KUBECTL),
+    "kueue": Exporter("Kueue: a quota of the plan's GPUs, a flavor per card", kueue.render, KUBECTL),
     "skypilot": Exporter(
-        "SkyPilot: a service a replica group",
+        "SkyPilot: a service per replica group",
         skypilot.render,
         "`sky serve up -n GROUP {folder}/skypilot-GROUP.yaml --secret HF_TOKEN`",
     ),

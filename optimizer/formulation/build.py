@@ -11,18 +11,10 @@ from optimizer.formulation.constraints import FAMILIES, Family
 from optimizer.formulation.instance import Instance
 from optimizer.formulation.program import Program
 from optimizer.formulation.variables import Variables
-from optimizer.serving_config import FloatArray
 
 
-def build_program(
-    inst: Instance,
-    var: Variables,
-    families: Sequence[Family] = FAMILIES,
-    usd_per_server: FloatArray | None = None,
-) -> Program:
-    """Minimise Σ usd_per_server[h] · (n_servers[h] + its spares), and what orders cost, subject to the families.
-
-    `usd_per_server` [H] is USD per hour unless given; orders then cost nothing.
+def build_program(inst: Instance, var: Variables, families: Sequence[Family] = FAMILIES) -> Program:
+    """Minimise Σ usd_per_hour[h] · (n_servers[h] + its spares), and what orders cost, subject to the families.
 
     Raises:
         SolverError: a row without terms cannot hold; such an instance must have been refused before.
@@ -38,10 +30,9 @@ def build_program(
         names = [name for rows in gathered for name in rows.names()]
         raise SolverError(f"rows without terms cannot hold: {', '.join(names[i] for i in impossible[:5])}")
     objective = np.zeros(var.n_columns)
-    price = inst.usd_per_hour if usd_per_server is None else usd_per_server
-    objective[var.n_servers] = price
-    objective[var.n_ordered] = inst.orders.usd_per_hour if usd_per_server is None else 0.0
-    objective[var.has_spare] = price[inst.spot.term]
+    objective[var.n_servers] = inst.usd_per_hour
+    objective[var.n_ordered] = inst.orders.usd_per_hour
+    objective[var.has_spare] = inst.usd_per_hour[inst.spot.term]
     return Program.from_entries(
         objective=objective,
         upper=var.upper,

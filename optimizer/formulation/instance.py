@@ -25,7 +25,7 @@ from optimizer.formulation.sites import Places, Sites, Standing, build_sites, mo
 from optimizer.formulation.spot import SpotSpares, spot_spares
 from optimizer.formulation.survival import Loads, Survival, build_survival
 from optimizer.formulation.terms import ServerTerm, server_terms
-from optimizer.scenario import Scenario, Spare
+from optimizer.scenario import Offer, Scenario, Spare
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 
@@ -132,44 +132,12 @@ def build_instance(
     """
     horizon = Horizon.of(scenario)
     needs = build_needs(scenario, candidates, horizon)
-    utilization = scenario.max_utilization_fraction
-    offers = list(scenario.inventory.items())
-    terms = [
-        term
-        for t in range(horizon.n_states)
-        for name, offer in offers
-        for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility, horizon, t)
-    ]
-    position = {name: s for s, (name, _) in enumerate(offers)}
-    offer_of_term = np.array([term.state * len(offers) + position[term.offer] for term in terms], np.int64)
-    max_servers = np.array([term.max_servers for term in terms], float)
-    gpus_per_server = np.tile(np.array([offer.gpus_per_server for _, offer in offers], np.int64), horizon.n_states)
-    offer_names = tuple(f"{name}{horizon.suffix(t)}" for t in range(horizon.n_states) for name, _ in offers)
-
-    busy = np.zeros(len(needs.offer_of_candidate))
-    np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
-    n_alone = np.where(busy > 0, np.ceil(busy / utilization + 1e-6), 0).astype(np.int64)
-    places = Places(
-        names=offer_names,
-        racks=[offer.racks for _, offer in offers] * horizon.n_states,
-        regions=[offer.region for _, offer in offers] * horizon.n_states,
-    )
-    standing = _standing(needs, n_alone)
-    server = gpus_per_server[needs.offer_of_candidate]
-    most_replicas = np.maximum(n_alone, most_replicas_with_spare(standing, busy, server))
-    to_be_had = np.full(len(terms), np.inf) if beyond_limits else max_servers
-    limit = np.bincount(offer_of_term, weights=to_be_had, minlength=len(offer_names)).astype(float)
-    sites = build_sites(standing, places, gpus_per_server, limit)
-    by_site = np.isin(np.arange(len(offer_names)), needs.offer_of_candidate[standing.placed(places)])
-    footprint = needs.footprint
-    packing = pack_offers(gpus_per_server, footprint, by_site)
-    # A server holds at least one packing unit, so one server a unit is always enough.
-    units = np.zeros(len(offer_names))
-    np.add.at(units, footprint.offer, (packing.units_per_replica * most_replicas[footprint.candidate]).astype(float))
-    spares = stand_by([offer for _, offer in offers] * horizon.n_states, units)
+    had = _to_be_had(scenario, catalog, horizon)
+    terms, utilization, budget = had.terms, scenario.max_utilization_fraction, scenario.budget
+    limits = np.full(len(terms), np.inf) if beyond_limits else had.max_servers
+    use = _most_use(needs, had, utilization, limits)
     is_reserved = np.array([term.term == "reserve" for term in terms], bool) & horizon.has_orders
     weight = np.array([horizon.weight(term.state) if horizon.has_orders else 1.0 for term in terms], float)
-    budget = scenario.budget
     return Instance(
         horizon=horizon,
         workload_names=needs.workload_names,
@@ -179,14 +147,14 @@ def build_instance(
         demand_rps=needs.demand_rps,
         workload_of_demand=needs.workload_of_demand,
         class_of_demand=needs.class_of_demand,
-        offer_names=offer_names,
-        gpus_per_server=gpus_per_server,
+        offer_names=had.names,
+        gpus_per_server=had.gpus_per_server,
         candidate_names=needs.candidate_names,
         workload_of_candidate=needs.workload_of_candidate,
         offer_of_candidate=needs.offer_of_candidate,
         gpus_per_replica=needs.gpus_per_replica,
-        footprint=footprint,
-        most_replicas=most_replicas,
+        footprint=needs.footprint,
+        most_replicas=use.most_replicas,
         candidate_of_load=needs.candidate_of_load,
         demand_of_load=needs.demand_of_load,
         busy_replicas=needs.busy_replicas,
@@ -196,32 +164,106 @@ def build_instance(
         choice_names=needs.choice_names,
         workload_of_choice=needs.workload_of_choice,
         choice_of_load=needs.choice_of_candidate[needs.candidate_of_load],
-        terms=tuple(terms),
-        offer_of_term=offer_of_term,
+        terms=terms,
+        offer_of_term=had.offer_of_term,
         # Commitments are paid by their orders, used or not.
         usd_per_hour=np.where(is_reserved, 0.0, weight * np.array([term.usd_per_hour for term in terms], float)),
         capex_usd=np.array([term.capex_usd for term in terms], float),
         monthly_usd=np.array([term.monthly_usd for term in terms], float),
         power_kw=np.array([term.power_kw for term in terms], float),
-        max_servers=max_servers,
-        most_servers=(units + np.bincount(spares.offer, minlength=len(units)))[offer_of_term],
+        max_servers=had.max_servers,
+        most_servers=(use.units + np.bincount(use.stand_by.offer, minlength=len(use.units)))[had.offer_of_term],
         spot=spot_spares(
             terms,
             [scenario.inventory[term.offer] for term in terms],
-            np.minimum(units[offer_of_term], to_be_had),
+            np.minimum(use.units[had.offer_of_term], limits),
         ),
         is_spot=np.array([term.term == "spot" for term in terms], bool),
-        stand_by=spares,
-        packing=packing,
+        stand_by=use.stand_by,
+        packing=use.packing,
         spare=needs.spare,
-        rack_room=np.array([sum(racks.values()) if racks else np.inf for racks in places.racks], float),
-        sites=sites,
-        survival=build_survival(sites, _loads(needs)),
+        rack_room=np.array([sum(racks.values()) if racks else np.inf for racks in had.places.racks], float),
+        sites=use.sites,
+        survival=build_survival(use.sites, _loads(needs)),
         orders=build_orders(scenario.inventory, horizon),
         capex_budget_usd=np.inf if budget.capex_usd is None else budget.capex_usd,
         capex_per_period_usd=np.array(budget.capex_per_period_usd or [np.inf] * horizon.n_periods, float),
         monthly_budget_usd=np.inf if budget.monthly_usd is None else budget.monthly_usd,
         power_cap_kw=np.inf if scenario.facility.power_cap_kw is None else scenario.facility.power_cap_kw,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ToBeHad:
+    """Offers and their terms in every state."""
+
+    names: tuple[str, ...]  # [S]
+    offers: tuple[Offer, ...]  # [S]
+    places: Places  # [S]
+    gpus_per_server: IntArray  # [S]
+    terms: tuple[ServerTerm, ...]  # [H]
+    offer_of_term: IntArray  # [H]
+    max_servers: FloatArray  # [H]
+
+
+def _to_be_had(scenario: Scenario, catalog: Catalog, horizon: Horizon) -> _ToBeHad:
+    offers = list(scenario.inventory.items())
+    terms = [
+        term
+        for t in range(horizon.n_states)
+        for name, offer in offers
+        for term in server_terms(name, offer, catalog.gpus[offer.gpu], scenario.facility, horizon, t)
+    ]
+    position = {name: s for s, (name, _) in enumerate(offers)}
+    names = tuple(f"{name}{horizon.suffix(t)}" for t in range(horizon.n_states) for name, _ in offers)
+    places = Places(
+        names=names,
+        racks=[offer.racks for _, offer in offers] * horizon.n_states,
+        regions=[offer.region for _, offer in offers] * horizon.n_states,
+    )
+    return _ToBeHad(
+        names=names,
+        offers=tuple(offer for _, offer in offers) * horizon.n_states,
+        places=places,
+        gpus_per_server=np.tile(np.array([offer.gpus_per_server for _, offer in offers], np.int64), horizon.n_states),
+        terms=tuple(terms),
+        offer_of_term=np.array([term.state * len(offers) + position[term.offer] for term in terms], np.int64),
+        max_servers=np.array([term.max_servers for term in terms], float),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _MostUse:
+    """The most replicas and servers that can be of use, and where replicas may stand."""
+
+    most_replicas: IntArray  # [K]
+    sites: Sites
+    packing: Packing
+    units: FloatArray  # [S] packing units of all those replicas
+    stand_by: StandBy
+
+
+def _most_use(needs: Needs, had: _ToBeHad, utilization: float, limits: FloatArray) -> _MostUse:
+    """`limits` [H] bound the servers of a term that sites are made for."""
+    n_offers, footprint = len(had.offers), needs.footprint
+    busy = np.zeros(len(needs.offer_of_candidate))
+    np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
+    n_alone = np.where(busy > 0, np.ceil(busy / utilization + 1e-6), 0).astype(np.int64)
+    standing = _standing(needs, n_alone)
+    server = had.gpus_per_server[needs.offer_of_candidate]
+    most_replicas = np.maximum(n_alone, most_replicas_with_spare(standing, busy, server))
+    limit = np.bincount(had.offer_of_term, weights=limits, minlength=n_offers).astype(float)
+    by_site = np.isin(np.arange(n_offers), needs.offer_of_candidate[standing.placed(had.places)])
+    packing = pack_offers(had.gpus_per_server, footprint, by_site)
+    # A server holds at least one packing unit, so one server a unit is always enough.
+    units = np.zeros(n_offers)
+    np.add.at(units, footprint.offer, (packing.units_per_replica * most_replicas[footprint.candidate]).astype(float))
+    return _MostUse(
+        most_replicas=most_replicas,
+        sites=build_sites(standing, had.places, had.gpus_per_server, limit),
+        packing=packing,
+        units=units,
+        stand_by=stand_by(had.offers, units),
     )
 
 

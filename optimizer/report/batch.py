@@ -7,20 +7,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 
 from optimizer.batch import State
 from optimizer.report.data import plain
 from optimizer.report.delivery import progress
+from optimizer.report.tables import table
+from optimizer.report.words import figure, listed, percent, usd
 
 ProgressForm = Literal["line", "json", "none"]
 EVERY_S = 1.0
 """Between two JSON lines."""
-FIGURES = ("usd_per_hour", "gap", "worst_latency_slack", "seconds")
+FIGURES: Mapping[str, Callable[[float], str]] = {
+    "usd_per_hour": usd,
+    "gap": partial(percent, digits=2),
+    "worst_latency_slack": partial(percent, digits=1),
+    "seconds": figure,
+}
+"""Columns of the rows -> how they are written."""
 MOST_LISTED = 5
 
 
@@ -76,11 +84,9 @@ def batch_report(state: State, folder: Path) -> RenderableType:
     ended = "Interrupted" if state.interrupted else "Done"
     done = f"{state.n_done:,} of {state.n_items:,} scenarios in {_duration(state.seconds)}"
     lines = [f"{ended}: {done}, {state.per_second:,.1f}/s. Results are in {folder}."]
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for status, n in sorted(state.statuses.items()):
-        table.add_row(status, f"{n:,}")
+    ends = [(status, f"{n:,}") for status, n in sorted(state.statuses.items())]
     if n_errors := state.counts["error"]:
-        table.add_row("error", f"{n_errors:,} (errors*.jsonl says why)")
+        ends.append(("error", f"{n_errors:,} (errors*.jsonl says why)"))
     if n_unchanged := state.counts["unchanged"]:
         lines.append(f"{n_unchanged:,} were solved before and have not changed.")
     if state.n_dropped:
@@ -90,9 +96,9 @@ def batch_report(state: State, folder: Path) -> RenderableType:
     ]
     if state.interrupted:
         lines.append("The same command with --resume goes on.")
-    else:
+    elif state.statuses:
         lines.append(f"Worst gap of this run {state.worst_gap:.2%}. `gpuplan batch report {folder}` shows the results.")
-    return Group(*lines[:1], table, *lines[1:])
+    return Group(*lines[:1], listed(ends), *lines[1:])
 
 
 def results_data(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -111,16 +117,30 @@ def results_data(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def results_report(data: Mapping[str, Any], folder: Path) -> RenderableType:
     """The same as tables."""
     counts = ", ".join(f"{n:,} {status}" for status, n in data["counts"].items())
-    figures = Table("", "least", "median", "most", box=None, padding=(0, 2, 0, 0))
-    for name, values in data["figures"].items():
-        if values is not None:
-            figures.add_row(name, *(f"{values[key]:,.4g}" for key in ("least", "median", "most")))
-    ends = Table("", "scenario", "$/h", "GPUs", box=None, padding=(0, 2, 0, 0))
-    for end in ("cheapest", "dearest"):
-        for i, row in enumerate(data[end]):
-            gpus = ", ".join(f"{n} {gpu}" for gpu, n in row["gpus"].items())
-            ends.add_row(end if i == 0 else "", row["scenario"], f"{row['usd_per_hour']:,.2f}", gpus)
-    return Group(f"{folder}: {data['scenarios']:,} scenarios: {counts}", "", figures, "", ends)
+    figures = [
+        (name, *(FIGURES[name](values[key]) for key in ("least", "median", "most")))
+        for name, values in data["figures"].items()
+        if values is not None
+    ]
+    ends = [
+        table(
+            end.capitalize(),
+            (("scenario", "left"), ("$/h", "right"), ("GPUs", "left")),
+            [
+                (row["scenario"], usd(row["usd_per_hour"]), ", ".join(f"{n} {gpu}" for gpu, n in row["gpus"].items()))
+                for row in data[end]
+            ],
+        )
+        for end in ("cheapest", "dearest")
+    ]
+    return Group(
+        table(
+            f"{folder}: {data['scenarios']:,} scenarios: {counts}",
+            (("", "left"), ("least", "right"), ("median", "right"), ("most", "right")),
+            figures,
+        ),
+        *(part for drawn in ends for part in ("", drawn)),
+    )
 
 
 def _range(values: list[float]) -> dict[str, float] | None:

@@ -20,7 +20,8 @@ from optimizer.calibration.measurement import Measurement
 from optimizer.calibration.observations import FIGURES
 from optimizer.performance.bands import closest_residual
 from optimizer.report.data import Form
-from optimizer.report.words import UNKNOWN, bullets, count, figure, milliseconds, percent, table
+from optimizer.report.tables import table
+from optimizer.report.words import UNKNOWN, bullets, count, figure, milliseconds, percent
 from optimizer.serving_config import BoolArray
 
 TITLES = {"tpot_ms": "TPOT", "ttft_ms": "TTFT", "output_tokens_per_s": "tokens/s", "prefill_ms": "prefill"}

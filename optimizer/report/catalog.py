@@ -15,7 +15,8 @@ from catalog.huggingface import model_from_hf_config
 from catalog.loader import Catalog
 from catalog.schema import Engine, Gpu, Instance, KvFormat, Label, Model, Source, WeightFormat
 from catalog.units import BILLION, BITS_PER_BYTE
-from optimizer.report.words import UNKNOWN, Justify, figure, table, usd
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import UNKNOWN, figure, usd
 
 Row = dict[str, Any]
 
@@ -59,7 +60,10 @@ def model_entry(config: Path, model_id: str) -> dict[str, Any]:
     except OSError as error:
         raise InputError([Fault(f"cannot be read: {error.strerror}", Location(str(config)))]) from error
     source = Source(text=f"{config.name} of {model_id}", label=Label.PUBLISHED)
-    model = model_from_hf_config(fields, id=model_id, source=source)
+    try:
+        model = model_from_hf_config(fields, id=model_id, source=source)
+    except InputError as error:
+        raise InputError([Fault(fault.message, Location(str(config))) for fault in error.faults]) from error
     return {"kind": model.kind, **model.model_dump(mode="json", exclude_defaults=True)}
 
 

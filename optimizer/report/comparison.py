@@ -12,7 +12,8 @@ from optimizer.layout import Layout
 from optimizer.report.fleet import kinds
 from optimizer.report.periods import TERMS, counted, term_words
 from optimizer.report.plan import degrees
-from optimizer.report.words import UNKNOWN, Justify, count, figure, percent, table, usd
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import UNKNOWN, count, figure, percent, usd
 from optimizer.uses import uses
 
 

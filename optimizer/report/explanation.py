@@ -11,12 +11,11 @@ from rich.text import Text
 from catalog.units import HOURS_PER_MONTH
 from optimizer.explain import BreakEven, Explanation, Flip, Margin, Reason
 from optimizer.report.data import plain
-from optimizer.report.words import UNKNOWN, bullets, count, figure, percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import TIE_USD_PER_HOUR, UNKNOWN, bullets, count, cut, figure, percent, usd, usd_more
 
 MOST_NAMED = 3
 """Differences named in a line; the JSON holds all."""
-TIE_USD_PER_HOUR = 0.005
-"""Less than half a cent an hour is a tie."""
 
 
 def explanation_report(explained: Explanation) -> RenderableType:
@@ -71,7 +70,7 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
             one.limit or UNKNOWN,
             percent(one.utilization),
             _runner_up(one),
-            _more(one.runner_up.usd_per_hour_more),
+            usd_more(one.runner_up.usd_per_hour_more),
         )
         for one in reasons
     ]
@@ -85,14 +84,8 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
 
 def _runner_up(one: Reason) -> str:
     if one.runner_up.usd_per_hour_more is None:
-        return f"no plan, of {one.n_admissible:,} kinds"
-    return "\n".join(_cut(one.runner_up.instead))
-
-
-def _more(usd_per_hour: float | None) -> str:
-    if usd_per_hour is None:
-        return UNKNOWN
-    return "a tie" if abs(usd_per_hour) < TIE_USD_PER_HOUR else usd(usd_per_hour)
+        return f"no plan, of {count(one.n_admissible, 'kind')}"
+    return "\n".join(cut(one.runner_up.instead, MOST_NAMED))
 
 
 def _margins(margins: Sequence[Margin]) -> RenderableType:
@@ -113,7 +106,7 @@ def _saved(usd_per_hour: float) -> tuple[str, str]:
 
 def _flips(flips: Sequence[Flip]) -> RenderableType:
     rows = [
-        (one.what, one.shown_holds_at, one.shown_flips_at or "not in range", "\n".join(_cut(one.instead)))
+        (one.what, one.shown_holds_at, one.shown_flips_at or "not in range", "\n".join(cut(one.instead, MOST_NAMED)))
         for one in flips
     ]
     return table(
@@ -129,8 +122,3 @@ def _break_even(one: BreakEven) -> str:
         return f"{name}: renting is cheaper even for all hours of a month"
     payback = f"; its price is paid back after {figure(one.payback_months)} months" if one.payback_months else ""
     return f"{name}: cheaper from {percent(one.utilization_fraction)} of all hours on{payback}"
-
-
-def _cut(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - MOST_NAMED
-    return [*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]

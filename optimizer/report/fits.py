@@ -13,7 +13,8 @@ from rich.text import Text
 from catalog.loader import Catalog
 from optimizer.errors import InputError
 from optimizer.fitting import Fit, what_fits
-from optimizer.report.words import count, figure, gib, table
+from optimizer.report.tables import table
+from optimizer.report.words import count, figure, gib
 
 CONTEXT_TOKENS = 8192
 """Asked of a model when no context is said: what a chat needs."""

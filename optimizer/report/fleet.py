@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optimizer.layout import Layout, ReplicaGroup, Servers, Term
-from optimizer.report.plan import named_groups
+from optimizer.report.group_names import unique_names
 from optimizer.report.words import figure
+from optimizer.scenario.words import listed
 from optimizer.uses import Use, uses
 
 VERBS: dict[Term, str] = {"buy": "buy", "rent": "rent", "reserve": "reserve", "spot": "rent as spot", "own": "use"}
@@ -54,16 +55,12 @@ def _up_to(layout: Layout, term: Term) -> str:
 
 
 def actions(found: Sequence[Use]) -> str:
-    """`buy 2 × stockholm and rent 1 × a and 2 × b`."""
+    """`buy 2 × stockholm and rent 1 × a and 2 × b`; nothing of nothing."""
     by_term: dict[Term, list[str]] = {}
     for use in found:
         by_term.setdefault(use.term, []).append(f"{use.count} × {use.offer}")
-    return listed([f"{VERBS[term]} {listed(by_term[term])}" for term in VERBS if term in by_term])
-
-
-def listed(parts: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    said = [f"{VERBS[term]} {listed(by_term[term], 'and')}" for term in VERBS if term in by_term]
+    return listed(said, "and") if said else ""
 
 
 def moments(layout: Layout) -> tuple[tuple[str, int], ...]:
@@ -87,12 +84,12 @@ def kinds(layout: Layout) -> tuple[Kind, ...]:
     groups: dict[tuple[str, str, int], dict[int, ReplicaGroup]] = {}
     for at, plan in enumerate(periods):
         nth: Counter[tuple[str, str]] = Counter()
-        for _, workload, group in named_groups(plan):
+        for workload, group in ((one, group) for one in plan.workloads for group in one.replica_groups):
             key = workload.name, _alike(group)
             groups.setdefault((*key, nth[key]), {})[at] = group
             nth[key] += 1
     busiest = {key: max(seen.values(), key=lambda group: group.load_rps) for key, seen in groups.items()}
-    names = _names([(key[0], group) for key, group in busiest.items()])
+    names = unique_names([(key[0], group) for key, group in busiest.items()])
     return tuple(
         Kind(
             name,
@@ -108,26 +105,3 @@ def _alike(group: ReplicaGroup) -> str:
     """What makes replicas of one kind; loads and places are not part of it."""
     own = {"replicas", "load_rps", "capacity_rps", "utilization", "class_rps", "placement"}
     return group.model_dump_json(exclude=own)
-
-
-def _names(groups: Sequence[tuple[str, ReplicaGroup]]) -> list[str]:
-    """The workload; with its offer, then its batch, at last a number where that is not unique."""
-    tries: tuple[Callable[[str, ReplicaGroup], str], ...] = (
-        lambda workload, _group: workload,
-        lambda workload, group: f"{workload} on {group.offer}",
-        lambda workload, group: f"{workload} on {group.offer}, batch {group.max_batch_size}",
-    )
-    names = [""] * len(groups)
-    for attempt in tries:
-        said = [attempt(*one) for one in groups]
-        taken = {name for name in names if name}
-        for at, name in enumerate(said):
-            if not names[at] and said.count(name) == 1 and name not in taken:
-                names[at] = name
-    numbers: Counter[str] = Counter()
-    for at, (workload, group) in enumerate(groups):
-        if not names[at]:
-            on = f"{workload} on {group.offer}"
-            numbers[on] += 1
-            names[at] = f"{on} ({numbers[on]})"
-    return names

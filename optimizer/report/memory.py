@@ -22,7 +22,8 @@ from optimizer.fitting import (
 )
 from optimizer.memory import MemoryEstimate, estimate_memory
 from optimizer.report.figures import Stack, stack_chart, standalone
-from optimizer.report.words import Justify, bar, bullets, count, figure, gib, listed, percent, table
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import bar, bullets, count, figure, gib, listed, percent
 
 BAR_CELLS = 30
 PARTS = {
@@ -145,7 +146,7 @@ def memory_picture(answers: Sequence[MemoryAnswer]) -> str:
         names = [f"{name} {gib(amount)}" + (f" ± {gib(off)}" if off else "") for name, amount, off in parts]
     stacks = [
         Stack(
-            f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else answer.estimate.reason}",
+            f"{answer.question['gpu']}: {'fits' if answer.estimate.fits else 'does not fit'}",
             _amounts(answer),
             limit=answer.estimate.budget_gib,
             whole=answer.visible_gib,

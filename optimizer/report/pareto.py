@@ -11,7 +11,8 @@ from optimizer.explain import Front
 from optimizer.report.data import plain
 from optimizer.report.figures import Point, point_chart, standalone
 from optimizer.report.figures.marks import LINE, picture, text
-from optimizer.report.words import bar, figure, percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import bar, figure, percent, usd
 
 BAR_WIDTH = 30
 
@@ -24,8 +25,8 @@ def front_report(front: Front) -> RenderableType:
     rows = [
         (
             usd(point.usd_per_hour) + ("" if point.is_proven else " (not proven)"),
-            _value(front, point.value),
             bar(point.usd_per_hour / dearest, BAR_WIDTH),
+            _value(front, point.value),
             ", ".join(point.servers),
         )
         for point in front.points
@@ -33,7 +34,7 @@ def front_report(front: Front) -> RenderableType:
     return Group(
         table(
             f"{front.scenario}: cost against {front.against} ({front.unit})",
-            (("$/h", "right"), (front.against, "right"), ("", "left"), ("servers", "left")),
+            (("$/h", "right"), ("", "left"), (front.against, "right"), ("servers", "left")),
             rows,
         ),
         Text(""),

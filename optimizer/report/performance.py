@@ -13,7 +13,8 @@ from catalog.loader import Catalog
 from optimizer.fitting import default_weight_dtype
 from optimizer.performance import PerformanceEstimate, estimate_performance
 from optimizer.report.curve import svg_curve, terminal_curve
-from optimizer.report.words import bar, bullets, count, figure, interval, milliseconds, table
+from optimizer.report.tables import table
+from optimizer.report.words import bar, bullets, count, figure, interval, milliseconds
 
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 BAR_CELLS = 16

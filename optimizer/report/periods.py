@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 
 from optimizer.layout import FuturePlan, Layout, PeriodPlan, Servers
-from optimizer.report.words import count, figure, percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import count, figure, percent, usd
 
 TERMS = {"own": "owned", "buy": "bought", "rent": "rented", "reserve": "reserved", "spot": "spot"}
 

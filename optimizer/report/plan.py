@@ -9,30 +9,31 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Cost, Layout, ReplicaGroup, Servers, WorkloadPlan
+from optimizer.performance.bands import POINT_ESTIMATE
+from optimizer.report.group_names import named_groups
 from optimizer.report.infeasible import infeasible_report
 from optimizer.report.periods import TERMS, counted, futures_report, likeliest, periods_report, term_words
 from optimizer.report.stress import stress_report
+from optimizer.report.tables import Justify, table
 from optimizer.report.words import (
     UNKNOWN,
-    Justify,
     bullets,
     count,
+    cut,
     figure,
     gib,
     interval,
     milliseconds,
     percent,
-    table,
     usd,
+    usd_more,
 )
 from optimizer.scenario import Scenario, Workload
 
 FIRST = "What follows is the first period, what to do now; `gpuplan export --period K` exports another."
-LIKELIEST = "What follows is {}, the likeliest scenario; `gpuplan export --future NAME` exports another."
+LIKELIEST = "What follows is {}, the likeliest demand scenario; `gpuplan export --future NAME` exports another."
 ALTERNATIVES = "The next best plans, each without something that every better one uses"
 MOST_GIVEN_UP = 4
-TIE_USD_PER_HOUR = 0.005
-"""Less than half a cent an hour is a tie."""
 
 
 def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
@@ -92,20 +93,14 @@ def alternative_rows(layout: Layout) -> Iterator[tuple[str, ...]]:
     for number, other in enumerate(layout.alternatives, start=1):
         assert layout.cost is not None, "only a plan has alternatives"
         more = other.cost.usd_per_hour - layout.cost.usd_per_hour
-        tie = abs(more) < TIE_USD_PER_HOUR
         yield (
             f"{number}",
             usd(other.cost.usd_per_hour),
-            ("a tie" if tie else usd(more)) + ("" if other.status == "optimal" else " (not proven)"),
-            _first(other.gives_up),
-            _first(other.uses_instead),
+            usd_more(more) + ("" if other.status == "optimal" else " (not proven)"),
+            "\n".join(cut(other.gives_up, MOST_GIVEN_UP)),
+            "\n".join(cut(other.uses_instead, MOST_GIVEN_UP)),
             "\n".join(f"{row.count} × {row.offer} ({TERMS[row.term]})" for row in other.servers),
         )
-
-
-def _first(lines: tuple[str, ...]) -> str:
-    hidden = len(lines) - MOST_GIVEN_UP
-    return "\n".join([*lines[:MOST_GIVEN_UP], *([f"and {hidden} more"] if hidden > 0 else [])])
 
 
 def proof(layout: Layout) -> str:
@@ -192,14 +187,6 @@ def _servers(servers: tuple[Servers, ...]) -> RenderableType:
     )  # fmt: skip
 
 
-def named_groups(layout: Layout) -> Iterator[tuple[str, WorkloadPlan, ReplicaGroup]]:
-    """Every replica group under the name of its workload, with its offer where the workload has several groups."""
-    for workload in layout.workloads:
-        for group in workload.replica_groups:
-            several = len(workload.replica_groups) > 1
-            yield f"{workload.name} on {group.offer}" if several else workload.name, workload, group
-
-
 def _replicas(layout: Layout, scenario: Scenario) -> RenderableType:
     rows = [
         (name, group.offers, count(group.replicas), degrees(group), count(group.max_batch_size),
@@ -256,8 +243,8 @@ def _latency(groups: Named, scenario: Scenario) -> RenderableType:
         needs = scenario.workloads[workload.name]
         beyond = "\nextrapolated" if group.extrapolated else ""
         rows.append((f"{name}{beyond}", *(_against(metric, needs, group) for metric in ("ttft", "tpot", "e2e"))))
-    sure = scenario.confidence_fraction or 0.5
-    better = f" that {percent(sure)} of measurements are better than" if sure > 0.5 else ""  # the point estimate
+    sure = scenario.confidence_fraction or POINT_ESTIMATE
+    better = f" that {percent(sure)} of measurements are better than" if sure > POINT_ESTIMATE else ""
     return table(
         f"Latency at full capacity{better} against its target, and its mean (80% band)",
         (("workload", "left"), ("first token", "left"), ("each further token", "left"), ("whole request", "left")),

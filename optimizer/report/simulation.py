@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from optimizer.layout import Layout
-from optimizer.report.words import bullets, count, figure, milliseconds, percent, table
+from optimizer.report.tables import table
+from optimizer.report.words import bullets, count, figure, milliseconds, percent
 from optimizer.scenario.traffic import POISSON_CV
 from optimizer.simulation import Attainment, PlanOutcome, Pooling, WorkloadOutcome
 
@@ -42,8 +43,7 @@ def simulation_report(
         Text(_traffic(outcome)),
         Text(""),
         *_targets(outcome),
-        _latencies(outcome),
-        Text(""),
+        *([_latencies(outcome), Text("")] if outcome.workloads else []),
         *bullets("How", [*_how(outcome), *_carried(pooling or {})]),
     )
 
@@ -51,6 +51,8 @@ def simulation_report(
 def _verdict(outcome: PlanOutcome) -> str:
     missed = sum(len(one.missed) for one in outcome.workloads)
     judged = sum(len(kind.targets) for one in outcome.workloads for kind in one.classes)
+    if not outcome.workloads:
+        return "nothing was simulated"
     if not judged:
         return "there is no latency target to judge by"
     unclear = sum(not target.held for one in outcome.workloads for kind in one.classes for target in kind.targets)
@@ -124,7 +126,7 @@ def _how(outcome: PlanOutcome) -> list[str]:
             lines.append(
                 f"{one.name}: {count(one.refused, 'request')} of the trace left out, longer than max_model_len"
             )
-    lines += [f"{name}: not simulated; {why}" for name, why in outcome.not_simulated.items()]
+    lines += [f"{name}: not simulated: {why}" for name, why in outcome.not_simulated.items()]
     return lines
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from optimizer.report.words import Justify, bullets, count, figure, table
+from optimizer.report.tables import Justify, table
+from optimizer.report.words import bullets, count, figure
 from optimizer.startup_log import Comparison, Line
 
 NAMES = {

@@ -10,7 +10,8 @@ from rich.text import Text
 from catalog.units import HOURS_PER_MONTH
 from optimizer.layout import Layout
 from optimizer.plan_notes import Remedy, Stress
-from optimizer.report.words import percent, table, usd
+from optimizer.report.tables import table
+from optimizer.report.words import percent, usd
 
 TITLE = "Under stress: what the plan serves within its targets, and what would help"
 HEADERS = ("case", "served", "not in full", "repair, a month", "a plan that holds, a month")

@@ -1,12 +1,10 @@
-"""How a report writes money, time, memory and counts, and what its tables look like."""
+"""How a report writes money, time, memory and counts, and its lists."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
-from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,15 +12,23 @@ from rich.text import Text
 from catalog.units import MS_PER_S, format_usd
 from optimizer.performance.words import ENDLESS_MS
 
-Justify = Literal["left", "right"]
 BLOCKS = " ▏▎▍▌▋▊▉█"
 """Eighths of a character cell, for bars."""
 UNKNOWN = "–"
+TIE_USD_PER_HOUR = 0.005
+"""Less than half a cent an hour is a tie."""
 
 
 def usd(amount: float | None) -> str:
     """Dollars; cents left out from a thousand on."""
     return UNKNOWN if amount is None else format_usd(amount)
+
+
+def usd_more(usd_per_hour: float | None) -> str:
+    """What another plan costs more an hour."""
+    if usd_per_hour is None:
+        return UNKNOWN
+    return "a tie" if abs(usd_per_hour) < TIE_USD_PER_HOUR else usd(usd_per_hour)
 
 
 def milliseconds(value_ms: float | None) -> str:
@@ -77,15 +83,10 @@ def bar(fraction: float, width: int) -> str:
     return "█" * full + (BLOCKS[rest] if rest else "")
 
 
-def table(title: str, columns: Sequence[tuple[str, Justify]], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """A titled table with a rule under its header; what a line is about, and numbers, are the last to be broken."""
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_edge=False, header_style="bold")
-    for header, justify in columns:
-        whole = not drawn.columns or justify == "right"
-        drawn.add_column(header, justify=justify, no_wrap=whole, overflow="fold")
-    for row in rows:
-        drawn.add_row(*row)
-    return Group(Text(title, style="bold"), drawn)
+def cut(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def listed(rows: Iterable[tuple[str, str]]) -> Table:

@@ -149,7 +149,7 @@ class WorkloadFields(Part):
     priority: Annotated[int, Count(at_least=0)] = DEFAULT_PRIORITY
     """When not everything fits, lower numbers are served first; default 1."""
     region: Annotated[str, Text()] | None = None
-    """Where its users are, such as `eu-west`; `region_latency` counts to replicas elsewhere. Default: no matter."""
+    """Where its users are, such as `eu-west`: `region_latency` counts to replicas elsewhere; default: nothing does."""
     residency: Annotated[tuple[Annotated[str, Text()], ...], OneOrMore()] | None = None
     """Regions in which it may be served, such as `[eu-west, eu-north]`; default: all."""
     spare: Annotated[Spare, Choice(SPARES)] = "none"

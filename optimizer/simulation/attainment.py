@@ -14,6 +14,8 @@ BATCHES = 10
 """Stretches of time that count as independent; each is long against the time that a queue remembers."""
 STUDENT_95 = 2.262
 """97.5 % quantile of Student's t with nine degrees of freedom."""
+BEYOND_95 = 0.025
+"""What lies beyond each end of a 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def attainment(target: Target, latency_ms: FloatArray, arrived_ms: FloatArray) -
         return None
     inside = latency <= target.limit_ms
     stretches = _stretches(arrived)
-    low, high = _interval(inside.astype(float), stretches)
+    low, high = _seen_alike(inside, *_interval(inside.astype(float), stretches))
     if target.statistic == "mean":
         seen_ms = float(latency.mean())
         missed = _interval(latency, stretches, 0.0, np.inf)[0] > target.limit_ms
@@ -55,6 +57,17 @@ def attainment(target: Target, latency_ms: FloatArray, arrived_ms: FloatArray) -
         seen_ms = float(np.percentile(latency, percent))
         missed = high < percent / 100.0
     return Attainment(target.name, target.limit_ms, seen_ms, len(latency), float(inside.mean()), (low, high), missed)
+
+
+def _seen_alike(inside: BoolArray, low: float, high: float) -> tuple[float, float]:
+    """The interval where all requests are in time, or none: stretches do not differ then, and only their number tells.
+
+    The exact binomial one: with a share p in time, n of n are with probability pⁿ (Clopper and Pearson, 1934).
+    """
+    reach = BEYOND_95 ** (1.0 / len(inside))
+    if inside.all():
+        return min(low, reach), high
+    return (low, high) if inside.any() else (low, max(high, 1.0 - reach))
 
 
 def _stretches(arrived_ms: FloatArray) -> list[BoolArray]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from catalog.units import MS_PER_S
 from optimizer.performance import Statistic
-from optimizer.serving_config import BoolArray, FloatArray, IntArray
+from optimizer.serving_config import FloatArray, IntArray
 
 SimulatedMetric = Literal["ttft", "tpot", "itl", "e2e"]
 PERCENT: Mapping[Statistic, float] = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0}
@@ -65,23 +65,18 @@ class Outcome:
             finished_ms=self.finished_ms[rows],
         )
 
-    def arrived_between(self, begin_ms: float, end_ms: float) -> BoolArray:
-        """[m]"""
-        return (self.arrived_ms >= begin_ms) & (self.arrived_ms < end_ms)
-
     def latency(self, metric: Literal["ttft", "tpot", "e2e"]) -> FloatArray:
         """[m] ms"""
         latency: FloatArray = getattr(self, f"{metric}_ms")
         return latency
 
-    def statistics(self, chosen: BoolArray | None = None) -> dict[SimulatedMetric, dict[Statistic, float]]:
-        """Every statistic of TTFT, TPOT and E2E over the chosen requests, of ITL over all gaps; ms."""
-        rows = np.ones(len(self.of_class), bool) if chosen is None else chosen
+    def statistics(self) -> dict[SimulatedMetric, dict[Statistic, float]]:
+        """Every statistic of TTFT, TPOT and E2E over the requests, of ITL over all gaps; ms."""
         return {
-            "ttft": statistics_of(self.ttft_ms[rows]),
-            "tpot": statistics_of(self.tpot_ms[rows]),
+            "ttft": statistics_of(self.ttft_ms),
+            "tpot": statistics_of(self.tpot_ms),
             "itl": weighted_statistics(self.gaps_ms, self.gaps_n),
-            "e2e": statistics_of(self.e2e_ms[rows]),
+            "e2e": statistics_of(self.e2e_ms),
         }
 
     def requests_per_s(self, begin_ms: float, end_ms: float) -> float:

@@ -111,7 +111,7 @@ class PlanOutcome:
     traffic: Traffic
     workloads: tuple[WorkloadOutcome, ...]
     not_simulated: Mapping[str, str]
-    """Workload -> why not; of the steps of measured replicas nothing is known."""
+    """Workload -> why not: of the steps of measured replicas nothing is known; or no request was seen."""
 
     @property
     def holds(self) -> bool:
@@ -138,7 +138,11 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
             not_simulated[plan.name] = "pipelines whose stages differ are not simulated yet"
             continue
         rng = np.random.default_rng([traffic.seed, len(outcomes)])
-        outcomes.append(SimulatedWorkload(plan, scenario, catalog).under(traffic, rng, when))
+        outcome = SimulatedWorkload(plan, scenario, catalog).under(traffic, rng, when)
+        if not any(one.requests for one in outcome.classes):
+            not_simulated[plan.name] = f"none of its requests is seen in {traffic.duration_s:g} s; simulate longer"
+            continue
+        outcomes.append(outcome)
     return PlanOutcome(traffic, tuple(outcomes), not_simulated)
 
 
@@ -180,6 +184,8 @@ def traffic_of(
     chosen: ArrivalProcess | None = arrivals or ("trace" if trace is not None else None)
     names = [plan.name for _, plan in busiest(layout)]
     faults = []
+    if duration_s <= 0:
+        faults.append("--duration must be more than 0s")
     if chosen == "trace" and trace is None:
         faults.append("arrivals of a trace need --trace FILE")
     if chosen != "trace" and trace is not None:

@@ -162,8 +162,8 @@ class _Log:
                 self.objective, self.bound = said[0], max(0.0, said[1])  # prices are not negative
 
 
-def model_proto(program: Program, column_names: list[str] | None = None, row_names: list[str] | None = None) -> Any:
-    """The program as a MathOpt `ModelProto`, named only when names are given."""
+def model_proto(program: Program) -> Any:
+    """The program as a MathOpt `ModelProto`, without names, which no solver needs."""
     proto = model_pb2.ModelProto(name="gpuplan")
     n_columns, n_rows = len(program.upper), len(program.row_lower)
     proto.variables.ids.extend(range(n_columns))
@@ -179,9 +179,6 @@ def model_proto(program: Program, column_names: list[str] | None = None, row_nam
     proto.linear_constraint_matrix.row_ids.extend(program.row.tolist())
     proto.linear_constraint_matrix.column_ids.extend(program.column.tolist())
     proto.linear_constraint_matrix.coefficients.extend(program.coefficient.tolist())
-    if column_names is not None and row_names is not None:
-        proto.variables.names.extend(column_names)
-        proto.linear_constraints.names.extend(row_names)
     return proto
 
 

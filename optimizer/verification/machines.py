@@ -178,7 +178,7 @@ def _placement_of_stages(
         elif offer.region != first.region or not claims.scenario.may_serve(workload, offer):
             yield f"{name}: stage {number} is in {offer.region or 'no region'}, the first one elsewhere"
     if len(group.placement) != group.replicas or not group.placement:
-        yield f"{name}: {len(group.placement)} replicas are placed, there are {group.replicas}"
+        yield f"{name}: {group.replicas} replicas have {len(group.placement)} placements"
     for number, place in enumerate(group.placement):
         if place.replica != number:
             yield f"{name}: replica {place.replica} is placed as number {number}"
@@ -203,7 +203,7 @@ def _placement(
         yield f"{name}: {group.replicas} replicas of {group.gpus_per_replica} GPUs, expected 1 or more of both"
         return
     if len(group.placement) != group.replicas:
-        yield f"{name}: {len(group.placement)} replicas are placed, there are {group.replicas}"
+        yield f"{name}: {group.replicas} replicas have {len(group.placement)} placements"
     elif [place.replica for place in group.placement] != list(range(group.replicas)):
         yield f"{name}: placement must be of replicas 0 to {group.replicas - 1} in this order"
     stages = group.pp or 1

@@ -49,7 +49,7 @@ def test_what_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="is a folder"):
         write_file(tmp_path, "")
-    with pytest.raises(InputError, match="choose another place with -O"):
+    with pytest.raises(InputError, match="choose another place"):
         write_file(tmp_path / "file" / "below", "")
     with pytest.raises(InputError, match="give -O a folder"):
         write_files(tmp_path / "file", {"a": "", "b": ""})

@@ -259,8 +259,8 @@ def test_a_conflict_names_the_future_it_is_in(catalog: Catalog) -> None:
     assert layout.infeasible is not None
     (needs,) = (one.message for one in layout.infeasible.conflict if one.family == "serve_demand")
     assert needs.startswith("in demand scenario high needs up to 4 requests/s")
-    # Three of 4/s where demand is high: 2 of 2.25/s expected.
-    assert "serve 88% of expected demand, by priority: drop 11% of a" in layout.infeasible.changes
+    # Three of 4/s where demand is high: 2 of 2.25/s expected, 88.9 %; what is dropped is rounded up, to be enough.
+    assert "serve 88% of expected demand, by priority: drop 12% of a" in layout.infeasible.changes
 
 
 def test_what_is_served_by_period_and_future_can_be_solved_and_not_be_asked_for_again(catalog: Catalog) -> None:

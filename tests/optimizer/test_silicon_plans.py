@@ -67,7 +67,7 @@ def test_where_the_tables_know_nothing_the_answer_says_why(catalog: Catalog) -> 
     assert layout.status == "infeasible"
     assert layout.infeasible is not None
     assert layout.infeasible.rejections["chat"]["silicon tables"] > 0
-    assert "not in the tables of measured kernels" in layout.infeasible.conflict[0].message
+    assert "because the tables of measured kernels lack them" in layout.infeasible.conflict[0].message
 
 
 @pytest.mark.usefixtures("silicon_tables")

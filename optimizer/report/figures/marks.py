@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 WIDTH = 460.0
 """Of every picture, in its own units: texts of 12 units stay legible where a phone shows 360 pixels."""
@@ -22,6 +23,8 @@ COLOURS = ("#0072b2", "#d98200", "#009e73", "#b8568f", "#4aa3dc", "#c4500a", "#7
 """On white; after Okabe and Ito, whose colours can be told apart without seeing red and green
 (https://jfly.uni-koeln.de/color/)."""
 N_COLOURS = len(COLOURS)
+QUOTES = {"&quot;": '"', "&#39;": "'"}
+"""What stands for quotes in text that is also an attribute."""
 
 STYLE = (
     f"\nsvg.fig{{{';'.join(f'--c{at}:{one}' for at, one in enumerate(COLOURS))};"
@@ -65,13 +68,16 @@ def picture(title: str, height: float, body: Sequence[str]) -> str:
 
 def standalone(*pictures: str, heading: str = "") -> str:
     """Pictures as one file, under each other and a heading, with the style and the titles that a page would give."""
-    drawn, y = ([text(0, -10, heading, "strong")], 2 * LINE) if heading else ([], 0.0)
+    drawn, y = _titled(heading, -10.0) if heading else ([], -LINE)
+    y += LINE
     for svg in pictures:
         head, _, body = svg.partition("<title>")
         title, _, marks = body.partition("</title>")
         height = float(head.rpartition(f"0 0 {WIDTH:.0f} ")[2].split('"')[0])
-        shown = f'<text x="0" y="-10" class="strong">{title}</text>{marks.removesuffix("</svg>")}'
-        drawn.append(shown if y == 0 else f'<g transform="translate(0,{y:g})">{shown}</g>')
+        lines, title_height = _titled(unescape(title, QUOTES), y - 10)
+        y += title_height - LINE
+        shown = marks.removesuffix("</svg>")
+        drawn += [*lines, shown if y == 0 else f'<g transform="translate(0,{y:g})">{shown}</g>']
         y += height + 3 * MARGIN
     first = safe(heading) if heading else pictures[0].partition("<title>")[2].partition("</title>")[0]
     room = f"{-MARGIN:g} {-2 * MARGIN:g} {WIDTH + 2 * MARGIN:g} {y:g}"
@@ -82,9 +88,15 @@ def standalone(*pictures: str, heading: str = "") -> str:
     )
 
 
+def _titled(title: str, y: float) -> tuple[list[str], float]:
+    """A title in as many lines as it needs, the first with its baseline at y, and their height."""
+    lines = textwrap.wrap(title, int(WIDTH / LETTER / BOLD))
+    return [text(0, y + at * LINE, line, "strong") for at, line in enumerate(lines)], len(lines) * LINE
+
+
 def safe(words: str) -> str:
     """Text that no reader takes for markup; control characters, which XML forbids, are left out."""
-    return escape("".join(c for c in words if c.isprintable()), {'"': "&quot;", "'": "&#39;"})
+    return escape("".join(c for c in words if c.isprintable()), {mark: name for name, mark in QUOTES.items()})
 
 
 def fitted(words: str, width: float) -> str:
@@ -115,7 +127,7 @@ def rule(x1: float, y1: float, x2: float, y2: float, kind: str = "rule") -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{kind}"/>'
 
 
-def legend(names: Sequence[str], top: float, first: int = 0) -> tuple[list[str], float]:
+def legend(names: Sequence[str], top: float) -> tuple[list[str], float]:
     """Coloured squares with their names in as many rows as they need; the marks and where they end."""
     drawn, x, y = [], 0.0, top
     for position, name in enumerate(names):
@@ -123,7 +135,7 @@ def legend(names: Sequence[str], top: float, first: int = 0) -> tuple[list[str],
         width = 20 + len(shown) * LETTER + 10
         if x + width > WIDTH and x > 0:
             x, y = 0.0, y + LINE
-        drawn.append(bar(x, y, 10, 10, colour(first + position)))
+        drawn.append(bar(x, y, 10, 10, colour(position)))
         drawn.append(text(x + 15, y + 9, shown))
         x += width
     return drawn, y + LINE + 4

@@ -97,7 +97,7 @@ def _swings(layout: Layout, found: WhatIf) -> Iterator[Block]:
                 "Monthly cost when one thing turns out otherwise",
                 [(swing.name, *ends, swing.low_name, swing.high_name) for ends, swing in moved],
                 base,
-                lambda amount: usd(round(amount)),
+                usd,
             ),
             table(
                 f"Monthly cost; as planned it is {usd(base)}",

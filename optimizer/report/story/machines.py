@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from catalog import Catalog
@@ -19,16 +19,17 @@ from optimizer.report.figures import (
     target_chart,
 )
 from optimizer.report.fleet import Kind, kinds, moments
+from optimizer.report.memory import PARTS
 from optimizer.report.periods import TERMS
 from optimizer.report.plan import degrees
-from optimizer.report.story.parts import Block, Figure, Words, table
+from optimizer.report.story.parts import Block, Figure, Table, Words, table
 from optimizer.report.words import UNKNOWN, count, figure, gib, interval, milliseconds, percent
 from optimizer.scenario import Scenario
 from optimizer.topology import Server, Topology, build_topology
 from optimizer.uses import months_between
 
 METRICS = {"ttft": "first token", "tpot": "next tokens", "e2e": "whole request"}
-MEMORY = ("weights", "activations", "CUDA and NCCL", "graphs", "KV cache")
+MEMORY = (*PARTS.values(), "KV cache")
 MOST_IN_MERMAID = 24
 """Servers; larger graphs cannot be read."""
 
@@ -51,12 +52,18 @@ def demand_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:
         ],
     )  # fmt: skip
     if len(layout.periods) > 1:
-        starts = [figure(plan.starts_month + 1) for plan in layout.periods]
-        yield table(
-            "Replicas in each period",
-            "workload|on|" + "|".join(f">month {start}" for start in starts),
-            [(kind.name, kind.group.offers, *map(count, kind.replicas)) for kind in found],
-        )
+        yield _replicas_over_time(layout, found)
+
+
+def _replicas_over_time(layout: Layout, found: Sequence[Kind]) -> Table:
+    """Periods and kinds of replicas, the fewer of them side by side."""
+    starts = [f"month {figure(plan.starts_month + 1)}" for plan in layout.periods]
+    names, title = [kind.name for kind in found], "Replicas in each period"
+    if len(starts) > len(names):
+        rows = [(start, *(count(kind.replicas[at]) for kind in found)) for at, start in enumerate(starts)]
+        return table(title, "|".join(["from", *(f">{name}" for name in names)]), rows)
+    rows = [(kind.name, *map(count, kind.replicas)) for kind in found]
+    return table(title, "|".join(["workload", *(f">{start}" for start in starts)]), rows)
 
 
 def latency_blocks(layout: Layout, scenario: Scenario) -> Iterator[Block]:

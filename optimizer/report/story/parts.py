@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
-Justify = Literal["left", "right"]
+from optimizer.report.tables import Justify
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from optimizer.errors import InputError
 from optimizer.formulation.terms import server_power_kw
 from optimizer.layout import Layout, Term
 from optimizer.report.figures import Stack, stack_chart
-from optimizer.report.fleet import actions, listed
+from optimizer.report.fleet import actions
 from optimizer.report.periods import TERMS, asked_rps, busiest, likeliest, serving
 from optimizer.report.plan import proof
 from optimizer.report.story.doubts import doubt_sections
@@ -23,6 +23,7 @@ from optimizer.report.story.whatif import WhatIf
 from optimizer.report.stress import HEADERS, TITLE, stress_rows
 from optimizer.report.words import UNKNOWN, count, figure, percent, usd
 from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.scenario.words import listed
 from optimizer.uses import Use, months_between, uses
 
 
@@ -202,7 +203,7 @@ def _standing_by(layout: Layout) -> Iterator[Block]:
                 most[row.offer] = max(most.get(row.offer, 0), row.stand_by)
     if most:
         up_to = "up to " if len(layout.periods) > 1 else ""
-        waiting = listed([f"{up_to}{n} × {offer}" for offer, n in most.items()])
+        waiting = listed([f"{up_to}{n} × {offer}" for offer, n in most.items()], "and")
         yield Words(f"Standing by, to take the place of servers that fail: {waiting}.")
 
 

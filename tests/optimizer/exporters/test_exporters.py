@@ -146,7 +146,7 @@ def test_everything_gets_a_folder_each_and_a_readme(engines: Topology) -> None:
         for name, text in exporter.render(engines).files.items():
             assert export.files[f"{target}/{name}"] == text
     assert (
-        "| `k8s` | Kubernetes: a Deployment and a Service a replica group | `kubectl apply -f k8s` |"
+        "| `k8s` | Kubernetes: a Deployment and a Service per replica group | `kubectl apply -f k8s` |"
         in export.files["README.md"]
     )
 

@@ -19,6 +19,7 @@ from optimizer.layout import (
 from optimizer.plan_notes import Conflict, Infeasibility, Remedy, Stress, StressedWorkload
 from optimizer.report.comparison import comparison_data, comparison_report
 from optimizer.report.delivery import console
+from optimizer.report.group_names import named_groups
 from optimizer.report.plan import plan_report, proof
 from optimizer.scenario import Scenario, load_scenario
 
@@ -199,6 +200,24 @@ def test_no_plan_says_that_nothing_is_known(scenario: Scenario) -> None:
 
 def test_markup_in_names_is_shown_as_it_is(scenario: Scenario) -> None:
     assert "[bold]:smile:" in text_of(plan_report(layout(scenario="[bold]:smile:"), scenario))
+
+
+def test_groups_of_a_workload_have_names_of_their_own(scenario: Scenario) -> None:
+    (chat,) = layout().workloads
+    (group,) = chat.replica_groups
+    larger = group.model_copy(update={"max_batch_size": 128})
+    elsewhere = group.model_copy(update={"offer": "l40s"})
+    expected = (
+        ((group,), ["chat"]),
+        ((group, elsewhere), ["chat on h100", "chat on l40s"]),
+        ((group, larger), ["chat, batch 64", "chat, batch 128"]),
+        ((group, group), ["chat (1)", "chat (2)"]),
+        ((group, group, elsewhere), ["chat on h100 (1)", "chat on h100 (2)", "chat on l40s"]),
+    )
+    for groups, names in expected:
+        plan = layout(workloads=(chat.model_copy(update={"replica_groups": groups}),))
+        assert [name for name, _, _ in named_groups(plan)] == names
+    assert "chat on h100 (2)" in words_of(plan_report(plan, scenario))
 
 
 def test_no_line_of_a_piped_plan_is_wider_than_a_hundred_columns(scenario: Scenario) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.report.words import bar, count, figure, gib, milliseconds, percent, usd
+from optimizer.report.words import bar, count, cut, figure, gib, milliseconds, percent, usd, usd_more
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,12 @@ def test_a_bar_is_exact_to_an_eighth_of_a_cell() -> None:
     assert bar(0.3125, 8) == "██▌"
     assert bar(0.0, 8) == ""
     assert bar(2.0, 8) == "████████"
+
+
+def test_less_than_half_a_cent_is_a_tie() -> None:
+    assert [usd_more(amount) for amount in (0.004, -0.004, 0.006, None)] == ["a tie", "a tie", "$0.01", "–"]
+
+
+def test_long_lists_say_how_many_more_there_are() -> None:
+    assert cut(["a", "b", "c"], 3) == ["a", "b", "c"]
+    assert cut(["a", "b", "c", "d", "e"], 3) == ["a", "b", "c", "and 2 more"]

@@ -40,6 +40,22 @@ def test_a_single_bad_stretch_is_not_enough_to_say_missed() -> None:
     assert low < 0.88 < 0.9 < high
 
 
+@pytest.mark.parametrize(("n", "low"), [(4, 0.398), (36, 0.903), (1000, 0.9963)])
+def test_that_all_are_in_time_says_the_less_the_fewer_they_are(n: int, low: float) -> None:
+    # 0.025 ^ (1 / n): of four requests all are in time in one run of forty where 39.8 % of all are
+    found = attainment(Target("ttft", "p95", 100.0), np.full(n, 50.0), TIMES[:n])
+    assert found is not None
+    assert found.within_interval == pytest.approx((low, 1.0), abs=5e-4)
+
+
+def test_a_single_late_request_is_no_miss_and_a_few_are() -> None:
+    # 1 − 0.025 ^ (1 / n) is 97.5 % of one request and 84.2 % of two
+    for n, missed in ((1, False), (2, True)):
+        found = attainment(Target("ttft", "p95", 100.0), np.full(n, 200.0), TIMES[:n])
+        assert found is not None
+        assert found.missed is missed
+
+
 def test_a_mean_is_judged_by_its_own_interval() -> None:
     rng = np.random.default_rng(0)
     latency = 105.0 + rng.standard_normal(1000)

@@ -165,6 +165,17 @@ def test_pictures_stand_under_each_other_in_one_file() -> None:
     assert second.find(f"{SVG}circle") is not None
 
 
+def test_titles_and_headings_are_broken_into_lines_rather_than_cut() -> None:
+    # 460 units hold 61 bold letters of 6.9 · 1.09 units
+    long = " ".join(["latency"] * 12)  # 95 characters: two lines, 8 and 4 words
+    svg = standalone(PICTURES["stacks"].replace("<title>", f"<title>{long} ", 1), heading=f"A & {long}")
+    strong = [one for one in parsed(svg).iter(f"{SVG}text") if one.attrib.get("class") == "strong"]
+    lines = [(float(one.attrib["y"]), one.text or "") for one in strong if "latency" in (one.text or "")]
+    assert max(len(words) for _, words in lines) <= 61
+    assert [y for y, _ in lines[:2]] == [-10.0, 6.0]
+    assert len({y for y, _ in lines}) == len(lines)
+
+
 def test_a_target_is_one_scale_a_row_and_the_band_lies_on_the_prediction() -> None:
     # 8 of 10 and 40 of 50 are the same part of their targets; the band of 4 to 6 lies between 40 % and 60 %
     rows = [Target("a", 10.0, 8.0, (4.0, 6.0)), Target("b", 50.0, 40.0, None)]

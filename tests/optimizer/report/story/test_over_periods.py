@@ -15,7 +15,7 @@ from optimizer.layout import Layout
 from optimizer.report.fleet import decision, kinds, moments
 from optimizer.report.story import comparison_page, page_html, page_markdown, purchase_page
 from optimizer.report.story.ledger import Ledger, steps
-from optimizer.report.story.parts import Figure, Page
+from optimizer.report.story.parts import Figure, Page, Table
 from optimizer.scenario import Scenario, scenario_catalog
 from optimizer.uses import uses
 
@@ -130,6 +130,16 @@ def test_every_section_speaks_of_all_periods(page: Page, shipped: Layout) -> Non
     offers = {group.offer for plan in shipped.periods for one in plan.workloads for group in one.replica_groups}
     assert {kind.group.offer for kind in kinds(shipped)} == offers
     assert len({kind.name for kind in kinds(shipped)}) == len(kinds(shipped))
+
+
+def test_of_periods_and_kinds_of_replicas_the_fewer_stand_side_by_side(page: Page, shipped: Layout) -> None:
+    (blocks,) = (section.blocks for section in page.sections if section.id == "demand")
+    (table,) = (block for block in blocks if isinstance(block, Table) and block.caption == "Replicas in each period")
+    # eight quarters and seven kinds of replicas: a line a quarter
+    assert len(shipped.periods) == 8
+    assert len(kinds(shipped)) == 7
+    assert [row[0] for row in table.rows[:3]] == ["month 1", "month 4", "month 7"]
+    assert [name for name, _ in table.columns[1:]] == [kind.name for kind in kinds(shipped)]
 
 
 def test_the_topology_names_regions_at_the_start_and_at_the_largest(page: Page, shipped: Layout) -> None:
