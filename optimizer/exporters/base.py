@@ -117,9 +117,7 @@ def chosen(
 def _unlike(named: NamedGroup) -> str:
     """Why a target without words for it cannot start a pipeline over several offers."""
     offers = " and ".join(dict.fromkeys(stage.offer for stage in named.group.stages or ()))
-    return (
-        f"its pipeline stages differ and stand on {offers}; only {named.start.engine} and topology have words for that"
-    )
+    return f"its pipeline stages differ and stand on {offers}; export to {named.start.engine}"
 
 
 def finished(
@@ -138,7 +136,7 @@ def cannot_join_servers(named: NamedGroup, by_script: bool = False) -> str:
     A script on one server can start what runs on others; a container cannot.
     """
     group, dialect, n_servers = named.group, named.start.dialect, named.n_servers
-    if n_servers == 1:
+    if n_servers == 1 or (by_script and dialect.lend_words is not None):
         return ""
     if dialect.node_words is None and not (by_script and dialect.start_over_servers):
         return f"a replica stretches over {n_servers} servers, and {dialect.name} alone does not join them"
@@ -157,16 +155,27 @@ def cannot_run_in_a_container(named: NamedGroup) -> str:
 
 
 def _warnings(named: NamedGroup) -> Iterable[str]:
-    start = named.start
+    start, model = named.start, named.start.planned.model
     if len({stage.weight_dtype for stage in named.group.stages or ()}) > 1:
         yield f"{named.workload}: make {start.weights.needs} (llm-compressor does), and name it where files say so"
     elif start.weights.checkpoint is None:
-        model, wanted = start.planned.model.id, start.planned.weight_dtype
+        checkpoints = f"{{checkpoints: {{{start.planned.weight_dtype}: OWNER/NAME}}}}"
         yield (
             f"{named.workload}: no published {start.weights.needs.removeprefix('a ')} is known; name one under "
-            f"`models: {{{model}: {{checkpoints: {{{wanted}: OWNER/NAME}}}}}}` in the scenario, or where files say so"
+            f"`models: {{{model.id}: {checkpoints}}}` in the scenario, or where files say so"
         )
-    held = int(start.planned.memory.kv_cache_tokens[0])
+    if start.dialect.lend_words is not None and named.n_servers > 1:
+        yield (
+            f"{named.workload}: {start.dialect.name} must be built with -DGGML_RPC=ON on every server, and its "
+            "rpc-server obeys whoever reaches it: keep its ports inside your own network"
+        )
+    if start.engine == "llamacpp" and start.planned.pp > 1 and model.mtp_layers:
+        yield (
+            f"{named.workload}: --tensor-split counts the {model.n_layers} layers of the model; a GGUF file that also "
+            f"holds its {model.mtp_layers} for multi-token prediction splits them otherwise, so take one without"
+        )
+    memory = named.group.memory
+    held = int(start.planned.memory.kv_cache_tokens[0]) if memory is None else memory.kv_cache_tokens
     if start.engine == "llamacpp" and held < (needed := start.planned.max_batch_size * start.planned.max_model_len):
         yield (
             f"{named.workload}: llama.cpp takes the cache of all slots at start, {needed:,} tokens, and the cards hold "

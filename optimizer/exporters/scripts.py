@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from optimizer.exporters.base import (
     one_line,
     servers_of,
 )
-from optimizer.exporters.engines import DIALECTS, Node, Share, Start
+from optimizer.exporters.engines import Loan, Node, Share, Start
+from optimizer.scenario.pipelines import ENGINES_OF_UNEQUAL_STAGES
 from optimizer.topology import Replica, Topology
 from optimizer.yaml_text import block_yaml
 
@@ -28,23 +29,31 @@ FIRST_PORT = 8000
 FIRST_JOINING_PORT = 29501
 """vLLM's default of `--master-port`; each replica over several servers has its own."""
 
+AWAIT = 'await() { until (: > "/dev/tcp/$1/$2") 2>/dev/null; do sleep 1; done; }'
+"""Waits for what another server lends: which of them starts first does not matter."""
+
 Configuration = Callable[[Start], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
-    """One start on one server: a replica, or its part there."""
+    """One start on one server: a replica, its part there, or what is lent to it."""
 
     named: NamedGroup
     replica: Replica
     gpus: tuple[int, ...]
     node_rank: int
     servers: tuple[str, ...]
-    """All servers of the replica, in the order of its stages; where these differ, one for each stage."""
+    """All servers of the replica, in the order of its stages; where these differ, one for each stage. Where others lend
+    to one, that one is the last."""
 
     @property
     def server(self) -> str:
         return self.servers[self.node_rank]
+
+    @property
+    def lends(self) -> bool:
+        return self.named.start.dialect.lend_words is not None and self.server != self.servers[-1]
 
 
 def render_scripts(topology: Topology, engine: str, configuration: Configuration | None) -> Export:
@@ -55,7 +64,7 @@ def render_scripts(topology: Topology, engine: str, configuration: Configuration
             return f"runs on {named.start.engine}, not on {engine}"
         return "" if named.group.stages else cannot_join_servers(named, by_script=True)
 
-    joins_offers = DIALECTS[engine].layers_words is not None
+    joins_offers = engine in ENGINES_OF_UNEQUAL_STAGES
     started, left_out = chosen(topology, engine, cannot, joins_offers=joins_offers)
     files = {}
     if configuration is not None:
@@ -91,16 +100,23 @@ def checkpoint_hint(named: NamedGroup) -> str:
 
 
 def _begins(named: NamedGroup) -> Iterator[_Begin]:
+    dialect = named.start.dialect
     for replica in named.replicas:
+        if dialect.lend_words is not None:
+            own = replica.stages[-1].ranks[0].server  # its GPUs hold the output matrix, so that logits stay there
+            servers = (*(server for server in servers_of(replica) if server != own), own)
+            for position, server in enumerate(servers):
+                yield _Begin(named, replica, dialect.gpus_in_rank_order(replica, server), position, servers)
+            continue
         if named.group.stages is not None:  # servers of unlike GPU counts join stage by stage
             at = tuple(stage.ranks[0].server for stage in replica.stages)
             for stage in replica.stages:
                 yield _Begin(named, replica, tuple(rank.gpu for rank in stage.ranks), stage.stage, at)
             continue
         servers = servers_of(replica)
-        alone = named.start.dialect.start_over_servers is not None  # the first server starts what runs on the others
+        alone = dialect.start_over_servers is not None  # the first server starts what runs on the others
         for node_rank, server in enumerate(servers[:1] if alone else servers):
-            gpus = named.start.dialect.gpus_in_rank_order(replica, server)
+            gpus = dialect.gpus_in_rank_order(replica, server)
             yield _Begin(named, replica, gpus, node_rank, servers)
 
 
@@ -122,6 +138,8 @@ def _command(
         words += ["--config", f"{start.engine}-{named.name}.yaml"]
     else:
         words += map(shlex.quote, start.options)
+    if start.dialect.lend_words is not None and len(begin.servers) > 1:
+        return _lent_or_borrowed(begin, [*words, *start.dialect.listen_words(port)], ports, labels)
     if begin.node_rank == 0:
         words += start.dialect.listen_words(port)
     if len(begin.servers) > 1 and start.dialect.start_over_servers is not None:
@@ -138,9 +156,33 @@ def _command(
             follows=begin.node_rank > 0,
         )
         words += start.dialect.node_words(node)
-    layers = [stage.layers[1] - stage.layers[0] + 1 for stage in named.group.stages or ()]
-    before = start.dialect.layers_words(layers) if layers and start.dialect.layers_words is not None else ()
-    return " ".join([*before, f"CUDA_VISIBLE_DEVICES={','.join(map(str, begin.gpus))}", *words])
+    said = start.dialect.layers_environment(start.planned.layers) if named.group.stages else {}
+    return " ".join([*(f"{name}={value}" for name, value in said.items()), _visible(begin), *words])
+
+
+def _lent_or_borrowed(begin: _Begin, words: Sequence[str], ports: Mapping[str, int], labels: Mapping[str, str]) -> str:
+    """A command that lends a server's GPUs to a replica, or one that waits for what is lent and runs the replica."""
+    start, port = begin.named.start, ports[begin.replica.id]
+    assert start.dialect.lend_words is not None
+    assert start.dialect.borrow_words is not None
+    if begin.lends:
+        return " ".join([_visible(begin), *start.dialect.lend_words(start.planned, len(begin.gpus), port)])
+    lenders = [_address(labels[server]) for server in begin.servers[:-1]]
+    gpus = [start.dialect.gpus_in_rank_order(begin.replica, server) for server in begin.servers]
+    ranks = (rank for stage in begin.replica.stages for rank in stage.ranks)
+    of_stages = ((begin.servers.index(rank.server), rank.gpu) for rank in ranks)
+    loan = Loan(
+        endpoints=tuple(f"{address}:{port}" for address in lenders),
+        n_gpus=tuple(map(len, gpus[:-1])),
+        of_stages=tuple((lender, gpus[lender].index(gpu)) for lender, gpu in of_stages),
+    )
+    waits = (f"await {address} {port};" for address in lenders)
+    run = ["exec", "env", _visible(begin), *words, *start.dialect.borrow_words(start.planned, loan)]
+    return " ".join(["{", *waits, *run, ";", "}"])
+
+
+def _visible(begin: _Begin) -> str:
+    return f"CUDA_VISIBLE_DEVICES={','.join(map(str, begin.gpus))}"
 
 
 def _address(server_label: str) -> str:
@@ -164,6 +206,7 @@ def _script(top: str, lines: list[str]) -> str:
         top + "set -euo pipefail",
         'cd "$(dirname "$0")"',
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
+        *([AWAIT] if any(line.startswith("{ await") for line in lines) else []),
         *lines,
         "wait -n",
         "",

@@ -113,7 +113,7 @@ def simulated_replica(
     cap = int(memory.max_num_seqs[0] * configuration.dp[0])
     sequences = np.maximum(np.arange(cap + 1.0), 1.0)
     steps = model.decode(work, constants, sequences)
-    ranks = float(configuration.dp[0] * configuration.pp[0])
+    ranks = float(np.ravel(work.dp * work.pp)[0])
     share = float(np.ravel(share_of_ranks(work, constants))[0])
     block_tokens, blocks, fixed_blocks = _by_steps(
         _blocks(memory, mix, max_model_len), work.tokens_per_step, max_model_len

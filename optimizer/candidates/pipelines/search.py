@@ -111,6 +111,10 @@ class Search:
         return self.times.ground
 
     @property
+    def _in_turn(self) -> bool:
+        return self.times.shape.engine.stages_take_turns
+
+    @property
     def _n_layers(self) -> int:
         return self.times.shape.model.n_layers
 
@@ -141,7 +145,7 @@ class Search:
         runs = late = False
         for kinds in self._kinds(setting, places):
             path = self._path(setting, kinds, stage_ms, fronts)
-            ms = path[-1].slowest_ms[:, -1]
+            ms = path[-1].ms[:, -1]
             tokens_per_s = np.where(ms <= self._most_ms, self.times.axes.batch / ms * MS_PER_S, 0.0)
             late |= bool(np.isfinite(ms).any())
             for v in np.argsort(-tokens_per_s, kind="stable")[:KEPT].tolist():
@@ -170,7 +174,8 @@ class Search:
             least = self.quality.layers_in(kind[1], following, setting.kv_format, self._n_layers) if changes else 0
             key = (*key, (kind, least))
             if key not in fronts:
-                fronts[key] = with_at_least(front(stage_ms[kind], path[-1] if path else None), least)
+                joined = front(stage_ms[kind], path[-1] if path else None, in_turn=self._in_turn)
+                fronts[key] = with_at_least(joined, least)
             path.append(fronts[key])
         return path
 

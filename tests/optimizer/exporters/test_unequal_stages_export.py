@@ -1,4 +1,4 @@
-"""Pipelines over several offers exported: vLLM is told the layers of each stage, the rest refuse by name."""
+"""Pipelines over several offers exported: vLLM is told the layers of each stage; some targets refuse by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from optimizer.errors import InputError
 from optimizer.exporters.targets import EXPORTERS
 from optimizer.topology import Topology, build_topology
 
-REFUSING = ("sglang", "trtllm", "llamacpp", "compose", "k8s", "lws", "kserve", "llm-d", "dynamo", "ray-serve",
+REFUSING = ("sglang", "trtllm", "compose", "k8s", "lws", "kserve", "llm-d", "dynamo", "ray-serve",
             "rayservice", "skypilot")  # fmt: skip
 
 
