@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -55,6 +55,23 @@ class NamedGroup:
         """Servers over which each replica stretches."""
         return len(servers_of(self.replicas[0]))
 
+    @property
+    def n_nodes(self) -> int:
+        """Parts of a replica that an engine counts as servers of their own: its servers, or each of unlike stages."""
+        return len(self.group.stages) if self.group.stages is not None else self.n_servers
+
+    @property
+    def node_offers(self) -> tuple[str, ...]:
+        """Offer of each of these parts."""
+        if self.group.stages is not None:
+            return tuple(stage.offer for stage in self.group.stages)
+        return (self.group.offer,) * self.n_servers
+
+    @property
+    def followers_alike(self) -> bool:
+        """Whether all parts but the first stand on one offer."""
+        return len(set(self.node_offers[1:])) < 2
+
 
 def predicted_groups(topology: Topology, target: str) -> tuple[NamedGroup, ...]:
     """The replica groups, named; measured ones raise InputError, for nobody knows which engine they run."""
@@ -96,17 +113,17 @@ def dns_labels(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def chosen(
-    topology: Topology, target: str, cannot: Callable[[NamedGroup], str], *, joins_offers: bool = False
+    topology: Topology, target: str, cannot: Callable[[NamedGroup], str], *, joins_offers: Collection[str] = ()
 ) -> tuple[tuple[NamedGroup, ...], tuple[str, ...]]:
     """The groups that the target can start, and for each other one its workload and the reason.
 
-    `joins_offers` says that it has words for replicas whose stages differ.
+    `joins_offers` are the engines of which it has words for replicas whose stages differ.
     """
     groups = predicted_groups(topology, target)
 
     def reason(named: NamedGroup) -> str:
-        if named.group.stages is not None and not joins_offers:
-            return _unlike(named)
+        if named.group.stages is not None and named.start.engine not in joins_offers:
+            return unlike_stages(named)
         return cannot(named) or named.start.dialect.cannot(named.start.planned)
 
     reasons = {named.name: reason(named) for named in groups}
@@ -114,10 +131,13 @@ def chosen(
     return tuple(named for named in groups if not reasons[named.name]), left_out
 
 
-def _unlike(named: NamedGroup) -> str:
-    """Why a target without words for it cannot start a pipeline over several offers."""
-    offers = " and ".join(dict.fromkeys(stage.offer for stage in named.group.stages or ()))
-    return f"its pipeline stages differ and stand on {offers}; export to {named.start.engine}"
+def unlike_stages(named: NamedGroup) -> str:
+    """Why a target cannot start this pipeline over several offers, and which ones can."""
+    offers = " and ".join(dict.fromkeys(named.node_offers))
+    targets = named.start.engine
+    if named.start.dialect.node_words is not None:
+        targets += ", compose or lws" if named.followers_alike else " or compose"
+    return f"its pipeline stages differ and stand on {offers}; export to {targets}"
 
 
 def finished(
@@ -138,6 +158,8 @@ def cannot_join_servers(named: NamedGroup, by_script: bool = False) -> str:
     group, dialect, n_servers = named.group, named.start.dialect, named.n_servers
     if n_servers == 1 or (by_script and dialect.lend_words is not None):
         return ""
+    if named.group.stages is not None:
+        return ""  # a start for each stage, which is told its layers
     if dialect.node_words is None and not (by_script and dialect.start_over_servers):
         return f"a replica stretches over {n_servers} servers, and {dialect.name} alone does not join them"
     if (group.dp or 1) > 1:
