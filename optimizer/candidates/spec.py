@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from optimizer.layout import Drafts, ReplicaGroup
-from optimizer.scenario import Speculation
+from optimizer.scenario import Offer, Speculation
 from optimizer.scenario.pipelines import formats_by_layer
-from optimizer.serving_config import FloatArray, IntArray, Links
+from optimizer.serving_config import FloatArray, IntArray, Links, links_on, links_over
+
+OVER = "over"
+"""Before the offers of a structure that stands on several."""
 
 
 class StageSpec(NamedTuple):
@@ -82,7 +85,8 @@ class ReplicaSpec:
         """Degrees above one, and where stages that differ stand."""
         named = (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep))
         above_one = [f"{name}{n}" for name, n in named if n != 1]
-        return [*above_one, f"over {' + '.join(stage.label for stage in self.stages)}"] if self.stages else above_one
+        stands = " + ".join(stage.label for stage in self.stages)
+        return [*above_one, f"{OVER} {stands}"] if self.stages else above_one
 
     @property
     def _drafts(self) -> list[str]:
@@ -98,6 +102,11 @@ class ReplicaSpec:
         batch, tokens = f"b{self.max_batch_size}", self.max_num_batched_tokens
         name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
         return " ".join([*name, *((f"t{tokens}",) if tokens else ()), *served])
+
+
+def on_offer(structure: str, offer: str) -> str:
+    """A structure with its offer: `Qwen/Qwen3-14B fp8 tp2 on lab`; one that stands on several names them itself."""
+    return structure if f" {OVER} " in structure else f"{structure} on {offer}"
 
 
 def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
@@ -122,6 +131,17 @@ def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
         serves=() if len(served) == len(group.rate_rps) else served,
         stages=tuple(StageSpec(s.offer, s.gpu, s.layers[0], s.layers[1], s.weight_dtype) for s in group.stages or ()),
     )
+
+
+def linked_spec(group: ReplicaGroup, inventory: Mapping[str, Offer], network_gb_per_s: float) -> ReplicaSpec:
+    """The same with their links; `network_gb_per_s` is that of an offer that does not say."""
+    spec, offer = planned_spec(group), inventory[group.offer]
+    if not spec.stages:
+        return replace(spec, links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server))
+    among = [inventory[stage.offer] for stage in spec.stages]
+    joined = [links_over(one, among, network_gb_per_s) for one in among]
+    stages = zip(spec.stages, joined, strict=True)
+    return replace(spec, stages=tuple(stage._replace(links=links) for stage, links in stages))
 
 
 def _speculation(drafts: Drafts) -> Speculation:
