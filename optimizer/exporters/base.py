@@ -140,13 +140,18 @@ def unlike_stages(named: NamedGroup) -> str:
     return f"its pipeline stages differ and stand on {offers}; export to {targets}"
 
 
+def nothing_to_export(target: str) -> str:
+    """How the reason begins where a target has no words for any of a plan."""
+    return f"nothing to export to {target}: "
+
+
 def finished(
     files: Mapping[str, str], left_out: Iterable[str], target: str, started: Iterable[NamedGroup] = ()
 ) -> Export:
     """The export, with a warning for each started group that lacks a checkpoint; without any file InputError."""
     reasons = tuple(left_out)
     if not files:
-        raise InputError(Fault(f"nothing to export to {target}: {reason}") for reason in reasons or ("no replicas",))
+        raise InputError(Fault(f"{nothing_to_export(target)}{reason}") for reason in reasons or ("no replicas",))
     return Export(files, reasons, tuple(warning for named in started for warning in _warnings(named)))
 
 

@@ -66,12 +66,13 @@ def checkpoint_variable(named: NamedGroup) -> str:
 
 def checkpoint_hint(named: NamedGroup) -> str:
     """What the variable must name, in characters that no shell and no Compose file gives a meaning to."""
-    return re.sub(r"[^A-Za-z0-9 ._/-]", "_", one_line(f"set it to {named.start.weights.needs}"))
+    return re.sub(r"[^A-Za-z0-9 .,_/-]", "_", one_line(f"set it to {named.start.weights.needs}"))
 
 
 def _settings_file(named: NamedGroup, topology: Topology, configuration: Configuration) -> str:
     group, start = named.group, named.start
-    lines = [f"{named.workload} on {group.offer}: replicas {group.replicas}, GPUs of each {group.gpus_per_replica}"]
+    offers = " and ".join(dict.fromkeys(named.node_offers))
+    lines = [f"{named.workload} on {offers}: replicas {group.replicas}, GPUs of each {group.gpus_per_replica}"]
     lines += [f"stage on {s.offer}: {s.tp} × {s.gpu}, layers {s.layers[0]}-{s.layers[1]}" for s in group.stages or ()]
     if start.weights.needs:
         lines.append(f"No `model` here: set {checkpoint_variable(named)} to {start.weights.needs}")

@@ -30,9 +30,14 @@ def formats_by_layer(stages: Iterable[tuple[str, int, int]]) -> str:
     >>> formats_by_layer([("int8", 0, 9), ("int8", 10, 19), ("int4", 20, 39)])
     'int8 0-19 + int4 20-39'
     """
+    return " + ".join(f"{weights} {first}-{last}" for weights, first, last in spans_of_formats(stages))
+
+
+def spans_of_formats(stages: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    """Format, first and last layer of each span of layers in one format, from those of the stages in their order."""
     spans: list[tuple[str, int, int]] = []
     for weights, first, last in stages:
         if spans and spans[-1][0] == weights:
             first = spans.pop()[1]
         spans.append((weights, first, last))
-    return " + ".join(f"{weights} {first}-{last}" for weights, first, last in spans)
+    return spans

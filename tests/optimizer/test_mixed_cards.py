@@ -18,6 +18,7 @@ from optimizer.layout import Layout, ReplicaGroup
 from optimizer.report.explanation import explanation_report
 
 SHIPPED = Path(__file__).parents[2] / "scenarios" / "mixed-cards.yaml"
+DECISIONS = SHIPPED.parents[1] / "docs" / "decisions.md"
 RENTED = {"gpu": "l40s", "gpus_per_server": 1, "rent": {"price": "$2/gpu/h"}}
 
 
@@ -172,3 +173,7 @@ def test_the_shipped_scenario_needs_both_servers_and_no_rent(catalog: Catalog) -
     assert {stage.gpu for stage in group.stages or ()} == {"v100-16gb-sxm2", "rtx-4090"}
     assert group.quality is not None
     assert group.quality >= 0.995
+    told = DECISIONS.read_text(encoding="utf-8")
+    assert all(f"| {stage.layers[0]}–{stage.layers[1]} | int" in told for stage in group.stages or ())
+    assert group.tpot_ms is not None
+    assert f"A token takes {group.tpot_ms['mean']:.0f} ms" in told

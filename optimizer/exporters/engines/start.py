@@ -19,7 +19,7 @@ from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import replica_memory
 from optimizer.memory.stages import layers_per_stage
 from optimizer.scenario import Speculation
-from optimizer.scenario.pipelines import formats_by_layer
+from optimizer.scenario.pipelines import spans_of_formats
 from optimizer.serving_config import drafter_of, one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
@@ -195,10 +195,11 @@ def _by_layer(group: ReplicaGroup, planned: Planned) -> Weights | None:
     formats = tuple(dict.fromkeys(stage.weight_dtype for stage in stages))
     if len(formats) < 2:
         return None
-    layers = formats_by_layer((stage.weight_dtype, *stage.layers) for stage in stages)
+    spans = spans_of_formats((stage.weight_dtype, *stage.layers) for stage in stages)
+    layers = ", ".join(f"{weights} in layers {first}-{last}" for weights, first, last in spans)
     return Weights(
         None,
-        needs=f"a compressed-tensors checkpoint of {planned.model.id} by layer: {layers}",
+        needs=f"a compressed-tensors checkpoint of {planned.model.id} with {layers}",
         placeholder=f"REPLACE-ME/{planned.model.id.rpartition('/')[2].replace(' ', '-')}-{'-'.join(formats)}",
     )
 

@@ -16,7 +16,7 @@ from mixed_cards import L4, T4, mixed, workload
 from catalog import Catalog
 from optimizer import load_scenario, optimize
 from optimizer.errors import InputError
-from optimizer.exporters.targets import EXPORTERS
+from optimizer.exporters import EXPORTERS, render_everything
 from optimizer.topology import Topology, build_topology
 
 REFUSING = ("k8s", "kserve", "llm-d", "dynamo", "ray-serve", "rayservice", "skypilot")
@@ -50,9 +50,10 @@ def test_every_stage_is_a_node_that_knows_the_layers_of_all(catalog: Catalog) ->
 
 def test_a_checkpoint_with_formats_by_layer_must_be_made(catalog: Catalog) -> None:
     export = EXPORTERS["vllm"].render(planned(catalog, weight_dtypes=["fp16", "gptq-int4"], min_quality="99%"))
-    settings, by_layer = export.files["vllm-chat.yaml"], r"by layer: fp16 0-\d+ \+ gptq-int4 \d+-39"
+    settings, by_layer = export.files["vllm-chat.yaml"], r"with fp16 in layers 0-\d+, gptq-int4 in layers \d+-39"
     assert "model" not in yaml.safe_load(settings)
-    assert "CHECKPOINT_CHAT" in export.files["vllm-old-0.sh"]
+    assert re.search(rf"CHECKPOINT_CHAT:\?set it to a .*{by_layer}}}", export.files["vllm-old-0.sh"])
+    assert re.search(r"# chat on (old and new|new and old): replicas 1, GPUs of each 2", settings)
     assert re.search(rf"# No `model` here: .*{by_layer}", settings)
     (warning,) = export.warnings
     assert re.search(rf"^chat: make a compressed-tensors checkpoint .*{by_layer} \(llm-compressor does\)", warning)
@@ -125,6 +126,16 @@ def test_targets_without_words_for_it_name_those_that_have_them(target: str, cat
     expected = "chat: its pipeline stages differ and stand on old and new; export to vllm, compose or lws"
     with pytest.raises(InputError, match=expected):
         EXPORTERS[target].render(planned(catalog))
+
+
+def test_what_several_targets_leave_out_for_one_reason_is_said_once(catalog: Catalog) -> None:
+    export = render_everything(planned(catalog))
+    (line,) = export.left_out
+    assert line == (
+        "k8s, kserve, llm-d, dynamo, ray-serve, rayservice, skypilot: chat: its pipeline stages differ and stand on "
+        "old and new; export to vllm, compose or lws"
+    )
+    assert "- `k8s`, `kserve`, `llm-d`" in export.files["README.md"]
 
 
 @pytest.mark.parametrize("target", ["topology", "kueue", "bill-of-materials"])
