@@ -13,6 +13,8 @@ from optimizer.serving_config import Links, links_on
 
 STAGES = (2, 3, 4)
 """Of a pipeline; more hand-overs gain little, and every further one multiplies the sets."""
+STAGES_OF_ONE_GPU = (2, 3, 4, 5, 6, 7, 8)
+"""The same where a stage has one GPU, so that only more stages bring more memory."""
 MOST_SETS = 5000
 """Sets of offers that are looked at, the smallest first; what is beyond is counted as rejected."""
 

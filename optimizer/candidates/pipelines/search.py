@@ -11,10 +11,11 @@ from math import ceil
 import numpy as np
 
 from catalog.units import MS_PER_S
-from optimizer.candidates.pipelines.grounds import MOST_SETS, STAGES, Ground
+from optimizer.candidates.pipelines.grounds import MOST_SETS, STAGES, STAGES_OF_ONE_GPU, Ground
 from optimizer.candidates.pipelines.split import Front, ends_of, front, with_at_least
 from optimizer.candidates.pipelines.stages import Setting, StageTimes
 from optimizer.scenario import Workload
+from optimizer.scenario.pipelines import ENGINES_OF_SINGLE_GPU_STAGES
 from optimizer.serving_config import FloatArray
 
 KEPT = 2
@@ -87,7 +88,8 @@ class Search:
         """The best few of each set of offers, tensor-parallel degree and choice of formats."""
         best: dict[tuple[object, ...], list[Split]] = {}
         axes, kv_formats = self.times.axes, range(len(self.quality.caches))
-        for kv_format, tokens, tp, n_stages in itertools.product(kv_formats, axes.step_tokens, axes.degrees, STAGES):
+        stages = STAGES_OF_ONE_GPU if self.times.shape.engine.id in ENGINES_OF_SINGLE_GPU_STAGES else STAGES
+        for kv_format, tokens, tp, n_stages in itertools.product(kv_formats, axes.step_tokens, axes.degrees, stages):
             pp, most = self.workload.pp, self.workload.max_gpus_per_replica
             if tp * n_stages <= most and (pp is None or n_stages in pp) and n_stages <= self._n_layers:
                 for fraction, sets in self._sets(n_stages, tp).items():

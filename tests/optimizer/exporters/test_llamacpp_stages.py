@@ -94,6 +94,18 @@ def test_servers_with_several_stages_lend_all_of_their_cards_at_one_port(catalog
     assert sum(map(int, said["tensor-split"].split(","))) == 65  # of 64 layers and the output matrix
 
 
+def test_more_single_cards_than_other_engines_have_stages_hold_a_larger_model(catalog: Catalog) -> None:
+    # 61 GiB in 16 bit: four T4 of 14.6 GiB and an L4 of 22, 80 GiB, are enough, and three T4 with it, 66, are not.
+    inventory = {"old": T4 | {"gpus_per_server": 4}, "new": L4}
+    topology = planned(catalog, inventory, model="Qwen/Qwen3-32B", slo={"ttft_p95": "120s", "tpot_p95": "1s"})
+    said = options(started(topology, "new-0", "llama-server"))
+    assert said["device"] == "RPC0,RPC1,RPC2,RPC3,CUDA0"
+    ((one,),) = (plan.replica_groups for plan in topology.layout.workloads)
+    found = device_of_layers(list(map(float, said["tensor-split"].split(","))), 64)
+    spans = [(stage.layers[0], stage.layers[1]) for stage in one.stages or ()]
+    assert [(found.index(device), 63 - found[63::-1].index(device)) for device in range(5)] == spans
+
+
 def test_amd_cards_have_another_name(catalog: Catalog) -> None:
     # 61 GiB of weights: more than the 48 GB of the larger one.
     old, new = ({"gpu": gpu, "gpus_per_server": 1, "own": 1} for gpu in ("radeon-rx-7900-xtx", "radeon-pro-w7900"))
