@@ -44,9 +44,10 @@ def render(topology: Topology) -> Export:
 
 
 def _cannot(named: NamedGroup) -> str:
-    if reason := cannot_join_servers(named):
+    reason, by_script = cannot_join_servers(named), cannot_join_servers(named, by_script=True)
+    if reason and not by_script:
         return f"{reason}; export to {named.start.engine}"
-    return cannot_run_in_a_container(named)
+    return reason or cannot_run_in_a_container(named)
 
 
 def _service_names(parts: list[Part]) -> dict[tuple[str, int], str]:
