@@ -1,4 +1,4 @@
-"""Docker Compose: one file for each server, one service for each replica or part of one on it, on GPUs of its own."""
+"""Docker Compose: one file for each server, one service for each replica or unlike stage on it, on GPUs of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from optimizer.exporters.base import (
     Export,
     NamedGroup,
-    cannot_join_servers,
     cannot_run_in_a_container,
     chosen,
     dns_labels,
@@ -44,10 +43,12 @@ def render(topology: Topology) -> Export:
 
 
 def _cannot(named: NamedGroup) -> str:
-    reason, by_script = cannot_join_servers(named), cannot_join_servers(named, by_script=True)
-    if reason and not by_script:
-        return f"{reason}; export to {named.start.engine}"
-    return reason or cannot_run_in_a_container(named)
+    if named.n_servers > 1 and named.group.stages is None:  # other targets have words for them, and not for unlike ones
+        return (
+            f"a replica stretches over {named.n_servers} servers, a Compose file knows one; "
+            f"export to {named.start.engine} or lws"
+        )
+    return cannot_run_in_a_container(named)
 
 
 def _service_names(parts: list[Part]) -> dict[tuple[str, int], str]:
@@ -69,7 +70,7 @@ def _file(server: Server, label: str, services: dict[str, dict[str, Any]], topol
 
 
 def _service(part: Part, port: int, labels: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, Any]:
-    """A part of several is on the server's own network, where the others find it by address and port."""
+    """A stage of several is on the server's own network, where the others find it by address and port."""
     named, start, joins = part.named, part.named.start, len(part.servers) > 1
     known = start.weights.checkpoint
     checkpoint = f"${{{checkpoint_variable(named)}:?{checkpoint_hint(named)}}}" if known is None else known

@@ -37,7 +37,7 @@ EXPORTERS: dict[str, Exporter] = {
     ),
     "llamacpp": Exporter("llama.cpp: a start script a server", llamacpp.render, SCRIPT),
     "compose": Exporter(
-        "Docker Compose: a file a server, a service a replica or its part there",
+        "Docker Compose: a file a server, a service a replica, each on its own GPUs",
         compose.render,
         "on each server `docker compose -f compose-SERVER.yaml up -d`",
     ),

@@ -95,9 +95,7 @@ def _compose(files: Mapping[str, str]) -> Iterator[tuple[Started, int]]:
         for service in document["services"].values():
             devices = service.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices")
             gpus = len(devices[0]["device_ids"]) if devices else len(service["devices"])
-            said = options(service["command"])
-            if said.get("node-rank", "0") == "0":
-                yield started(said, gpus * int(said.get("nnodes", 1))), 1
+            yield started(options(service["command"]), gpus), 1
 
 
 def _k8s(files: Mapping[str, str]) -> Iterator[tuple[Started, int]]:

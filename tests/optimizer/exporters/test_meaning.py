@@ -21,7 +21,7 @@ SAYS = {
     "sglang": ("fast", "wide"),
     "trtllm": ("deep", "deepest"),
     "llamacpp": ("small",),
-    "compose": (*ON_ONE_SERVER, "giant", "wide"),
+    "compose": ON_ONE_SERVER,
     "k8s": ON_ONE_SERVER,
     "lws": ("giant", "wide"),
     "kserve": (*ON_ONE_SERVER, "giant"),

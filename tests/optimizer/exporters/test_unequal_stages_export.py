@@ -78,6 +78,9 @@ def test_compose_starts_each_stage_on_its_server(catalog: Catalog) -> None:
         assert "ADDRESS_OLD_0" in str(said["master-addr"])
         (device,) = service["deploy"]["resources"]["reservations"]["devices"]
         assert device["device_ids"] == ["0"]
+        assert service["network_mode"] == "host"  # so that the others reach it
+        assert "ports" not in service
+        assert ("healthcheck" in service, "headless" in said) == (rank == 0, rank > 0)
 
 
 def test_a_leader_and_workers_on_cards_of_their_own(catalog: Catalog) -> None:
