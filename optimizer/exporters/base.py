@@ -193,8 +193,8 @@ def _warnings(named: NamedGroup) -> Iterable[str]:
         )
     if start.dialect.lend_words is not None and named.n_servers > 1:
         yield (
-            f"{named.workload}: {start.dialect.name} must be built with -DGGML_RPC=ON on every server, and its "
-            "rpc-server obeys whoever reaches it: keep its ports inside your own network"
+            f"{named.workload}: {start.dialect.name} must be built with -DGGML_RPC=ON on every server; its rpc-server, "
+            "ggml-rpc-server in later releases, obeys whoever reaches it: keep its ports inside your own network"
         )
     if start.engine == "llamacpp" and start.planned.pp > 1 and model.mtp_layers:
         yield (

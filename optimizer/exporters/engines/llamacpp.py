@@ -9,6 +9,8 @@ from optimizer.exporters.engines.dialect import Dialect, Loan, Planned, Setting,
 
 ALL_LAYERS = 999
 """More than any model has: every layer on the GPUs."""
+MOST_DEVICES = 15
+"""That --tensor-split takes: fewer than `llama_max_devices` (src/llama.cpp)."""
 
 
 def settings(planned: Planned) -> dict[str, Setting]:
@@ -66,6 +68,8 @@ def _local_device(planned: Planned) -> str:
 
 
 def _cannot(planned: Planned) -> str:
+    if planned.pp > MOST_DEVICES:
+        return f"llama.cpp takes proportions of {MOST_DEVICES} devices at most, and pp is {planned.pp}"
     return "rows and layers cannot both be split: tp and pp are above 1" if planned.tp > 1 and planned.pp > 1 else ""
 
 

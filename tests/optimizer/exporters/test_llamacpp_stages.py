@@ -115,17 +115,24 @@ def test_amd_cards_have_another_name(catalog: Catalog) -> None:
 
 
 def test_equal_stages_are_split_as_planned_too_on_one_server_and_over_several(catalog: Catalog) -> None:
-    # Without --tensor-split llama.cpp divides by free memory. 64 layers: 32 and 32, and 4 on each of 16 cards.
-    layered = {"engine": "llamacpp", "weight_dtype": "gguf-q8_0", "kv_cache_dtype": "q8_0"}
-    groups = [group([(0,)], **layered, pp=2, max_batch_size=3), group([(1, 2)], **layered, pp=16, max_batch_size=5)]
-    topology = build_topology(plan(catalog, {"chat": groups}, [("h100-node", "rent", 3)]), catalog)
+    # Without --tensor-split llama.cpp divides by free memory. 64 layers: 32 and 32, and 8 on each of 8 cards.
+    layered = {"offer": "l40s-box", "engine": "llamacpp", "weight_dtype": "gguf-q8_0", "kv_cache_dtype": "q8_0"}
+    groups = [group([(0,)], **layered, pp=2, max_batch_size=3), group([(1, 2)], **layered, pp=8, max_batch_size=5)]
+    topology = build_topology(plan(catalog, {"chat": groups}, [("l40s-box", "rent", 3)]), catalog)
     files = EXPORTERS["llamacpp"].render(topology).files
-    assert "--tensor-split 32,33" in files["llamacpp-h100-node-0.sh"]
-    said = options(started(topology, "h100-node-2", "llama-server"))
-    assert said["tensor-split"] == ",".join(["4"] * 15 + ["5"])
-    assert said["device"] == ",".join([f"RPC{i}" for i in range(8)] + [f"CUDA{i}" for i in range(8)])
+    assert "--tensor-split 32,33" in files["llamacpp-l40s-box-0.sh"]
+    said = options(started(topology, "l40s-box-2", "llama-server"))
+    assert said["tensor-split"] == "8,8,8,8,8,8,8,9"
+    assert said["device"] == ",".join([f"RPC{i}" for i in range(4)] + [f"CUDA{i}" for i in range(4)])
     kind = ("q8_0",)
-    assert read("llamacpp", files) == {(1, 2, 3, 8192, *kind, 2): 1, (1, 16, 5, 8192, *kind, 16): 1}
+    assert read("llamacpp", files) == {(1, 2, 3, 8192, *kind, 2): 1, (1, 8, 5, 8192, *kind, 8): 1}
+
+
+def test_more_devices_than_llamacpp_knows_are_refused(catalog: Catalog) -> None:
+    wide = group([(0, 1)], engine="llamacpp", weight_dtype="gguf-q8_0", kv_cache_dtype="q8_0", pp=16)
+    topology = build_topology(plan(catalog, {"chat": [wide]}, [("h100-node", "rent", 2)]), catalog)
+    with pytest.raises(InputError, match="proportions of 15 devices at most, and pp is 16"):
+        EXPORTERS["llamacpp"].render(topology)
 
 
 def test_what_must_be_known_is_said(catalog: Catalog) -> None:
