@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -75,18 +76,22 @@ class ReplicaSpec:
 
     @property
     def structure(self) -> str:
-        """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`."""
-        return (
-            f"measured x{self.gpus}" if self.model is None else " ".join([self.choice, *self._degrees, *self._drafts])
-        )
+        """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`.
+
+        Where stages end, and which comes first, makes none: `Qwen/Qwen3-14B int8+int4 pp3 over 1 new + 2 old`.
+        """
+        if self.model is None:
+            return f"measured x{self.gpus}"
+        if not self.stages:
+            return " ".join([self.choice, *self._degrees, *self._drafts])
+        on = " + ".join(f"{n} {offer}" for offer, n in sorted(Counter(stage.offer for stage in self.stages).items()))
+        return " ".join([self.model, str(self.weight_dtype), *self._degrees, OVER, on, *self._drafts])
 
     @property
     def _degrees(self) -> list[str]:
-        """Degrees above one, and where stages that differ stand."""
+        """Degrees above one."""
         named = (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep))
-        above_one = [f"{name}{n}" for name, n in named if n != 1]
-        stands = " + ".join(stage.label for stage in self.stages)
-        return [*above_one, f"{OVER} {stands}"] if self.stages else above_one
+        return [f"{name}{n}" for name, n in named if n != 1]
 
     @property
     def _drafts(self) -> list[str]:
@@ -100,7 +105,8 @@ class ReplicaSpec:
             return f"measured x{self.gpus}"
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
         batch, tokens = f"b{self.max_batch_size}", self.max_num_batched_tokens
-        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
+        stands = [f"{OVER} {' + '.join(stage.label for stage in self.stages)}"] if self.stages else []
+        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *stands, *self._drafts, batch]
         return " ".join([*name, *((f"t{tokens}",) if tokens else ()), *served])
 
 
