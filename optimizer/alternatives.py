@@ -9,7 +9,7 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.assemble import assemble
-from optimizer.candidates import build_candidates
+from optimizer.candidates import build_candidates, on_offer
 from optimizer.explain import as_served, structure_of
 from optimizer.formulation import Program, build_instance, build_program, giving_up, lay_out
 from optimizer.layout import Alternative, Layout, PeriodPlan, WorkloadPlan
@@ -100,7 +100,7 @@ def structure(workloads: Iterable[WorkloadPlan]) -> frozenset[str]:
 
 
 def _kind(workload: str, offer: str, of_replica: str) -> str:
-    return f"{workload}: {of_replica} on {offer}"
+    return f"{workload}: {on_offer(of_replica, offer)}"
 
 
 def _whole(wanted: Sequence[Layout | PeriodPlan], periods: Sequence[PeriodPlan]) -> Iterator[PeriodPlan]:

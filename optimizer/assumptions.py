@@ -24,10 +24,10 @@ def assumptions(scenario: Scenario, catalog: Catalog, periods: Sequence[PeriodPl
     ]
     groups = [group for plan in workloads for group in plan.replica_groups if group.model is not None]
     of_servers = _of_servers(scenario, catalog, servers)
-    return tuple(dict.fromkeys((*_of_predictions(scenario, groups), *away, *of_servers)))
+    return tuple(dict.fromkeys((*_of_predictions(scenario, catalog, groups), *away, *of_servers)))
 
 
-def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Iterator[str]:
+def _of_predictions(scenario: Scenario, catalog: Catalog, groups: Sequence[ReplicaGroup]) -> Iterator[str]:
     if not groups:
         return
     sources = ", ".join(sorted({group.source for group in groups}))
@@ -46,7 +46,7 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
             yield _drafts(group, group.speculative)
     for group in groups:
         if group.stages is not None:
-            yield from _pipeline(group, group.stages)
+            yield from _pipeline(group, group.stages, catalog)
     if scenario.confidence_fraction not in (None, POINT_ESTIMATE):
         yield (
             f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
@@ -60,10 +60,12 @@ def _of_predictions(scenario: Scenario, groups: Sequence[ReplicaGroup]) -> Itera
         )
 
 
-def _pipeline(group: ReplicaGroup, stages: Sequence[PipelineStage]) -> Iterator[str]:
+def _pipeline(group: ReplicaGroup, stages: Sequence[PipelineStage], catalog: Catalog) -> Iterator[str]:
     cards = " and ".join(dict.fromkeys(stage.gpu for stage in stages))
+    in_turn = catalog.engines[str(group.engine)].stages_take_turns
+    pace = "passes its stages one after the other" if in_turn else "runs at the pace of its slowest stage"
     yield (
-        f"{group.model} over stages on {cards} runs at the pace of its slowest stage, prompts too, and hands over "
+        f"{group.model} over stages on {cards} {pace}, prompts too, and hands over "
         "through the slowest network among its offers; no measurement of such pipelines went into the prediction"
     )
     if len({stage.weight_dtype for stage in stages}) > 1:

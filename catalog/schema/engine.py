@@ -348,6 +348,8 @@ class Engine(Entry):
     kind: Literal["engine"] = "engine"
     id: str
     name: str
+    stages_take_turns: bool = False
+    """Pipeline stages pass one batch on while the others wait, instead of each working on a micro-batch of its own."""
     versions: tuple[EngineVersion, ...] = Field(min_length=1)
     """Ascending. A file states a rule again only where it changes; here every row is whole."""
     sources: tuple[Source, ...] = Field(min_length=1)

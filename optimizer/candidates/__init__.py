@@ -5,7 +5,7 @@ from optimizer.candidates.build import build_candidates
 from optimizer.candidates.figures import ReplicaFigures, replica_figures, replica_rates_rps
 from optimizer.candidates.prune import alone_rps, narrowed
 from optimizer.candidates.ratings import Ratings
-from optimizer.candidates.spec import Candidates, ReplicaSpec, planned_spec
+from optimizer.candidates.spec import Candidates, ReplicaSpec, linked_spec, on_offer, planned_spec
 from optimizer.candidates.spread import build_candidates_on
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "alone_rps",
     "build_candidates",
     "build_candidates_on",
+    "linked_spec",
     "narrowed",
+    "on_offer",
     "planned_spec",
     "replica_figures",
     "replica_rates_rps",

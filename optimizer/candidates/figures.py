@@ -30,7 +30,7 @@ from optimizer.performance import (
     row_targets,
     source_of,
 )
-from optimizer.performance.pipeline import slowest_stages, stage_replicas
+from optimizer.performance.pipeline import pipeline_replicas, slowest_stages
 from optimizer.performance.words import bounded
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, drafter_of, sequences_per_rank
@@ -142,7 +142,7 @@ class _Rated:
         )
         places, calibration = batch.astype(np.float64), catalog.calibration
         targets = row_targets([workload.planned_targets for workload in workloads], replica)
-        replicas = stage_replicas(configurations, spans, tokens, mix, places, calibration)
+        replicas = pipeline_replicas(*rows, tokens, mix, places, calibration)
         performance = RatedReplicas.at(replicas, largest_load(replicas, targets, served))
         slowest = slowest_stages(performance.rate_rps, mix.share, replica)
         fullest = np.lexsort((memory.concurrency(mix.mean_tokens), replica))

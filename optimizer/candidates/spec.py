@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from optimizer.layout import Drafts, ReplicaGroup
-from optimizer.scenario import Speculation
+from optimizer.scenario import Offer, Speculation
 from optimizer.scenario.pipelines import formats_by_layer
-from optimizer.serving_config import FloatArray, IntArray, Links
+from optimizer.serving_config import FloatArray, IntArray, Links, links_on, links_over
+
+OVER = "over"
+"""Before the offers of a structure that stands on several."""
 
 
 class StageSpec(NamedTuple):
@@ -72,17 +76,22 @@ class ReplicaSpec:
 
     @property
     def structure(self) -> str:
-        """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`."""
-        return (
-            f"measured x{self.gpus}" if self.model is None else " ".join([self.choice, *self._degrees, *self._drafts])
-        )
+        """What makes one plan different in kind from another: `Qwen/Qwen3-14B fp8 tp2`.
+
+        Where stages end, and which comes first, makes none: `Qwen/Qwen3-14B int8+int4 pp3 over 1 new + 2 old`.
+        """
+        if self.model is None:
+            return f"measured x{self.gpus}"
+        if not self.stages:
+            return " ".join([self.choice, *self._degrees, *self._drafts])
+        on = " + ".join(f"{n} {offer}" for offer, n in sorted(Counter(stage.offer for stage in self.stages).items()))
+        return " ".join([self.model, str(self.weight_dtype), *self._degrees, OVER, on, *self._drafts])
 
     @property
     def _degrees(self) -> list[str]:
-        """Degrees above one, and where stages that differ stand."""
+        """Degrees above one."""
         named = (("tp", self.tp), ("pp", self.pp), ("dp", self.dp), ("ep", self.ep))
-        above_one = [f"{name}{n}" for name, n in named if n != 1]
-        return [*above_one, f"over {' + '.join(stage.label for stage in self.stages)}"] if self.stages else above_one
+        return [f"{name}{n}" for name, n in named if n != 1]
 
     @property
     def _drafts(self) -> list[str]:
@@ -96,8 +105,14 @@ class ReplicaSpec:
             return f"measured x{self.gpus}"
         served = (f"for {','.join(self.serves)}",) if self.serves else ()
         batch, tokens = f"b{self.max_batch_size}", self.max_num_batched_tokens
-        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *self._drafts, batch]
+        stands = [f"{OVER} {' + '.join(stage.label for stage in self.stages)}"] if self.stages else []
+        name = [self.choice, str(self.kv_cache_dtype), str(self.engine), *self._degrees, *stands, *self._drafts, batch]
         return " ".join([*name, *((f"t{tokens}",) if tokens else ()), *served])
+
+
+def on_offer(structure: str, offer: str) -> str:
+    """A structure with its offer: `Qwen/Qwen3-14B fp8 tp2 on lab`; one that stands on several names them itself."""
+    return structure if f" {OVER} " in structure else f"{structure} on {offer}"
 
 
 def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
@@ -122,6 +137,17 @@ def planned_spec(group: ReplicaGroup) -> ReplicaSpec:
         serves=() if len(served) == len(group.rate_rps) else served,
         stages=tuple(StageSpec(s.offer, s.gpu, s.layers[0], s.layers[1], s.weight_dtype) for s in group.stages or ()),
     )
+
+
+def linked_spec(group: ReplicaGroup, inventory: Mapping[str, Offer], network_gb_per_s: float) -> ReplicaSpec:
+    """The same with their links; `network_gb_per_s` is that of an offer that does not say."""
+    spec, offer = planned_spec(group), inventory[group.offer]
+    if not spec.stages:
+        return replace(spec, links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server))
+    among = [inventory[stage.offer] for stage in spec.stages]
+    joined = [links_over(one, among, network_gb_per_s) for one in among]
+    stages = zip(spec.stages, joined, strict=True)
+    return replace(spec, stages=tuple(stage._replace(links=links) for stage, links in stages))
 
 
 def _speculation(drafts: Drafts) -> Speculation:

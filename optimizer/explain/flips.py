@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from catalog.units import format_usd
+from optimizer.candidates import on_offer
 from optimizer.explain.break_even import hourly
 from optimizer.explain.resolver import Change, Choice, Resolver, Solved, unchanged
 from optimizer.formulation import ServerTerm
@@ -99,12 +100,17 @@ def demand_flips(resolver: Resolver, base: Solved, *names: str) -> Iterator[Flip
         )
 
 
+def _cards(resolver: Resolver, choice: Choice) -> tuple[str, ...]:
+    """GPU types of a kind of replica."""
+    staged = (spec for spec in resolver.candidates[choice.workload].specs if spec.stages)
+    of_stages = next((spec.cards for spec in staged if spec.structure == choice.structure), None)
+    return of_stages or (resolver.scenario.inventory[choice.offer].gpu,)
+
+
 def speed_flips(resolver: Resolver, base: Solved, *names: str) -> Iterator[Flip]:
     """How much slower or faster than predicted each card in use may be."""
-    inventory = resolver.scenario.inventory
-    cards = dict.fromkeys(
-        inventory[choice.offer].gpu for choice in sorted(base.replicas) if not names or choice.workload in names
-    )
+    used = (choice for choice in sorted(base.replicas) if not names or choice.workload in names)
+    cards = dict.fromkeys(gpu for choice in used for gpu in _cards(resolver, choice))
     for gpu in list(cards)[:MOST_CARDS]:
 
         def beats(factor: float, gpu: str = gpu) -> tuple[str, ...] | None:
@@ -150,7 +156,7 @@ def _other_kinds(resolver: Resolver, base: Solved, change: Change, names: tuple[
 def differences(base: Solved, other: Solved, *names: str) -> tuple[str, ...]:
     """Servers that another plan has in another number, or, of named workloads, replicas of other kinds."""
     kinds = tuple(
-        f"{choice.workload}: {n} × {choice.structure} on {choice.offer}"
+        f"{choice.workload}: {n} × {on_offer(choice.structure, choice.offer)}"
         for choice, n in sorted(other.replicas.items())
         if choice not in base.replicas and (not names or choice.workload in names)
     )

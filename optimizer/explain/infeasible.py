@@ -354,7 +354,8 @@ def _needs(resolver: Resolver, name: str, futures: Sequence[str]) -> str:
     if np.isfinite(gpus).any():
         k = int(np.argmin(gpus))
         plural = "s" if gpus[k] > 1 else ""
-        fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {c.specs[k].gpu} ({c.specs[k].label})"
+        cards = " and ".join(dict.fromkeys(c.specs[k].cards))
+        fewest = f"; at least {gpus[k]:,.0f} GPU{plural} of {cards} ({c.specs[k].label})"
     most = "up to " if resolver.scenario.has_orders else ""
     where = f"in demand scenario {' or '.join(futures)} " if futures else ""
     return f"{where}needs {most}{demand_rps:.4g} requests/s{fewest}"

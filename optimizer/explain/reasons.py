@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from optimizer.candidates import planned_spec
+from optimizer.candidates import on_offer, planned_spec
 from optimizer.explain.margins import difference
 from optimizer.explain.resolver import Change, Choice, Resolver, Solved, unchanged
 from optimizer.layout import Layout, ReplicaGroup
@@ -59,7 +59,7 @@ def used_choices(layout: Layout) -> dict[Choice, list[ReplicaGroup]]:
 
 def reason(resolver: Resolver, base: Solved, choice: Choice, groups: list[ReplicaGroup]) -> Reason:
     """Why this kind of replica, told by what it costs to do without it."""
-    without = Change(f"without {choice.structure} on {choice.offer}", unchanged, forbidden=frozenset([choice]))
+    without = Change(f"without {on_offer(choice.structure, choice.offer)}", unchanged, forbidden=frozenset([choice]))
     solved = resolver.cheapest(without)
     instead = () if solved is None else described(solved.replicas, choice.workload)
     replicas = sum(group.replicas for group in groups)
@@ -82,7 +82,7 @@ def reason(resolver: Resolver, base: Solved, choice: Choice, groups: list[Replic
 def described(replicas: Mapping[Choice, int], workload: str) -> tuple[str, ...]:
     """What a workload runs on in a plan."""
     return tuple(
-        f"{n} × {choice.structure} on {choice.offer}"
+        f"{n} × {on_offer(choice.structure, choice.offer)}"
         for choice, n in sorted(replicas.items())
         if choice.workload == workload
     )

@@ -9,19 +9,18 @@ after the loss of a server: what `max_utilization` keeps free is there for such 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from catalog import Catalog
-from optimizer.candidates import build_candidates, planned_spec, replica_rates_rps
+from optimizer.candidates import build_candidates, linked_spec, replica_rates_rps
 from optimizer.explain.feasible import as_served
 from optimizer.explain.resolver import Resolver, Solved, listed
 from optimizer.formulation import Instance, Program, lay_out
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
 from optimizer.plan_notes import Remedy, Stress, StressedWorkload
 from optimizer.scenario import Scenario, Workload, changed, with_demand
-from optimizer.serving_config import links_on, links_over
 from optimizer.solve import Backend, route, solve_program
 
 GAP = 0.001
@@ -154,15 +153,9 @@ def _rates_rps(
     planned = [group.rate_rps.get(name, 0.0) for name in names]
     if case.speed_factor == 1.0 or group.model is None:
         return planned
-    offer, spec = scenario.inventory[group.offer], planned_spec(group)
-    if spec.stages:
-        among = [scenario.inventory[stage.offer] for stage in spec.stages]
-        joined = [links_over(one, among, catalog.calibration.network_gb_per_s) for one in among]
-        stages = zip(spec.stages, joined, strict=True)
-        spec = replace(spec, stages=tuple(stage._replace(links=links) for stage, links in stages))
-    else:
-        spec = replace(spec, links=links_on(offer, between_servers=group.gpus_per_replica > offer.gpus_per_server))
-    hurried = _hurried(case, workload).with_network(scenario.round_trip_ms(workload, offer))
+    spec = linked_spec(group, scenario.inventory, catalog.calibration.network_gb_per_s)
+    round_trip_ms = scenario.round_trip_ms(workload, scenario.inventory[group.offer])
+    hurried = _hurried(case, workload).with_network(round_trip_ms)
     return [float(rate) for rate in replica_rates_rps(spec, hurried, catalog)]
 
 

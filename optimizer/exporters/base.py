@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -55,6 +55,23 @@ class NamedGroup:
         """Servers over which each replica stretches."""
         return len(servers_of(self.replicas[0]))
 
+    @property
+    def n_nodes(self) -> int:
+        """Parts of a replica that an engine counts as servers of their own: its servers, or each of unlike stages."""
+        return len(self.group.stages) if self.group.stages is not None else self.n_servers
+
+    @property
+    def node_offers(self) -> tuple[str, ...]:
+        """Offer of each of these parts."""
+        if self.group.stages is not None:
+            return tuple(stage.offer for stage in self.group.stages)
+        return (self.group.offer,) * self.n_servers
+
+    @property
+    def followers_alike(self) -> bool:
+        """Whether all parts but the first stand on one offer."""
+        return len(set(self.node_offers[1:])) < 2
+
 
 def predicted_groups(topology: Topology, target: str) -> tuple[NamedGroup, ...]:
     """The replica groups, named; measured ones raise InputError, for nobody knows which engine they run."""
@@ -96,17 +113,17 @@ def dns_labels(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def chosen(
-    topology: Topology, target: str, cannot: Callable[[NamedGroup], str], *, joins_offers: bool = False
+    topology: Topology, target: str, cannot: Callable[[NamedGroup], str], *, joins_offers: Collection[str] = ()
 ) -> tuple[tuple[NamedGroup, ...], tuple[str, ...]]:
     """The groups that the target can start, and for each other one its workload and the reason.
 
-    `joins_offers` says that it has words for replicas whose stages differ.
+    `joins_offers` are the engines of which it has words for replicas whose stages differ.
     """
     groups = predicted_groups(topology, target)
 
     def reason(named: NamedGroup) -> str:
-        if named.group.stages is not None and not joins_offers:
-            return _unlike(named)
+        if named.group.stages is not None and named.start.engine not in joins_offers:
+            return unlike_stages(named)
         return cannot(named) or named.start.dialect.cannot(named.start.planned)
 
     reasons = {named.name: reason(named) for named in groups}
@@ -114,12 +131,18 @@ def chosen(
     return tuple(named for named in groups if not reasons[named.name]), left_out
 
 
-def _unlike(named: NamedGroup) -> str:
-    """Why a target without words for it cannot start a pipeline over several offers."""
-    offers = " and ".join(dict.fromkeys(stage.offer for stage in named.group.stages or ()))
-    return (
-        f"its pipeline stages differ and stand on {offers}; only {named.start.engine} and topology have words for that"
-    )
+def unlike_stages(named: NamedGroup) -> str:
+    """Why a target cannot start this pipeline over several offers, and which ones can."""
+    offers = " and ".join(dict.fromkeys(named.node_offers))
+    targets = named.start.engine
+    if named.start.dialect.node_words is not None:
+        targets += ", compose or lws" if named.followers_alike else " or compose"
+    return f"its pipeline stages differ and stand on {offers}; export to {targets}"
+
+
+def nothing_to_export(target: str) -> str:
+    """How the reason begins where a target has no words for any of a plan."""
+    return f"nothing to export to {target}: "
 
 
 def finished(
@@ -128,7 +151,7 @@ def finished(
     """The export, with a warning for each started group that lacks a checkpoint; without any file InputError."""
     reasons = tuple(left_out)
     if not files:
-        raise InputError(Fault(f"nothing to export to {target}: {reason}") for reason in reasons or ("no replicas",))
+        raise InputError(Fault(f"{nothing_to_export(target)}{reason}") for reason in reasons or ("no replicas",))
     return Export(files, reasons, tuple(warning for named in started for warning in _warnings(named)))
 
 
@@ -138,8 +161,10 @@ def cannot_join_servers(named: NamedGroup, by_script: bool = False) -> str:
     A script on one server can start what runs on others; a container cannot.
     """
     group, dialect, n_servers = named.group, named.start.dialect, named.n_servers
-    if n_servers == 1:
+    if n_servers == 1 or (by_script and dialect.lend_words is not None):
         return ""
+    if named.group.stages is not None:
+        return ""  # a start for each stage, which is told its layers
     if dialect.node_words is None and not (by_script and dialect.start_over_servers):
         return f"a replica stretches over {n_servers} servers, and {dialect.name} alone does not join them"
     if (group.dp or 1) > 1:
@@ -157,16 +182,27 @@ def cannot_run_in_a_container(named: NamedGroup) -> str:
 
 
 def _warnings(named: NamedGroup) -> Iterable[str]:
-    start = named.start
+    start, model = named.start, named.start.planned.model
     if len({stage.weight_dtype for stage in named.group.stages or ()}) > 1:
         yield f"{named.workload}: make {start.weights.needs} (llm-compressor does), and name it where files say so"
     elif start.weights.checkpoint is None:
-        model, wanted = start.planned.model.id, start.planned.weight_dtype
+        checkpoints = f"{{checkpoints: {{{start.planned.weight_dtype}: OWNER/NAME}}}}"
         yield (
             f"{named.workload}: no published {start.weights.needs.removeprefix('a ')} is known; name one under "
-            f"`models: {{{model}: {{checkpoints: {{{wanted}: OWNER/NAME}}}}}}` in the scenario, or where files say so"
+            f"`models: {{{model.id}: {checkpoints}}}` in the scenario, or where files say so"
         )
-    held = int(start.planned.memory.kv_cache_tokens[0])
+    if start.dialect.lend_words is not None and named.n_servers > 1:
+        yield (
+            f"{named.workload}: {start.dialect.name} must be built with -DGGML_RPC=ON on every server; its rpc-server, "
+            "ggml-rpc-server in later releases, obeys whoever reaches it: keep its ports inside your own network"
+        )
+    if start.engine == "llamacpp" and start.planned.pp > 1 and model.mtp_layers:
+        yield (
+            f"{named.workload}: --tensor-split counts the {model.n_layers} layers of the model; a GGUF file that also "
+            f"holds its {model.mtp_layers} for multi-token prediction splits them otherwise, so take one without"
+        )
+    memory = named.group.memory
+    held = int(start.planned.memory.kv_cache_tokens[0]) if memory is None else memory.kv_cache_tokens
     if start.engine == "llamacpp" and held < (needed := start.planned.max_batch_size * start.planned.max_model_len):
         yield (
             f"{named.workload}: llama.cpp takes the cache of all slots at start, {needed:,} tokens, and the cards hold "

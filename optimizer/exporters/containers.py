@@ -42,23 +42,30 @@ def gpu_resource(named: NamedGroup) -> str:
 
 
 def gpus_per_server(named: NamedGroup) -> int:
-    """GPUs that a replica takes of each of its servers."""
-    return named.group.gpus_per_replica // named.n_servers
+    """GPUs of each part of a replica that is a pod of its own."""
+    return named.group.gpus_per_replica // named.n_nodes
 
 
-def node_selector(named: NamedGroup, topology: Topology) -> dict[str, str]:
-    """The label of nodes with the planned card; the offer's own where nobody sets one."""
-    if product := named.start.planned.gpu.called.kubernetes:
+def node_selector(named: NamedGroup, topology: Topology, *, follows: bool = False) -> dict[str, str]:
+    """The label of nodes with the planned card, of what follows the first or of that; the offer's own where nobody
+    sets one."""
+    offer = named.node_offers[-1 if follows else 0]
+    if product := _product(offer, topology):
         return {"nvidia.com/gpu.product": product}
-    return {OFFER_LABEL: offer_labels(topology)[named.group.offer]}
+    return {OFFER_LABEL: offer_labels(topology)[offer]}
 
 
 def node_note(named: NamedGroup, topology: Topology) -> str:
-    """What must be done for the selector to find nodes; empty when GPU feature discovery does it."""
-    if named.start.planned.gpu.called.kubernetes:
-        return ""
-    label = offer_labels(topology)[named.group.offer]
-    return f"nodes: kubectl label node NODE {OFFER_LABEL}={label}, for each server of {named.group.offer}"
+    """What must be done for the selectors to find nodes; empty when GPU feature discovery does it."""
+    labels = offer_labels(topology)
+    unlabelled = [offer for offer in dict.fromkeys(named.node_offers) if not _product(offer, topology)]
+    notes = [f"kubectl label node NODE {OFFER_LABEL}={labels[o]}, for each server of {o}" for o in unlabelled]
+    return f"nodes: {'; '.join(notes)}" if notes else ""
+
+
+def _product(offer: str, topology: Topology) -> str | None:
+    """What GPU feature discovery calls the card of an offer."""
+    return topology.catalog.gpus[topology.scenario.inventory[offer].gpu].called.kubernetes
 
 
 def offer_labels(topology: Topology) -> dict[str, str]:
@@ -117,7 +124,14 @@ def environment(named: NamedGroup) -> list[dict[str, Any]]:
     if named.start.weights.checkpoint is None:
         checkpoint = {"configMapKeyRef": {"name": CHECKPOINTS, "key": named.name}}
         env.append({"name": CHECKPOINT_VARIABLE, "valueFrom": checkpoint})
-    return env
+    return env + layers_environment(named)
+
+
+def layers_environment(named: NamedGroup) -> list[dict[str, str]]:
+    """How many layers each stage takes, where these differ."""
+    start = named.start
+    said = start.dialect.layers_environment(start.planned.layers) if named.group.stages else {}
+    return [{"name": name, "value": value} for name, value in said.items()]
 
 
 def checkpoint_note(named: NamedGroup) -> str:
@@ -159,14 +173,16 @@ def container(named: NamedGroup, name: str = "", node: Node | None = None) -> di
     return found
 
 
-def pod_spec(named: NamedGroup, topology: Topology, containers: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A pod on a node with the planned card."""
+def pod_spec(
+    named: NamedGroup, topology: Topology, containers: Sequence[dict[str, Any]], *, follows: bool = False
+) -> dict[str, Any]:
+    """A pod on a node with the planned card; `follows` says that it is not the first of several."""
     shared_gib = SHARED_GIB_PER_GPU * gpus_per_server(named)
     return {
         # Else a Service called vllm would set VLLM_PORT, which vLLM takes for its own
         # (https://docs.vllm.ai/en/v0.10.1/configuration/env_vars.html).
         "enableServiceLinks": False,
-        "nodeSelector": node_selector(named, topology),
+        "nodeSelector": node_selector(named, topology, follows=follows),
         "tolerations": [{"key": gpu_resource(named), "operator": "Exists", "effect": "NoSchedule"}],
         "containers": list(containers),
         "volumes": [{"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": f"{shared_gib}Gi"}}],

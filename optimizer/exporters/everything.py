@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from optimizer.errors import InputError
-from optimizer.exporters.base import Export, Exporter, one_line
+from optimizer.exporters.base import Export, Exporter, nothing_to_export, one_line
 from optimizer.exporters.engines import DIALECTS
 from optimizer.exporters.targets import EXPORTERS
 from optimizer.topology import Topology
@@ -28,7 +28,7 @@ def render_everything(topology: Topology) -> Export:
     files: dict[str, str] = {}
     warnings: dict[str, None] = {}
     written: dict[str, Export] = {}
-    skipped: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, list[str]] = {}
     engines = {one.group.engine for one in topology.groups}
     for name, exporter in EXPORTERS.items():
         if name in DIALECTS and name not in engines and None not in engines:
@@ -36,19 +36,20 @@ def render_everything(topology: Topology) -> Export:
         try:
             export = exporter.render(topology)
         except InputError as error:
-            skipped[name] = tuple(fault.message for fault in error.faults)
+            for fault in error.faults:
+                skipped.setdefault(fault.message.removeprefix(nothing_to_export(name)), []).append(name)
             continue
         written[name] = export
         files |= {f"{name}/{file}": text for file, text in export.files.items()}
         warnings |= dict.fromkeys(export.warnings)
     files[README] = _readme(topology, written, skipped, tuple(warnings))
     left_out = tuple(f"{name}: {line}" for name, export in written.items() for line in export.left_out)
-    left_out += tuple(line for lines in skipped.values() for line in lines)
+    left_out += tuple(f"{', '.join(names)}: {reason}" for reason, names in skipped.items())
     return Export(files, left_out, tuple(warnings))
 
 
 def _readme(
-    topology: Topology, written: dict[str, Export], skipped: dict[str, tuple[str, ...]], warnings: tuple[str, ...]
+    topology: Topology, written: dict[str, Export], skipped: dict[str, list[str]], warnings: tuple[str, ...]
 ) -> str:
     document = topology.document
     lines = [
@@ -73,7 +74,7 @@ def _readme(
     if left_out or skipped:
         lines += ["", "Left out, because the target has no words for it:", ""]
         lines += [f"- `{name}`: {_plain(line)}" for name, line in left_out]
-        lines += [f"- {_plain(line)}" for reasons in skipped.values() for line in reasons]
+        lines += [f"- {', '.join(f'`{name}`' for name in names)}: {_plain(why)}" for why, names in skipped.items()]
     return "\n".join(lines) + "\n"
 
 

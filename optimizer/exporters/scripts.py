@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optimizer.exporters.base import (
@@ -17,34 +16,19 @@ from optimizer.exporters.base import (
     finished,
     header,
     one_line,
-    servers_of,
 )
-from optimizer.exporters.engines import DIALECTS, Node, Share, Start
-from optimizer.topology import Replica, Topology
+from optimizer.exporters.engines import Loan, Share, Start
+from optimizer.exporters.parts import Part, address_of, by_server, joining_ports
+from optimizer.scenario.pipelines import ENGINES_OF_UNEQUAL_STAGES
+from optimizer.topology import Topology
 from optimizer.yaml_text import block_yaml
 
 FIRST_PORT = 8000
 """Of the first replica on a server, and vLLM's default; the others follow."""
-FIRST_JOINING_PORT = 29501
-"""vLLM's default of `--master-port`; each replica over several servers has its own."""
+AWAIT = 'await() { until (: > "/dev/tcp/$1/$2") 2>/dev/null; do sleep 1; done; }'
+"""Waits for what another server lends: which of them starts first does not matter."""
 
 Configuration = Callable[[Start], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Begin:
-    """One start on one server: a replica, or its part there."""
-
-    named: NamedGroup
-    replica: Replica
-    gpus: tuple[int, ...]
-    node_rank: int
-    servers: tuple[str, ...]
-    """All servers of the replica, in the order of its stages; where these differ, one for each stage."""
-
-    @property
-    def server(self) -> str:
-        return self.servers[self.node_rank]
 
 
 def render_scripts(topology: Topology, engine: str, configuration: Configuration | None) -> Export:
@@ -53,27 +37,22 @@ def render_scripts(topology: Topology, engine: str, configuration: Configuration
     def cannot(named: NamedGroup) -> str:
         if named.start.engine != engine:
             return f"runs on {named.start.engine}, not on {engine}"
-        return "" if named.group.stages else cannot_join_servers(named, by_script=True)
+        return cannot_join_servers(named, by_script=True)
 
-    joins_offers = DIALECTS[engine].layers_words is not None
-    started, left_out = chosen(topology, engine, cannot, joins_offers=joins_offers)
+    started, left_out = chosen(topology, engine, cannot, joins_offers=ENGINES_OF_UNEQUAL_STAGES)
     files = {}
     if configuration is not None:
         files = {f"{engine}-{named.name}.yaml": _settings_file(named, topology, configuration) for named in started}
-    on_server: dict[str, list[_Begin]] = {}
-    for begin in (begin for named in started for begin in _begins(named)):
-        on_server.setdefault(begin.server, []).append(begin)
-    spanning = [replica.id for named in started for replica in named.replicas if named.n_servers > 1]
-    ports = {replica: FIRST_JOINING_PORT + position for position, replica in enumerate(spanning)}
+    on_server, ports = by_server(started), joining_ports(started)
     ids = [server.id for server in topology.document.servers]
     labels = dict(zip(ids, dns_labels(ids), strict=True))
     for server in topology.document.servers:
         if here := on_server.get(server.id):
             commands = [
-                _command(begin, FIRST_PORT + position, ports, labels, configuration)
-                for position, begin in enumerate(here)
+                _command(part, FIRST_PORT + position, ports, labels, configuration)
+                for position, part in enumerate(here)
             ]
-            lines = [f"{line} &  # {one_line(begin.replica.id)}" for line, begin in zip(commands, here, strict=True)]
+            lines = [f"{line} &  # {one_line(part.replica.id)}" for line, part in zip(commands, here, strict=True)]
             beside = ", beside the configuration files that it names" if configuration else ""
             top = header(topology, f"server {server.id}: run this there{beside}")
             files[f"{engine}-{labels[server.id]}.sh"] = _script(top, lines)
@@ -87,26 +66,13 @@ def checkpoint_variable(named: NamedGroup) -> str:
 
 def checkpoint_hint(named: NamedGroup) -> str:
     """What the variable must name, in characters that no shell and no Compose file gives a meaning to."""
-    return re.sub(r"[^A-Za-z0-9 ._/-]", "_", one_line(f"set it to {named.start.weights.needs}"))
-
-
-def _begins(named: NamedGroup) -> Iterator[_Begin]:
-    for replica in named.replicas:
-        if named.group.stages is not None:  # servers of unlike GPU counts join stage by stage
-            at = tuple(stage.ranks[0].server for stage in replica.stages)
-            for stage in replica.stages:
-                yield _Begin(named, replica, tuple(rank.gpu for rank in stage.ranks), stage.stage, at)
-            continue
-        servers = servers_of(replica)
-        alone = named.start.dialect.start_over_servers is not None  # the first server starts what runs on the others
-        for node_rank, server in enumerate(servers[:1] if alone else servers):
-            gpus = named.start.dialect.gpus_in_rank_order(replica, server)
-            yield _Begin(named, replica, gpus, node_rank, servers)
+    return re.sub(r"[^A-Za-z0-9 .,_/-]", "_", one_line(f"set it to {named.start.weights.needs}"))
 
 
 def _settings_file(named: NamedGroup, topology: Topology, configuration: Configuration) -> str:
     group, start = named.group, named.start
-    lines = [f"{named.workload} on {group.offer}: replicas {group.replicas}, GPUs of each {group.gpus_per_replica}"]
+    offers = " and ".join(dict.fromkeys(named.node_offers))
+    lines = [f"{named.workload} on {offers}: replicas {group.replicas}, GPUs of each {group.gpus_per_replica}"]
     lines += [f"stage on {s.offer}: {s.tp} × {s.gpu}, layers {s.layers[0]}-{s.layers[1]}" for s in group.stages or ()]
     if start.weights.needs:
         lines.append(f"No `model` here: set {checkpoint_variable(named)} to {start.weights.needs}")
@@ -114,38 +80,56 @@ def _settings_file(named: NamedGroup, topology: Topology, configuration: Configu
 
 
 def _command(
-    begin: _Begin, port: int, ports: Mapping[str, int], labels: Mapping[str, str], configuration: Configuration | None
+    part: Part, port: int, ports: Mapping[str, int], labels: Mapping[str, str], configuration: Configuration | None
 ) -> str:
-    named, start = begin.named, begin.named.start
+    named, start = part.named, part.named.start
     words = [*start.dialect.program, *_checkpoint(named, in_file=configuration is not None)]
     if configuration is not None:
         words += ["--config", f"{start.engine}-{named.name}.yaml"]
     else:
         words += map(shlex.quote, start.options)
-    if begin.node_rank == 0:
+    if start.dialect.lend_words is not None and len(part.servers) > 1:
+        return _lent_or_borrowed(part, [*words, *start.dialect.listen_words(port)], ports, labels)
+    if part.node_rank == 0:
         words += start.dialect.listen_words(port)
-    if len(begin.servers) > 1 and start.dialect.start_over_servers is not None:
+    if len(part.servers) > 1 and start.dialect.start_over_servers is not None:
         gpus_of = start.dialect.gpus_in_rank_order
-        shares = [Share(_address(labels[server]), gpus_of(begin.replica, server)) for server in begin.servers]
+        shares = [Share(_address(labels[server]), gpus_of(part.replica, server)) for server in part.servers]
         return " ".join(start.dialect.start_over_servers(shares, words))
-    if len(begin.servers) > 1:
+    if len(part.servers) > 1:
         assert start.dialect.node_words is not None, "left out before"
-        node = Node(
-            nodes=str(len(begin.servers)),
-            rank=str(begin.node_rank),
-            address=_address(labels[begin.servers[0]]),
-            port=ports[begin.replica.id],
-            follows=begin.node_rank > 0,
-        )
-        words += start.dialect.node_words(node)
-    layers = [stage.layers[1] - stage.layers[0] + 1 for stage in named.group.stages or ()]
-    before = start.dialect.layers_words(layers) if layers and start.dialect.layers_words is not None else ()
-    return " ".join([*before, f"CUDA_VISIBLE_DEVICES={','.join(map(str, begin.gpus))}", *words])
+        words += start.dialect.node_words(part.node(labels, ports, quote='"'))
+    return " ".join([*(f"{name}={value}" for name, value in part.environment.items()), _visible(part), *words])
+
+
+def _lent_or_borrowed(part: Part, words: Sequence[str], ports: Mapping[str, int], labels: Mapping[str, str]) -> str:
+    """A command that lends a server's GPUs to a replica, or one that waits for what is lent and runs the replica."""
+    start, port = part.named.start, ports[part.replica.id]
+    assert start.dialect.lend_words is not None
+    assert start.dialect.borrow_words is not None
+    if part.lends:
+        return " ".join([_visible(part), *start.dialect.lend_words(start.planned, len(part.gpus), port)])
+    lenders = [_address(labels[server]) for server in part.servers[:-1]]
+    gpus = [start.dialect.gpus_in_rank_order(part.replica, server) for server in part.servers]
+    ranks = (rank for stage in part.replica.stages for rank in stage.ranks)
+    of_stages = ((part.servers.index(rank.server), rank.gpu) for rank in ranks)
+    loan = Loan(
+        endpoints=tuple(f"{address}:{port}" for address in lenders),
+        n_gpus=tuple(map(len, gpus[:-1])),
+        of_stages=tuple((lender, gpus[lender].index(gpu)) for lender, gpu in of_stages),
+    )
+    waits = (f"await {address} {port};" for address in lenders)
+    run = ["exec", "env", _visible(part), *words, *start.dialect.borrow_words(start.planned, loan)]
+    return " ".join(["{", *waits, *run, ";", "}"])
+
+
+def _visible(part: Part) -> str:
+    return f"CUDA_VISIBLE_DEVICES={','.join(map(str, part.gpus))}"
 
 
 def _address(server_label: str) -> str:
-    """Variable that must hold the address of a server."""
-    return f'"${{ADDRESS_{server_label.upper().replace("-", "_")}:?set it to the address of server {server_label}}}"'
+    """Quoted, so that it stays one word."""
+    return f'"{address_of(server_label)}"'
 
 
 def _checkpoint(named: NamedGroup, in_file: bool) -> list[str]:
@@ -164,6 +148,7 @@ def _script(top: str, lines: list[str]) -> str:
         top + "set -euo pipefail",
         'cd "$(dirname "$0")"',
         "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT",
+        *([AWAIT] if any(line.startswith("{ await") for line in lines) else []),
         *lines,
         "wait -n",
         "",

@@ -40,13 +40,13 @@ def weight_bytes(
 ) -> FloatArray:
     """[n] bytes of weights on a rank of this stage, with rope table, adapters and the vision tower an engine loads.
 
-    `embedding_on_host` leaves out an embedding that is not also the output matrix; `separate_lm_head` stores tied ones
-    twice.
+    `embedding_on_host` leaves out an embedding that is not also the output matrix of this stage; `separate_lm_head`
+    stores tied ones twice.
     """
     bits = np.stack([job.bits[kind.role] for kind in stage.kinds], axis=1)[job.weight_format]  # [n, kinds]
     per_rank = _padded_parameters(job.model, stage, rules) / _divisors(job, stage)
     on_host = {TensorRole.TABLE} if rules.tables_on_host else set()
-    if embedding_on_host and not job.model.tied_embeddings:
+    if embedding_on_host and not (job.model.tied_embeddings and stage.last):
         on_host.add(TensorRole.EMBEDDING)
     if on_host:
         per_rank = per_rank * np.array([kind.role not in on_host for kind in stage.kinds])

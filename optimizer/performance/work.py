@@ -19,6 +19,9 @@ from optimizer.serving_config import Configurations, FloatArray, IntArray
 FAST, PCIE, NETWORK = range(3)
 LINKS = ("fast", "pcie", "network")
 """What joins ranks, as in `Traits.link`."""
+TRANSFERS_IN_TURN = 2.0
+"""Over the network for each hand-over between stages that take turns: one server runs the model, sends each stage its
+input and reads the output back (https://github.com/ggml-org/llama.cpp/blob/master/tools/rpc/README.md)."""
 TP, KV_HEADS, REPLICATED, EXPERTS = range(4)
 """Columns of the tables, as in `SPLITS`."""
 
@@ -70,6 +73,7 @@ class Work:
     latent_layers: FloatArray | float
     recurrent_layers: FloatArray | float
     pp: FloatArray
+    """Pipeline stages that work at once, each on a micro-batch of its own; 1 where they take turns."""
     dp: FloatArray
     share: FloatArray  # [R]
     decode_steps: FloatArray
@@ -97,6 +101,9 @@ class Bench:
     output_held_fraction: float
     tp: FloatArray
     pp: FloatArray
+    """Stages that work at once."""
+    hand_overs: FloatArray
+    """Between stages in a step."""
     dp: FloatArray
     expert_parallel: FloatArray
     head_share: FloatArray
@@ -123,12 +130,13 @@ class Bench:
         tables = tables or tables_of(configurations.model, configurations.weight_formats)
         rank = _Rank(configurations, tables)
         ranks_link, stages_link = links_of(configurations, calibration)
-        message_gb = tables.hidden_size * ACTIVATION_BYTES / GB
+        message_gb, in_turn = tables.hidden_size * ACTIVATION_BYTES / GB, configurations.engine.stages_take_turns
         return cls(
             tables=tables,
             output_held_fraction=output_held_fraction(configurations, calibration),
             tp=rank.tp,
-            pp=rank.pp,
+            pp=np.ones_like(rank.pp) if in_turn else rank.pp,
+            hand_overs=(rank.pp - 1.0) * np.where(in_turn & (stages_link == NETWORK), TRANSFERS_IN_TURN, 1.0),
             dp=rank.dp,
             expert_parallel=(configurations.ep > 1).astype(np.float64),
             head_share=rank.head_share,
@@ -189,8 +197,8 @@ class Bench:
             all_reduce_link_ms=reduce_ms * checked,
             all_to_alls=(exchanges * deeper).astype(np.float64),
             all_to_all_link_ms=exchanges * (dp - 1.0) / dp * self.message_ms * checked,
-            hand_overs=pp - 1.0,
-            hand_over_link_ms=(pp - 1.0) * self.hand_over_ms * checked,
+            hand_overs=self.hand_overs,
+            hand_over_link_ms=self.hand_overs * self.hand_over_ms * checked,
             expert_parallel=self.expert_parallel,
             layers=tables.layers * deeper,
             prefill_layers=tables.layers * deeper,

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from catalog.units import HOURS_PER_MONTH
+from optimizer.candidates import on_offer
 from optimizer.explain import BreakEven, Explanation, Flip, Margin, Reason
 from optimizer.report.data import plain
 from optimizer.report.tables import table
@@ -66,7 +67,7 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
     rows = [
         (
             one.workload,
-            f"{one.replicas} × {one.structure} on {one.offer}",
+            f"{one.replicas} × {on_offer(one.structure, one.offer)}",
             one.limit or UNKNOWN,
             percent(one.utilization),
             _runner_up(one),

@@ -144,8 +144,8 @@ class WorkloadFields(Part):
     single_format: Annotated[bool, Flag()] = True
     """One weight format for the whole workload; default true."""
     heterogeneous_pipelines: Annotated[bool, Flag()] | None = None
-    """Also plan replicas whose pipeline stages stand on different offers, with layers and formats of their own; default
-    false. On vLLM only."""
+    """Also plan replicas whose pipeline stages stand on different offers, with layers and on vLLM formats of their own;
+    default false. On vLLM and llama.cpp."""
     priority: Annotated[int, Count(at_least=0)] = DEFAULT_PRIORITY
     """When not everything fits, lower numbers are served first; default 1."""
     region: Annotated[str, Text()] | None = None
@@ -338,8 +338,8 @@ class Workload(WorkloadFields):
 
     def _stages_may_differ(self) -> Iterator[InitErrorDetails]:
         if self.heterogeneous_pipelines and not set(self.engines) & set(ENGINES_OF_UNEQUAL_STAGES):
-            known = ", ".join(ENGINES_OF_UNEQUAL_STAGES)
-            what = f"pipelines whose stages differ are planned on {known} only; name it in engines"
+            known = " and ".join(ENGINES_OF_UNEQUAL_STAGES)
+            what = f"pipelines whose stages differ are planned on {known} only; name one of them in engines"
             yield problem(what, "heterogeneous_pipelines", at_key=True)
 
     def _trace_is_there(self) -> Iterator[InitErrorDetails]:

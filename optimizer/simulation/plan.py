@@ -10,12 +10,12 @@ import numpy as np
 
 from catalog import Catalog
 from catalog.units import MS_PER_S
-from optimizer.candidates import token_mix
+from optimizer.candidates import linked_spec, token_mix
 from optimizer.errors import Fault, InputError, Location
 from optimizer.layout import Layout, ReplicaGroup, WorkloadPlan
 from optimizer.memory import replica_memory
 from optimizer.performance import Statistic
-from optimizer.scenario import Offer, Scenario, Workload
+from optimizer.scenario import Scenario, Workload
 from optimizer.scenario.traces import TraceError, read_trace
 from optimizer.scenario.traffic import BURSTY_CV, POISSON_CV, ArrivalProcess
 from optimizer.serving_config import (
@@ -29,6 +29,7 @@ from optimizer.serving_config import (
 from optimizer.simulation.arrivals import arrival_times_ms, scaled_to
 from optimizer.simulation.attainment import Attainment, attainment
 from optimizer.simulation.outcome import Outcome, SimulatedMetric
+from optimizer.simulation.pipeline import pipeline_replica
 from optimizer.simulation.replica import SimulatedReplica, simulated_replica
 from optimizer.simulation.requests import Requests, TokenSizes
 from optimizer.simulation.routing import joined, split_at_random, to_least_loaded
@@ -134,9 +135,6 @@ def simulate_plan(layout: Layout, scenario: Scenario, catalog: Catalog, traffic:
         if any(group.model is None for group in plan.replica_groups):
             not_simulated[plan.name] = "its replicas were measured, not predicted"
             continue
-        if any(group.stages is not None for group in plan.replica_groups):
-            not_simulated[plan.name] = "pipelines whose stages differ are not simulated yet"
-            continue
         rng = np.random.default_rng([traffic.seed, len(outcomes)])
         outcome = SimulatedWorkload(plan, scenario, catalog).under(traffic, rng, when)
         if not any(one.requests for one in outcome.classes):
@@ -231,9 +229,7 @@ class SimulatedWorkload:
         self.plan, self.workload = plan, scenario.workloads[plan.name]
         self.groups = plan.replica_groups
         self.classes = [one.name for one in self.workload.request_classes]
-        self.replicas = [
-            group_replica(group, self.workload, scenario.inventory[group.offer], catalog) for group in self.groups
-        ]
+        self.replicas = [group_replica(group, self.workload, scenario, catalog) for group in self.groups]
         self.planned_rps = np.array([[group.class_rps.get(one, 0.0) for one in self.classes] for group in self.groups])
 
     def under(self, traffic: Traffic, rng: np.random.Generator, when: str) -> WorkloadOutcome:
@@ -319,8 +315,12 @@ class SimulatedWorkload:
         return ClassOutcome(name, len(seen.arrived_ms), statistics, tuple(one for one in found if one is not None))
 
 
-def group_replica(group: ReplicaGroup, workload: Workload, offer: Offer, catalog: Catalog) -> SimulatedReplica:
+def group_replica(group: ReplicaGroup, workload: Workload, scenario: Scenario, catalog: Catalog) -> SimulatedReplica:
     """One replica of a predicted group as its scheduler sees it."""
+    if group.stages is not None:
+        spec = linked_spec(group, scenario.inventory, catalog.calibration.network_gb_per_s)
+        return pipeline_replica(spec, group, token_mix(workload), catalog)
+    offer = scenario.inventory[group.offer]
     degrees = {degree: int(getattr(group, degree)) for degree in ("tp", "pp", "dp", "ep")}
     drafts = workload.speculative if group.speculative else None
     one = one_configuration(

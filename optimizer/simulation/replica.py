@@ -9,10 +9,11 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.memory import ReplicaMemory
 from optimizer.performance import TokenMix, performance_model
-from optimizer.performance.constants import row_constants
+from optimizer.performance.constants import RowConstants, row_constants
+from optimizer.performance.pipeline import stage_work
 from optimizer.performance.serving import share_of_ranks
 from optimizer.performance.traits import trait_rows
-from optimizer.performance.work import output_held_fraction, work_of
+from optimizer.performance.work import Work, output_held_fraction, work_of
 from optimizer.serving_config import Configurations, FloatArray, IntArray
 
 GRID_RATIO = 1.15
@@ -96,24 +97,28 @@ def simulated_replica(
     calibration: Calibration,
     *,
     max_model_len: int,
+    span: IntArray | None = None,
 ) -> SimulatedReplica:
     """The tables of a single configuration; step times are those that plans are made with.
 
-    The cache of models with windows or states grows by a straight line between the mean prompt and the longest request.
+    With `span` [1, 2] it is one pipeline stage of a replica whose stages differ, as `stage_work` has it. The cache of
+    models with windows or states grows by a straight line between the mean prompt and the longest request.
     """
-    rows = trait_rows(configuration, calibration)
-    constants, model = row_constants(rows, calibration), performance_model(configuration, calibration)
-    sizes = _grid(max_model_len)
-    contexts = [_single(mix, size) for size in sizes]
-    kv_ms = np.array(
-        [float(model.sequence_ms(work_of(configuration, one, calibration), constants)[0]) for one in contexts]
-    )
-    work = work_of(configuration, _prompts(mix, sizes), calibration)
+
+    def timed(requests: TokenMix) -> tuple[Work, RowConstants]:
+        if span is not None:
+            return stage_work(configuration, span, requests, calibration)
+        constants = row_constants(trait_rows(configuration, calibration), calibration)
+        return work_of(configuration, requests, calibration), constants
+
+    model, sizes = performance_model(configuration, calibration), _grid(max_model_len)
+    kv_ms = np.array([float(model.sequence_ms(*timed(_single(mix, size)))[0]) for size in sizes])
+    work, constants = timed(_prompts(mix, sizes))
     launch, tokens_ms, _ = model.prefill(work, constants)
     cap = int(memory.max_num_seqs[0] * configuration.dp[0])
     sequences = np.maximum(np.arange(cap + 1.0), 1.0)
     steps = model.decode(work, constants, sequences)
-    ranks = float(configuration.dp[0] * configuration.pp[0])
+    ranks = float(np.ravel(work.dp * work.pp)[0])
     share = float(np.ravel(share_of_ranks(work, constants))[0])
     block_tokens, blocks, fixed_blocks = _by_steps(
         _blocks(memory, mix, max_model_len), work.tokens_per_step, max_model_len

@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from catalog import Catalog
 from optimizer.layout import ReplicaGroup
 from optimizer.scenario import Workload
-from optimizer.scenario.pipelines import ENGINES_OF_UNEQUAL_STAGES, FORMATS_BY_LAYER
+from optimizer.scenario.pipelines import (
+    ENGINES_OF_SINGLE_GPU_STAGES,
+    ENGINES_OF_UNEQUAL_STAGES,
+    FORMATS_BY_LAYER,
+)
 
 
 def broken_stages(group: ReplicaGroup, catalog: Catalog) -> list[str]:
@@ -51,13 +55,16 @@ def unlawful_stages(workload: Workload, group: ReplicaGroup, catalog: Catalog) -
         yield "its stages differ, the workload does not ask for heterogeneous_pipelines"
     if group.engine not in ENGINES_OF_UNEQUAL_STAGES:
         yield f"its stages differ; {group.engine} runs no such pipeline"
+    if group.engine in ENGINES_OF_SINGLE_GPU_STAGES and group.tp != 1:
+        yield f"its stages have {group.tp} GPUs each; {group.engine} gives a stage one"
     first = group.stages[0]
     if (group.offer, group.gpu) != (first.offer, first.gpu):
         yield f"offer and gpu are {group.offer} and {group.gpu}, the first stage is on {first.offer} and {first.gpu}"
     formats = list(dict.fromkeys(stage.weight_dtype for stage in group.stages))
     if group.weight_dtype != "+".join(formats):
         yield f"weight_dtype is {group.weight_dtype}, its stages are in {', '.join(formats)}"
-    if len(formats) > 1 and (alone := [name for name in formats if name not in FORMATS_BY_LAYER]):
+    together = FORMATS_BY_LAYER.get(str(group.engine), ())
+    if len(formats) > 1 and (alone := [name for name in formats if name not in together]):
         yield f"one checkpoint does not hold {', '.join(alone)} beside another format"
     vendors = {catalog.gpus[stage.gpu].vendor for stage in group.stages}
     if len(vendors) > 1:

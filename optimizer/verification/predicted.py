@@ -21,7 +21,7 @@ from optimizer.performance import (
     times_known,
 )
 from optimizer.performance.bands import Bands
-from optimizer.performance.pipeline import stage_replicas
+from optimizer.performance.pipeline import pipeline_replicas
 from optimizer.performance.words import bounded
 from optimizer.scenario import Speculation, Workload
 from optimizer.scenario.targets import METRICS, STATISTICS, Metric, Statistic
@@ -198,7 +198,7 @@ def _truth(batch: list[Named], claims: Claims) -> Truth:
     served = np.array([_served(named) for named in batch])[row]
     places, calibration = sequences.astype(float), claims.catalog.calibration
     if len(spans):
-        replicas = stage_replicas(configurations, spans, tokens, mix, places, calibration)
+        replicas = pipeline_replicas(configurations, spans, row, tokens, mix, places, calibration)
         performance = RatedReplicas.at(replicas, largest_load(replicas, targets, served))
     else:
         performance = rated_replicas(configurations, memory, mix, places, targets, served, calibration)

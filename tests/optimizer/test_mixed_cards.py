@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mixed_cards import L4, T4, mixed, workload
+from rich.console import Console
 
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize, verify
 from optimizer.errors import NotSupportedYet
-from optimizer.explain import stress
+from optimizer.explain import explain_plan, stress
 from optimizer.layout import Layout, ReplicaGroup
-from optimizer.simulation import Traffic, simulate_plan
+from optimizer.report.explanation import explanation_report
 
 SHIPPED = Path(__file__).parents[2] / "scenarios" / "mixed-cards.yaml"
+DECISIONS = SHIPPED.parents[1] / "docs" / "decisions.md"
 RENTED = {"gpu": "l40s", "gpus_per_server": 1, "rent": {"price": "$2/gpu/h"}}
 
 
@@ -101,10 +104,46 @@ def test_an_earlier_plan_is_recognised(catalog: Catalog) -> None:
     assert again.workloads == earlier.workloads
 
 
-def test_simulation_says_that_it_cannot(catalog: Catalog) -> None:
-    scenario = load_scenario(mixed(), catalog)
-    outcome = simulate_plan(optimize(scenario, catalog), scenario, catalog, Traffic(duration_s=60.0))
-    assert outcome.not_simulated == {"chat": "pipelines whose stages differ are not simulated yet"}
+def test_stress_rates_such_pipelines_slower_and_what_would_help(catalog: Catalog) -> None:
+    # 20 % slower, 0.8 of what a replica carries serves less than the whole demand of nearly as much.
+    inventory = {"old": T4, "new": L4, "rented": RENTED}
+    given = mixed({"chat": workload(requests="0.09/s", tp=[1], pp=[1, 2])}, inventory)
+    scenario = load_scenario(given, catalog)
+    layout = optimize(scenario, catalog)
+    assert all(group.stages for group in groups(layout))
+    by_name = {one.name: one for one in stress(layout, scenario, catalog, time_limit_s=20.0)}
+    slower = by_name["speed −20%"]
+    assert 0.5 < slower.served_fraction < 1.0
+    assert slower.robust is not None
+    assert slower.robust.usd_per_hour_more == pytest.approx(2.0)  # an L40S beside or instead
+    assert verify(layout.model_copy(update={"stress": tuple(by_name.values())}), scenario, catalog) == []
+
+
+def test_a_plan_with_such_pipelines_is_explained(catalog: Catalog) -> None:
+    inventory = {"old": T4, "new": L4, "rented": RENTED}
+    scenario = load_scenario(mixed({"chat": workload(tp=[1], pp=[1, 2])}, inventory), catalog)
+    layout = optimize(scenario, catalog)
+    found = explain_plan(layout, scenario, catalog)
+    (why,) = found.reasons
+    assert why.structure == "Qwen/Qwen3-14B fp16 pp2 over 1 new + 1 old"
+    # Another border is no other kind: without such pipelines an L40S is rented, for $2.
+    assert why.runner_up.usd_per_hour_more == pytest.approx(2.0)
+    assert why.runner_up.instead == ("1 × Qwen/Qwen3-14B fp16 on rented",)
+    assert {"speed of t4", "speed of l4"} <= {one.what for one in found.flips}
+    written = io.StringIO()
+    Console(file=written, width=400).print(explanation_report(found))
+    assert f"{why.structure}  " in written.getvalue()  # which names its offers itself
+
+
+def test_a_conflict_names_both_cards_that_would_serve_it(catalog: Catalog) -> None:
+    # A pipeline of a T4 and an L4 carries 0.11 requests/s: two of each would serve 0.2.
+    chat = workload(requests="0.2/s", tp=[1], pp=[2])
+    layout = optimize(load_scenario(mixed({"chat": chat}), catalog), catalog)
+    assert layout.infeasible is not None
+    (serve, *_) = layout.infeasible.conflict
+    assert serve.family == "serve_demand"
+    assert "needs 0.2 requests/s; at least 4 GPUs of t4 and l4 (Qwen/Qwen3-14B fp16 auto vllm pp2 over" in serve.message
+    assert layout.infeasible.changes
 
 
 @pytest.mark.parametrize("spare", ["n+1", "rack", "region"])
@@ -133,3 +172,7 @@ def test_the_shipped_scenario_needs_both_servers_and_no_rent(catalog: Catalog) -
     assert {stage.gpu for stage in group.stages or ()} == {"v100-16gb-sxm2", "rtx-4090"}
     assert group.quality is not None
     assert group.quality >= 0.995
+    told = DECISIONS.read_text(encoding="utf-8")
+    assert all(f"| {stage.layers[0]}–{stage.layers[1]} | int" in told for stage in group.stages or ())
+    assert group.tpot_ms is not None
+    assert f"A token takes {group.tpot_ms['mean']:.0f} ms" in told

@@ -22,7 +22,11 @@ from optimizer.candidates.starts import Starts
 from optimizer.memory import flag_defaults
 from optimizer.performance.traits import weights_class
 from optimizer.scenario import Offer, Scenario, Workload
-from optimizer.scenario.pipelines import ENGINES_OF_UNEQUAL_STAGES, FORMATS_BY_LAYER
+from optimizer.scenario.pipelines import (
+    ENGINES_OF_SINGLE_GPU_STAGES,
+    ENGINES_OF_UNEQUAL_STAGES,
+    FORMATS_BY_LAYER,
+)
 from optimizer.serving_config import Configurations, FloatArray, links_over
 
 
@@ -99,11 +103,7 @@ class _Finder:
     def run(self) -> tuple[list[ReplicaSpec], FloatArray]:
         """Those that hold every target, and their rates [n, R]."""
         workload, batch, no_rates = self.workload, batches(self.workload.max_batch_size), self._no_rates()
-        degrees = tuple(
-            tp
-            for tp in workload.tp or TENSOR_DEGREES
-            if architecture_of(self.model).n_heads % tp == 0 and any(self.ground.sets(STAGES[0], tp))
-        )
+        degrees = self._degrees()
         if not degrees or not self.weights:
             return [], no_rates
         axes = Axes(batch, self._step_tokens(int(batch[-1])), degrees, self.max_model_len)
@@ -118,6 +118,15 @@ class _Finder:
         self.rejected["latency of pipelines"] += len(specs) - len(found)
         return found, rate_rps
 
+    def _degrees(self) -> tuple[int, ...]:
+        """Of tensor parallelism, that the model, the engine and the servers allow."""
+        n_heads, single = architecture_of(self.model).n_heads, self.engine in ENGINES_OF_SINGLE_GPU_STAGES
+        return tuple(
+            tp
+            for tp in self.workload.tp or TENSOR_DEGREES
+            if n_heads % tp == 0 and (tp == 1 or not single) and any(self.ground.sets(STAGES[0], tp))
+        )
+
     def _no_rates(self) -> FloatArray:
         return np.zeros((0, len(self.workload.request_classes)))
 
@@ -131,7 +140,7 @@ class _Finder:
             chosen: dict[tuple[str, bool], WeightFormat] = {}
             for one in sorted(filter(self._n_cards, known), key=lambda one: -self._n_cards(one)):
                 chosen.setdefault((weights_class(one), False), one)
-                if one.id in FORMATS_BY_LAYER:
+                if one.id in FORMATS_BY_LAYER[self.engine]:
                     chosen.setdefault((weights_class(one), True), one)
             known = tuple(dict.fromkeys(chosen.values()))
         return tuple(sorted(known, key=lambda one: -weight_quality(one, self.model)))
@@ -157,7 +166,7 @@ class _Finder:
         return Quality(
             weights=[weight_quality(one, self.model) for one in self.weights],
             caches=[kv_quality(one) for one in self.caches],
-            by_layer=[i for i, one in enumerate(self.weights) if one.id in FORMATS_BY_LAYER],
+            by_layer=[i for i, one in enumerate(self.weights) if one.id in FORMATS_BY_LAYER[self.engine]],
             least=self.workload.min_quality_fraction,
         )
 

@@ -13,6 +13,9 @@ from optimizer.serving_config import Links, links_on
 
 STAGES = (2, 3, 4)
 """Of a pipeline; more hand-overs gain little, and every further one multiplies the sets."""
+STAGES_OF_ONE_GPU = (*STAGES, 5, 6, 7, 8)
+"""The same where a stage has one GPU, so that only more stages bring more memory; those beyond `STAGES` stand on two
+offers, for all sets of that many would take minutes."""
 MOST_SETS = 5000
 """Sets of offers that are looked at, the smallest first; what is beyond is counted as rejected."""
 
@@ -32,9 +35,13 @@ class Ground:
     """Of each place."""
 
     def sets(self, n_stages: int, tp: int) -> Iterator[tuple[int, ...]]:
-        """Offers of the stages, in the order of their places; at least two of them, each with room for a stage."""
+        """Offers of the stages, in the order of their places; two of them or more, each with room for a stage."""
         holding = [s for s, size in enumerate(self.gpus_per_server) if size >= tp]
         holding.sort(key=lambda s: (self.place[s], s))
+        if n_stages > STAGES[-1]:
+            for one, other in itertools.combinations(holding, 2):
+                yield from ((one,) * n + (other,) * (n_stages - n) for n in range(1, n_stages))
+            return
         for chosen in itertools.combinations_with_replacement(holding, n_stages):
             if chosen[0] != chosen[-1]:
                 yield chosen

@@ -1,4 +1,4 @@
-"""The rates of pipelines over several offers: each as its slowest stage has it."""
+"""The rates of pipelines over several offers: each as its stages have it together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from optimizer.candidates.pipelines.rows import stage_rows
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.performance import LOAD_STEPS, RatedReplicas, largest_load
 from optimizer.performance.capacity import decoding_of, lateness
-from optimizer.performance.pipeline import slowest_stages, stage_replicas
+from optimizer.performance.pipeline import pipeline_replicas, slowest_stages
 from optimizer.scenario import Workload
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
@@ -30,7 +30,7 @@ def rated(
     spec_of_row = [specs[number] for number in rows.replica.tolist()]
     budget = np.array([spec.max_num_batched_tokens for spec in spec_of_row], np.int64)
     batch = np.array([spec.max_batch_size for spec in spec_of_row], float)
-    replicas = stage_replicas(rows.configurations, rows.spans, budget, mix, batch, catalog.calibration)
+    replicas = pipeline_replicas(*rows, budget, mix, batch, catalog.calibration)
     served = np.ones((len(batch), len(mix.names)), bool)
     load = largest_load(replicas, targets, served)
     held = lateness(replicas.at(decoding_of(load, replicas.most)), targets, served) <= 0.0

@@ -11,10 +11,11 @@ from math import ceil
 import numpy as np
 
 from catalog.units import MS_PER_S
-from optimizer.candidates.pipelines.grounds import MOST_SETS, STAGES, Ground
+from optimizer.candidates.pipelines.grounds import MOST_SETS, STAGES, STAGES_OF_ONE_GPU, Ground
 from optimizer.candidates.pipelines.split import Front, ends_of, front, with_at_least
 from optimizer.candidates.pipelines.stages import Setting, StageTimes
 from optimizer.scenario import Workload
+from optimizer.scenario.pipelines import ENGINES_OF_SINGLE_GPU_STAGES
 from optimizer.serving_config import FloatArray
 
 KEPT = 2
@@ -87,7 +88,8 @@ class Search:
         """The best few of each set of offers, tensor-parallel degree and choice of formats."""
         best: dict[tuple[object, ...], list[Split]] = {}
         axes, kv_formats = self.times.axes, range(len(self.quality.caches))
-        for kv_format, tokens, tp, n_stages in itertools.product(kv_formats, axes.step_tokens, axes.degrees, STAGES):
+        stages = STAGES_OF_ONE_GPU if self.times.shape.engine.id in ENGINES_OF_SINGLE_GPU_STAGES else STAGES
+        for kv_format, tokens, tp, n_stages in itertools.product(kv_formats, axes.step_tokens, axes.degrees, stages):
             pp, most = self.workload.pp, self.workload.max_gpus_per_replica
             if tp * n_stages <= most and (pp is None or n_stages in pp) and n_stages <= self._n_layers:
                 for fraction, sets in self._sets(n_stages, tp).items():
@@ -109,6 +111,10 @@ class Search:
     @property
     def _ground(self) -> Ground:
         return self.times.ground
+
+    @property
+    def _in_turn(self) -> bool:
+        return self.times.shape.engine.stages_take_turns
 
     @property
     def _n_layers(self) -> int:
@@ -141,7 +147,7 @@ class Search:
         runs = late = False
         for kinds in self._kinds(setting, places):
             path = self._path(setting, kinds, stage_ms, fronts)
-            ms = path[-1].slowest_ms[:, -1]
+            ms = path[-1].ms[:, -1]
             tokens_per_s = np.where(ms <= self._most_ms, self.times.axes.batch / ms * MS_PER_S, 0.0)
             late |= bool(np.isfinite(ms).any())
             for v in np.argsort(-tokens_per_s, kind="stable")[:KEPT].tolist():
@@ -170,7 +176,8 @@ class Search:
             least = self.quality.layers_in(kind[1], following, setting.kv_format, self._n_layers) if changes else 0
             key = (*key, (kind, least))
             if key not in fronts:
-                fronts[key] = with_at_least(front(stage_ms[kind], path[-1] if path else None), least)
+                joined = front(stage_ms[kind], path[-1] if path else None, in_turn=self._in_turn)
+                fronts[key] = with_at_least(joined, least)
             path.append(fronts[key])
         return path
 

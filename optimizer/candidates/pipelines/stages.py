@@ -84,7 +84,8 @@ class StageTimes:
     def of(self, setting: Setting) -> FloatArray:
         """[places, formats, V, L + 1, L + 1] ms of a token while the batch is full, if all stages were like this one.
 
-        At […, j, i] of the stage with the layers i to j − 1; infinite where it does not run with that batch.
+        Where stages take turns, what this one adds. At […, j, i] of the stage with the layers i to j − 1; infinite
+        where it does not run with that batch.
         """
         axes = self.axes
         tokens, degree = axes.step_tokens.index(setting.step_tokens), axes.degrees.index(setting.tp)

@@ -26,12 +26,16 @@ class Planned:
     pp: int
     dp: int
     ep: int
+    layers: tuple[int, ...]
+    """Of each pipeline stage."""
     max_batch_size: int
     max_model_len: int
     drafts: Drafts | None
     """How tokens are drafted; null = they are not."""
     memory: ReplicaMemory
-    """Of this one replica, by the engine's own arithmetic."""
+    """Of this one replica, by the engine's own arithmetic; where stages differ, as if they were alike."""
+    weights_gib: float
+    """Of the whole replica, where stages are alike from the rank that holds most."""
 
     @property
     def sequences_per_rank(self) -> int:
@@ -47,11 +51,6 @@ class Planned:
     def memory_fraction(self) -> float:
         """Of whatever this engine takes a fraction of."""
         return float(self.memory.utilization_fraction[0])
-
-    @property
-    def weights_gib(self) -> float:
-        """Of the whole replica, from the rank that holds most."""
-        return float(self.memory.weights_gib[0]) * self.tp * self.pp * self.dp
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,18 @@ class Share:
 
     address: str
     gpus: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """What servers lend to the one that runs a replica."""
+
+    endpoints: tuple[str, ...]
+    """Address and port of each lender; the address may be a variable."""
+    n_gpus: tuple[int, ...]
+    """That each of them lends."""
+    of_stages: tuple[tuple[int, int], ...]
+    """Of each pipeline stage the lender, one beyond the last for the server itself, and which of its GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +122,12 @@ class Dialect:
     """A replica's GPUs on one server in the order in which the engine numbers its ranks."""
     start_over_servers: Callable[[Sequence[Share], Sequence[str]], tuple[str, ...]] | None = None
     """A command on the first server that runs the given words on all; null = not so."""
-    layers_words: Callable[[Sequence[int]], tuple[str, ...]] | None = None
-    """Words before the program that say how many layers each pipeline stage takes; null = equal shares only."""
+    layers_environment: Callable[[Sequence[int]], Mapping[str, str]] = lambda _layers: {}
+    """Variables that say how many layers each pipeline stage takes where these differ; none where options do."""
+    lend_words: Callable[[Planned, int, int], tuple[str, ...]] | None = None
+    """A command that lends so many GPUs at a port to the server that runs the replica; null = not so."""
+    borrow_words: Callable[[Planned, Loan], tuple[str, ...]] | None = None
+    """Words that make use of what others lend; null = not so."""
     cannot: Callable[[Planned], str] = lambda _planned: ""
     """Why the engine cannot be started as planned; empty when it can."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catalog import Catalog
+from catalog.schema import Model
 from optimizer.errors import InputError
 from optimizer.exporters.engines.dialect import Dialect, Planned, Setting, command_line, group_engine
 from optimizer.exporters.engines.llamacpp import LLAMACPP
@@ -16,8 +17,9 @@ from optimizer.exporters.engines.trtllm import TRTLLM
 from optimizer.exporters.engines.vllm import VLLM
 from optimizer.layout import Drafts, ReplicaGroup
 from optimizer.memory import replica_memory
+from optimizer.memory.stages import layers_per_stage
 from optimizer.scenario import Speculation
-from optimizer.scenario.pipelines import formats_by_layer
+from optimizer.scenario.pipelines import spans_of_formats
 from optimizer.serving_config import drafter_of, one_configuration, sequences_per_rank
 from optimizer.topology import Topology
 
@@ -119,6 +121,14 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         speculation=drafts,
         drafter=drafter_of(drafts, catalog.models),
     )
+    memory = replica_memory(
+        configuration,
+        max_model_len=group.max_model_len,
+        max_num_seqs=sequences_per_rank(np.array([group.max_batch_size]), configuration.dp),
+        max_num_batched_tokens=group.max_num_batched_tokens,
+        gpu_memory_utilization=group.gpu_memory_utilization,
+    )
+    gpus_gib = [s.memory.weights_gib * s.tp for s in stages] or [float(memory.weights_gib[0]) * group.gpus_per_replica]
     return Planned(
         model=model,
         gpu=gpu,
@@ -128,17 +138,20 @@ def _planned(group: ReplicaGroup, dialect: Dialect, catalog: Catalog) -> Planned
         pp=group.pp,
         dp=group.dp,
         ep=group.ep,
+        layers=tuple(_layers(group, model)),
         max_batch_size=group.max_batch_size,
         max_model_len=group.max_model_len,
         drafts=group.speculative,
-        memory=replica_memory(
-            configuration,
-            max_model_len=group.max_model_len,
-            max_num_seqs=sequences_per_rank(np.array([group.max_batch_size]), configuration.dp),
-            max_num_batched_tokens=group.max_num_batched_tokens,
-            gpu_memory_utilization=group.gpu_memory_utilization,
-        ),
+        memory=memory,
+        weights_gib=sum(gpus_gib),
     )
+
+
+def _layers(group: ReplicaGroup, model: Model) -> list[int]:
+    """Of each pipeline stage."""
+    if group.stages is not None:
+        return [last - first + 1 for first, last in (stage.layers for stage in group.stages)]
+    return layers_per_stage(model.n_layers, group.pp or 1)
 
 
 def _speculation(drafts: Drafts) -> Speculation:
@@ -182,10 +195,11 @@ def _by_layer(group: ReplicaGroup, planned: Planned) -> Weights | None:
     formats = tuple(dict.fromkeys(stage.weight_dtype for stage in stages))
     if len(formats) < 2:
         return None
-    layers = formats_by_layer((stage.weight_dtype, *stage.layers) for stage in stages)
+    spans = spans_of_formats((stage.weight_dtype, *stage.layers) for stage in stages)
+    layers = ", ".join(f"{weights} in layers {first}-{last}" for weights, first, last in spans)
     return Weights(
         None,
-        needs=f"a compressed-tensors checkpoint of {planned.model.id} by layer: {layers}",
+        needs=f"a compressed-tensors checkpoint of {planned.model.id} with {layers}",
         placeholder=f"REPLACE-ME/{planned.model.id.rpartition('/')[2].replace(' ', '-')}-{'-'.join(formats)}",
     )
 

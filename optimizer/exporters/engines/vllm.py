@@ -97,6 +97,6 @@ VLLM = Dialect(
     listen_words=lambda port: ("--port", str(port)),
     node_words=_node_words,
     # https://docs.vllm.ai/en/stable/configuration/env_vars/
-    layers_words=lambda layers: (f"VLLM_PP_LAYER_PARTITION={','.join(map(str, layers))}",),
+    layers_environment=lambda layers: {"VLLM_PP_LAYER_PARTITION": ",".join(map(str, layers))},
     gpus_in_rank_order=gpus_in_rank_order,
 )

@@ -75,14 +75,47 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What one replica of every candidate takes of which slots: of one row, or of one for each offer it stands on."""
+
+    first: IntArray  # [K + 1] entry of each candidate; the last is beyond all
+    slot: IntArray  # [E] row of the supply
+    amount: FloatArray  # [E]
+
+    @classmethod
+    def of_entries(cls, n_candidates: int, candidate: IntArray, slot: IntArray, amount: FloatArray) -> Taken:
+        """From entries in any order."""
+        order = np.lexsort((slot, candidate))
+        first = np.searchsorted(candidate[order], np.arange(n_candidates + 1))
+        return cls(first, slot[order], amount[order])
+
+    def unit(self, price: FloatArray) -> FloatArray:
+        """[K] what a replica of each candidate costs at prices [rows of the supply]."""
+        cost = self.amount * price[self.slot]
+        if len(cost) == len(self.first) - 1:  # one entry each
+            return cost
+        unit: FloatArray = np.add.reduceat(cost, self.first[:-1])
+        return unit
+
+    def by(self, candidates: IntArray) -> tuple[IntArray, IntArray, FloatArray]:
+        """(which of these candidates, row of the supply, slots) of one replica of each [n]."""
+        if len(self.slot) == len(self.first) - 1:
+            return np.arange(len(candidates)), self.slot[candidates], self.amount[candidates]
+        n_entries = self.first[candidates + 1] - self.first[candidates]
+        which = np.repeat(np.arange(len(candidates)), n_entries)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(n_entries) - n_entries, n_entries)
+        entry = self.first[candidates][which] + within
+        return which, self.slot[entry], self.amount[entry]
+
+
+@dataclass(frozen=True, slots=True)
 class Blocks:
-    """An instance as its supply and, of every candidate, what one replica takes of which slots."""
+    """An instance as its supply and what replicas take of it."""
 
     inst: Instance
     var: Variables
     supply: Supply
-    slot_of_candidate: IntArray  # [K] row of the supply
-    slots_per_replica: FloatArray  # [K]
+    taken: Taken
 
     @property
     def servers(self) -> slice:
@@ -100,16 +133,13 @@ class Blocks:
 
     def unit(self, price: FloatArray) -> FloatArray:
         """[K] what a replica of each candidate costs at prices [rows of the supply]."""
-        unit: FloatArray = self.slots_per_replica * price[self.slot_of_candidate]
-        return unit
+        return self.taken.unit(price)
 
 
 def unreached(inst: Instance) -> str:
     """Why columns cannot solve an instance: what they do not know, or a family of rows. Empty when they can."""
     if inst.has_spare.any():
         return "columns do not know spare: n+1"
-    if len(inst.footprint.candidate) > len(inst.candidate_names):
-        return "columns do not know pipelines over several offers"
     known = {*OF_WORKLOADS, *OF_SLOTS, *OF_SUPPLY}
     var = lay_out(inst)
     strange = [family.__name__ for family in FAMILIES if family not in known and family(inst, var).index]
@@ -125,10 +155,9 @@ def cut_into_blocks(inst: Instance) -> Blocks:
         is_supply[columns] = True
     number = np.cumsum(is_supply) - 1
     of_supply = is_supply[program.column]
-    slot, amount = np.full(len(var.n_replicas), -1), np.zeros(len(var.n_replicas))
-    candidate = program.column[~of_supply] - var.n_replicas[0] if len(var.n_replicas) else np.zeros(0, np.int64)
-    slot[candidate], amount[candidate] = program.row[~of_supply], program.coefficient[~of_supply]
-    assert (slot >= 0).all(), "every candidate takes slots of one row"
+    n_candidates, slot, amount = len(var.n_replicas), program.row[~of_supply], program.coefficient[~of_supply]
+    candidate = program.column[~of_supply] - var.n_replicas[0] if n_candidates else np.zeros(0, np.int64)
+    assert len(np.unique(candidate)) == n_candidates, "every candidate takes slots"
     assert np.isneginf(program.row_lower).all(), "supply rows are upper limits"
     upper, bound = program.upper[is_supply], program.row_upper
     row, column, coefficient = program.row[of_supply], number[program.column[of_supply]], program.coefficient[of_supply]
@@ -147,4 +176,4 @@ def cut_into_blocks(inst: Instance) -> Blocks:
         coefficient=coefficient[~alone],
         bound=bound[~is_bound],
     )
-    return Blocks(inst, var, supply, new_row[slot], amount)
+    return Blocks(inst, var, supply, Taken.of_entries(n_candidates, candidate, new_row[slot], amount))

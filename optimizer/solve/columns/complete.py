@@ -71,14 +71,18 @@ def _within(groups: Sequence[_Group], least: float, slack: float) -> tuple[float
 
 def _unbeaten(blocks: Blocks, candidates: IntArray) -> IntArray:
     """Of candidates with most capacity first, those that take fewer of their slots than all before them."""
-    fewest: dict[int, float] = {}
+    which, slot, amount = (values.tolist() for values in blocks.taken.by(candidates))
+    slots: list[list[int]] = [[] for _ in candidates]
+    amounts: list[list[float]] = [[] for _ in candidates]
+    for i, row, taken in zip(which, slot, amount, strict=True):
+        slots[i].append(row)
+        amounts[i].append(taken)
+    fewest: dict[tuple[int, ...], list[list[float]]] = {}
     kept = []
-    slots = zip(
-        blocks.slot_of_candidate[candidates].tolist(), blocks.slots_per_replica[candidates].tolist(), strict=True
-    )
-    for i, (slot, taken) in enumerate(slots):
-        if taken < fewest.get(slot, np.inf):
-            fewest[slot] = taken
+    for i, rows in enumerate(map(tuple, slots)):
+        before = fewest.setdefault(rows, [])
+        if not any(all(a <= b for a, b in zip(one, amounts[i], strict=True)) for one in before):
+            before.append(amounts[i])
             kept.append(i)
     return np.array(kept, np.int64)
 

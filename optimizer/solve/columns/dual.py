@@ -126,15 +126,15 @@ class Master:
         self._taken: list[FloatArray] = []  # of each answer, from each row of the supply
         # Short of slots, the master may buy them at more than any server costs.
         self._dear = 10.0 * float(blocks.supply.cost.max(initial=1.0)) + 1.0
-        self._may_lack = np.unique(blocks.slot_of_candidate)
+        self._may_lack = np.unique(blocks.taken.slot)
 
     def add(self, plans: Plans) -> None:
         """One more answer of every workload; of equal ones of a group the first counts."""
         rows = len(self._blocks.supply.bound)
-        slot = self._blocks.slot_of_candidate[plans.candidate]
-        amount = self._blocks.slots_per_replica[plans.candidate] * plans.count
-        cell = self._group[plans.workload[plans.plan]] * rows + slot
-        taken = np.bincount(cell, weights=amount, minlength=self._n_groups * rows).astype(np.float64)
+        which, slot, amount = self._blocks.taken.by(plans.candidate)
+        cell = self._group[plans.workload[plans.plan[which]]] * rows + slot
+        weights = amount * plans.count[which]
+        taken = np.bincount(cell, weights=weights, minlength=self._n_groups * rows).astype(np.float64)
         for group, of_group in enumerate(taken.reshape(-1, rows)):
             key = (group, of_group.tobytes())
             if key not in self._known:

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from optimizer.serving_config import FloatArray, IntArray
+from optimizer.serving_config import FloatArray
 from optimizer.solve.columns.block import WorkloadBlock, workload_blocks
-from optimizer.solve.columns.blocks import Blocks
+from optimizer.solve.columns.blocks import Blocks, Taken
 from optimizer.solve.columns.plans import Plans, join
 from optimizer.solve.columns.pricing import Pricing
 from optimizer.workers import Calls, Engine
@@ -43,7 +43,7 @@ class Oracle:
         self.has_several[inst.workload_of_candidate[inst.candidate_of_load[inst.is_split]]] = True
         self._pricing = Pricing(blocks, ~self.has_several)
         programs = workload_blocks(blocks, np.flatnonzero(self.has_several))
-        self._programs = _Programs(tuple(programs), blocks.slot_of_candidate, blocks.slots_per_replica)
+        self._programs = _Programs(tuple(programs), blocks.taken)
         self._calls = Calls(engine, self._programs) if engine is not None and programs else None
 
     def __enter__(self) -> Self:
@@ -79,8 +79,7 @@ class _Programs:
     """The small programs with what turns prices of slots into prices of their replicas, as a worker has them."""
 
     programs: tuple[WorkloadBlock, ...]
-    slot_of_candidate: IntArray  # [K]
-    slots_per_replica: FloatArray  # [K]
+    taken: Taken
 
     def __call__(self) -> Callable[[tuple[FloatArray, range]], list[_Answer]]:
         return self.cheapest
@@ -88,5 +87,5 @@ class _Programs:
     def cheapest(self, asked: tuple[FloatArray, range]) -> list[_Answer]:
         """At prices [rows of the supply], of some of the programs."""
         price, some = asked
-        unit = self.slots_per_replica * price[self.slot_of_candidate]
+        unit = self.taken.unit(price)
         return [(self.programs[i].workload, *self.programs[i].cheapest(unit)) for i in some]

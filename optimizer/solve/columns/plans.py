@@ -41,8 +41,9 @@ class Plans:
     def slots(self, blocks: Blocks) -> tuple[IntArray, IntArray, FloatArray]:
         """(plan, row of the supply, slots) taken in all, each pair once."""
         rows = len(blocks.supply.bound)
-        cell, entry = np.unique(self.plan * rows + blocks.slot_of_candidate[self.candidate], return_inverse=True)
-        weights = blocks.slots_per_replica[self.candidate] * self.count
+        which, slot, amount = blocks.taken.by(self.candidate)
+        cell, entry = np.unique(self.plan[which] * rows + slot, return_inverse=True)
+        weights = amount * self.count[which]
         taken = np.bincount(entry, weights=weights, minlength=len(cell)).astype(np.float64)
         return cell // rows, cell % rows, taken
 

@@ -62,9 +62,6 @@ class Pricing:
         self._carried = np.zeros((len(first), width))
         self._carried[row, position] = inst.carried[here][order]
         self._blocks = blocks
-        # One slot beyond the last stands for "no candidate".
-        self._slot = np.where(self._candidate >= 0, blocks.slot_of_candidate[self._candidate], len(blocks.supply.bound))
-        self._amount = np.where(self._candidate >= 0, blocks.slots_per_replica[self._candidate], 1.0)
         self.first_group = np.flatnonzero(np.concatenate([[True], np.diff(self.workload) != 0])[: len(first)])
 
     def run(self, price: FloatArray) -> tuple[FloatArray, Plans]:
@@ -72,7 +69,7 @@ class Pricing:
         if not len(self.workload):
             none = np.zeros(0, np.int64)
             return np.zeros(0), Plans(none, none, none, none)
-        unit = self._amount * np.append(price, np.inf)[self._slot]
+        unit = np.append(self._blocks.unit(price), np.inf)[self._candidate]  # -1, no candidate, is the last
         items = self._worth_a_thought(unit)
         least, cost, counts = _solve(items)
         return self._best_groups(items, least, cost, counts)

@@ -124,13 +124,12 @@ def _part_of(blocks: Blocks, one: Opened, first_row: int, first_column: int) -> 
     """An opened workload: its own rows, what its replicas take of the slots, and the row of its least price."""
     p, candidates = one.block.program, one.block.candidates
     columns = first_column + np.arange(len(candidates))
+    which, slot, amount = blocks.taken.by(candidates)
     last_row = first_row + len(p.row_lower)
     return _Part(
-        row=np.concatenate(
-            [first_row + p.row, blocks.slot_of_candidate[candidates], np.full(len(candidates), last_row)]
-        ),
-        column=np.concatenate([first_column + p.column, columns, columns]),
-        coefficient=np.concatenate([p.coefficient, blocks.slots_per_replica[candidates], one.unit]),
+        row=np.concatenate([first_row + p.row, slot, np.full(len(candidates), last_row)]),
+        column=np.concatenate([first_column + p.column, columns[which], columns]),
+        coefficient=np.concatenate([p.coefficient, amount, one.unit]),
         lower=np.append(p.row_lower, one.least),
         row_upper=np.append(p.row_upper, np.inf),
         upper=p.upper,

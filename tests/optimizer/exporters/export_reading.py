@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import yaml
 
 DATA = Path(__file__).parents[2] / "data" / "exports"
@@ -17,6 +18,8 @@ VLLM_OPTIONS = {
     for option in entry["flags"]
 }
 """Every option of `vllm serve` 0.33.0."""
+CUSTOM = json.loads((DATA / "custom-resources.json").read_text())
+"""Custom resources of Kubernetes, by kind."""
 
 Meaning = tuple[int, int, int, int, int, str]
 """tp, pp, dp, max_batch_size, max_model_len, KV type."""
@@ -64,3 +67,28 @@ def starts(files: Any) -> list[tuple[str, str, list[str]]]:
                     gpus = words[0].removeprefix("CUDA_VISIBLE_DEVICES=")
                     found.append((name, gpus, words[words.index("serve") + 1 :]))
     return found
+
+
+def strict(schema: Any) -> Any:
+    """A custom resource's schema as JSON Schema that refuses unknown fields, as a strict API server does."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {
+        key: {name: strict(one) for name, one in value.items()} if key == "properties" else strict(value)
+        for key, value in schema.items()
+    }
+    if found.get("x-kubernetes-int-or-string"):
+        found.pop("type", None)
+        found["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+    open_ended = "additionalProperties" in found or found.get("x-kubernetes-preserve-unknown-fields")
+    if "properties" in found and not open_ended:
+        found["additionalProperties"] = False
+    return found
+
+
+def errors(kind: str, document: dict[str, Any]) -> list[str]:
+    schema = strict(CUSTOM[kind]["schema"])
+    schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(document)]

@@ -34,6 +34,7 @@ def started(said: Mapping[str, Any], gpus: int) -> Started:
     found = {what: next((said[name] for name in names if name in said), None) for what, names in NAMES.items()}
     if "ctx-size" in said:  # llama.cpp shares one context among its slots
         found["context"] = int(said["ctx-size"]) // int(said["parallel"])
+        found["pp"] = len(said.get("tensor-split", "1").split(","))
     if isinstance(said.get("kv_cache_config"), Mapping):
         found["kv"] = said["kv_cache_config"]["dtype"]
     kv = str(found["kv"])
@@ -79,12 +80,13 @@ def _documents(files: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 def _scripts(files: Mapping[str, str]) -> Iterator[tuple[Started, int]]:
     for name, text in files.items():
         for line in text.splitlines() if name.endswith(".sh") else ():
-            if "CUDA_VISIBLE_DEVICES=" not in line or "--node-rank 1" in line:
+            if "CUDA_VISIBLE_DEVICES=" not in line or "--node-rank 1" in line or "rpc-server" in line:
                 continue
             visible = [word.partition("=")[2] for word in line.split() if word.startswith("CUDA_VISIBLE_DEVICES=")]
             gpus = sum(len(one.split(",")) for one in visible)
             said: dict[str, Any] = options(shlex.split(line, comments=True))
             said |= yaml.safe_load(files[said["config"]]) if "config" in said else {}
+            gpus = len(said["device"].split(",")) if "device" in said else gpus  # of llama.cpp, those of others too
             yield started(said, gpus * int(said.get("nnodes", 1))), 1
 
 

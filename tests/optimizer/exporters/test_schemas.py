@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from export_reading import DATA, VLLM_OPTIONS, documents
+from export_reading import CUSTOM, DATA, VLLM_OPTIONS, documents, errors
 from meaning_reading import options
 
 from optimizer.exporters import EXPORTERS
 from optimizer.topology import Topology
 
-CUSTOM = json.loads((DATA / "custom-resources.json").read_text())
 SGLANG_OPTIONS = {
     option: entry["choices"]
     for entry in json.loads((DATA / "sglang-flags-0.5.23.json").read_text())["flags"]
@@ -28,31 +26,6 @@ KINDS = {
     "rayservice": {"RayService"},
     "kueue": {"ResourceFlavor", "ClusterQueue", "LocalQueue"},
 }
-
-
-def strict(schema: Any) -> Any:
-    """A custom resource's schema as JSON Schema that refuses unknown fields, as a strict API server does."""
-    if isinstance(schema, list):
-        return [strict(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {
-        key: {name: strict(one) for name, one in value.items()} if key == "properties" else strict(value)
-        for key, value in schema.items()
-    }
-    if found.get("x-kubernetes-int-or-string"):
-        found.pop("type", None)
-        found["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-    open_ended = "additionalProperties" in found or found.get("x-kubernetes-preserve-unknown-fields")
-    if "properties" in found and not open_ended:
-        found["additionalProperties"] = False
-    return found
-
-
-def errors(kind: str, document: dict[str, Any]) -> list[str]:
-    schema = strict(CUSTOM[kind]["schema"])
-    schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
-    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(document)]
 
 
 @pytest.mark.parametrize("target", KINDS)

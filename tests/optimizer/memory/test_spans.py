@@ -13,9 +13,11 @@ from optimizer.serving_config import Configurations, one_configuration
 MODELS = ("Qwen/Qwen3-14B", "Qwen/Qwen3-30B-A3B", "google/gemma-3-27b-it", "deepseek-ai/DeepSeek-V3")
 
 
-def configuration(catalog: Catalog, model: str, tp: int = 4, pp: int = 2) -> Configurations:
+def configuration(
+    catalog: Catalog, model: str, tp: int = 4, pp: int = 2, engine: str = "vllm", weights: str = "fp8"
+) -> Configurations:
     return one_configuration(
-        catalog.models[model], catalog.engines["vllm"], None, catalog.gpus["h200-sxm"], catalog.formats["fp8"],
+        catalog.models[model], catalog.engines[engine], None, catalog.gpus["h200-sxm"], catalog.formats[weights],
         catalog.kv_formats["auto"], tp=tp, pp=pp,
     )  # fmt: skip
 
@@ -54,3 +56,31 @@ def test_spans_that_hold_the_same_are_sized_once(catalog: Catalog) -> None:
     assert len(stages) == 3  # in the middle, with the embedding, with the head
     assert which[0] == which[1]
     assert [stage.n_layers for stage in stages] == [5, 5, 5]
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-14B", "meta-llama/Llama-3.2-3B-Instruct"])
+def test_llamacpp_keeps_the_embedding_on_the_host_and_the_output_matrix_on_the_last_device(
+    model: str, catalog: Catalog
+) -> None:
+    # `dev_input` is the CPU, `dev_output` the device of the layer behind the last (src/llama-model.cpp, load_tensors);
+    # a tied embedding is loaded there once more. 151,936 × 5,120 weights, and 128,256 × 3,072 tied ones, in 16 bit.
+    c = configuration(catalog, model, tp=1, pp=4, engine="llamacpp", weights="fp16")
+    n = c.model.n_layers
+    parts = of_spans(c, [(0, 6), (7, 13), (n - 7, n - 1)])
+    first, middle, last = parts.weights_gib
+    assert first == middle
+    assert last - middle == pytest.approx(c.model.vocab_size * c.model.hidden_size * 2 / 2**30, rel=1e-3)
+    assert parts.activation_gib[2] == pytest.approx(512 * c.model.vocab_size * 4 / 2**30)  # logits of a micro-batch
+    assert parts.activation_gib[0] == parts.activation_gib[1] < parts.activation_gib[2]
+    assert (parts.kv_bytes_per_token == parts.kv_bytes_per_token[0]).all()  # seven layers each
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-14B", "meta-llama/Llama-3.2-3B-Instruct", "Qwen/Qwen3-30B-A3B"])
+def test_llamacpp_stages_together_hold_what_one_card_would(model: str, catalog: Catalog) -> None:
+    c = configuration(catalog, model, tp=1, pp=3, engine="llamacpp", weights="gguf-q8_0")
+    n = c.model.n_layers
+    stages = of_spans(c, [(0, 4), (5, n - 4), (n - 3, n - 1)])
+    alone = configuration(catalog, model, tp=1, pp=1, engine="llamacpp", weights="gguf-q8_0")
+    whole = replica_memory(alone, max_model_len=8192, max_num_seqs=64)
+    assert stages.weights_gib.sum() == pytest.approx(whole.weights_gib[0])
+    assert stages.kv_bytes_per_token.sum() == pytest.approx(whole.kv_bytes_per_token[0])

@@ -109,6 +109,23 @@ def test_it_must_be_asked_for_on_an_engine_that_can(layout: Layout, catalog: Cat
     assert any("sglang runs no such pipeline" in one for one in problems(spoiled, scenario, catalog))
 
 
+def test_a_plan_on_llamacpp_verifies_and_every_change_is_noticed(catalog: Catalog) -> None:
+    chat = workload(engines=["llamacpp"], max_num_batched_tokens=[512], max_context=4096)
+    scenario = load_scenario(mixed({"chat": chat}), catalog)
+    layout = optimize(scenario, catalog)
+    assert verify(layout, scenario, catalog) == []
+    keys = layout.model_dump(mode="json")
+    unnoticed = [
+        (path, value, other)
+        for path, value in leaves(keys["workloads"], ("workloads",))
+        for other in other_values(value)
+        if other != value and not problems(changed(keys, path, other), scenario, catalog)
+    ]
+    assert unnoticed == [], unnoticed
+    wider = with_stages(layout, tp=2, gpus_per_replica=4, stages=[{"tp": 2}, {"tp": 2}])
+    assert any("llamacpp gives a stage one" in one for one in problems(wider, scenario, catalog))
+
+
 def test_stages_stay_in_one_region(layout: Layout, catalog: Catalog) -> None:
     offers = {"old": T4 | {"region": "east"}, "new": L4 | {"region": "west"}}
     apart = load_scenario(mixed(TWO_FORMATS, offers), catalog)

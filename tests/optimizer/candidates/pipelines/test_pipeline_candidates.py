@@ -113,3 +113,15 @@ def test_a_pipeline_is_dropped_where_one_of_its_cards_does_as_much_alone(catalog
     (kept,) = build_candidates(load_scenario(given, catalog), catalog)
     everything = pipelines(catalog, given)
     assert sum(bool(spec.stages) for spec in kept.specs) < len(everything.specs)
+
+
+def test_on_llamacpp_a_stage_has_one_card_and_more_than_four_stand_on_two_offers(catalog: Catalog) -> None:
+    four = {"gpus_per_server": 4}
+    chat = workload(model="Qwen/Qwen3-32B", engines=["llamacpp"], weight_dtypes=["gguf-q8_0"], max_context=4096,
+                    max_num_batched_tokens=[512])  # fmt: skip
+    found = pipelines(catalog, mixed({"chat": chat}, {"old": T4 | four, "new": L4 | four, "more": L4 | four}))
+    assert {spec.tp for spec in found.specs} == {1}
+    assert {len(spec.stages) for spec in found.specs} <= set(range(2, 9))
+    offers = {(len(spec.stages), len({stage.offer for stage in spec.stages})) for spec in found.specs}
+    assert {(4, 2), (4, 3), (5, 2)} <= offers
+    assert (5, 3) not in offers

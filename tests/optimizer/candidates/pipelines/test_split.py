@@ -1,4 +1,4 @@
-"""Layers are split so that the slowest stage is as fast as can be, which is what trying every split finds."""
+"""Layers are split so that the slowest stage, or all in turn, are as fast as can be: as trying every split finds."""
 
 import itertools
 
@@ -8,15 +8,17 @@ import pytest
 from optimizer.candidates.pipelines.split import ends_of, front, with_at_least
 
 
-def best(stage_ms: list[np.ndarray], least_after_first: int = 0) -> tuple[float, tuple[int, ...]]:
-    """Of the only variant: how long the slowest stage takes, and the layers up to the end of each.
+def best(
+    stage_ms: list[np.ndarray], least_after_first: int = 0, in_turn: bool = False
+) -> tuple[float, tuple[int, ...]]:
+    """Of the only variant: how long the slowest stage takes, or all in turn, and the layers up to the end of each.
 
     A stage takes stage_ms[…][i, j] for the layers i to j − 1.
     """
     fronts = [with_at_least(front(stage_ms[0].T[None], None), least_after_first)]
     for one in stage_ms[1:]:
-        fronts.append(front(one.T[None], fronts[-1]))
-    slowest = float(fronts[-1].slowest_ms[0, -1])
+        fronts.append(front(one.T[None], fronts[-1], in_turn=in_turn))
+    slowest = float(fronts[-1].ms[0, -1])
     return slowest, ends_of(fronts, 0) if np.isfinite(slowest) else ()
 
 
@@ -30,6 +32,11 @@ def uniform(n_layers: int, ms_per_layer: float, most_layers: int) -> np.ndarray:
 def test_a_card_twice_as_fast_takes_twice_the_layers() -> None:
     # 12 layers over 2 ms and 1 ms a layer: 4 · 2 = 8 and 8 · 1 = 8; any other split makes one of them slower.
     assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 12)]) == (8.0, (4, 12))
+
+
+def test_stages_that_take_turns_give_the_faster_card_all_that_it_holds() -> None:
+    # The fast one holds 9 of 12: 3 · 2 + 9 · 1 = 15 ms, and each layer moved to the slow one adds one.
+    assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 9)], in_turn=True) == (15.0, (3, 12))
 
 
 def test_memory_bounds_what_the_faster_card_takes() -> None:
@@ -54,8 +61,9 @@ def test_the_first_stages_hold_no_fewer_layers_than_asked() -> None:
     assert best([uniform(12, 2.0, 12), uniform(12, 1.0, 12)], least_after_first=7) == (14.0, (7, 12))
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_it_finds_what_trying_every_split_finds(seed: int) -> None:
+def test_it_finds_what_trying_every_split_finds(seed: int, in_turn: bool) -> None:
     rng = np.random.default_rng(seed)
     n_layers, n_stages = int(rng.integers(4, 11)), int(rng.integers(2, 5))
     stages = []
@@ -64,17 +72,18 @@ def test_it_finds_what_trying_every_split_finds(seed: int) -> None:
         time[rng.random(time.shape) < 0.3] = np.inf  # what does not fit
         stages.append(np.where(np.arange(n_layers + 1)[:, None] < np.arange(n_layers + 1)[None, :], time, np.inf))
     least = int(rng.integers(0, n_layers))
+    together = sum if in_turn else max
     tried = {
-        (*inner, n_layers): max(
+        (*inner, n_layers): together(
             stage[i, j] for stage, i, j in zip(stages, (0, *inner), (*inner, n_layers), strict=True)
         )
         for inner in itertools.combinations(range(1, n_layers), n_stages - 1)
         if inner[0] >= least
     }
     fastest = min(tried.values(), default=np.inf)
-    slowest, ends = best(stages, least)
-    assert slowest == fastest
-    assert not np.isfinite(fastest) or tried[ends] == fastest
+    slowest, ends = best(stages, least, in_turn)
+    assert slowest == pytest.approx(fastest)
+    assert not np.isfinite(fastest) or tried[ends] == pytest.approx(fastest)
 
 
 def test_variants_are_split_each_by_itself() -> None:
