@@ -134,9 +134,6 @@ def test_decisions_are_worked_through_with_what_plans_cost_today(name: str, cata
     text = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
     cost = usd(layout.cost.usd_over_horizon if layout.periods and not layout.futures else layout.cost.usd_per_hour)
     assert cost in text
-    for workload in layout.workloads:
-        for stage in (stage for group in workload.replica_groups for stage in group.stages or ()):
-            assert f"| {stage.layers[0]}–{stage.layers[1]} | {stage.tp} × " in text
 
 
 DOCUMENTS = (

@@ -70,7 +70,8 @@ def test_llamacpp_keeps_the_embedding_on_the_host_and_the_output_matrix_on_the_l
     first, middle, last = parts.weights_gib
     assert first == middle
     assert last - middle == pytest.approx(c.model.vocab_size * c.model.hidden_size * 2 / 2**30, rel=1e-3)
-    assert parts.activation_gib[2] == pytest.approx(512 * c.model.vocab_size * 4 / 2**30)  # logits of a micro-batch
+    of_outputs = c.model.vocab_size + c.model.hidden_size  # logits of a micro-batch, and what they are made of
+    assert parts.activation_gib[2] == pytest.approx(512 * of_outputs * 4 / 2**30)
     assert parts.activation_gib[0] == parts.activation_gib[1] < parts.activation_gib[2]
     assert (parts.kv_bytes_per_token == parts.kv_bytes_per_token[0]).all()  # seven layers each
 
