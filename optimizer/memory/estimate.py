@@ -17,7 +17,7 @@ from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import Stage, StageRows, parts_of, stages_of, stages_of_spans
+from optimizer.memory.stages import Stage, StageRows, limiting_stages, parts_of, stages_of_spans
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
 from optimizer.memory.weights import bits_by_role
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -229,7 +229,7 @@ def _limiting(sized: Sized, requests: FloatArray, column: IntArray, row: IntArra
 
 
 def _stages(job: Job, depth: int) -> tuple[Stage, ...]:
-    return stages_of(job.model, min(depth, len(job.parts.architecture.layers)))
+    return limiting_stages(job.model, min(depth, len(job.parts.architecture.layers)))
 
 
 def _of_spans(job: Job, engine: EngineMemory, weights_gib: FloatArray, spans: IntArray) -> Sized:

@@ -95,6 +95,7 @@ class ModelParts:
 
 _PARTS: dict[int, tuple[Model, ModelParts]] = {}
 _STAGES: dict[tuple[int, int], tuple[Model, tuple[Stage, ...]]] = {}
+_LIMITING: dict[tuple[int, int], tuple[Model, tuple[Stage, ...]]] = {}
 _SPANS: dict[tuple[int, tuple[int, ...]], tuple[Model, Stage]] = {}
 # Keyed by identity, not by value: hashing a model costs more than sizing it. The entry keeps its model alive, so that
 # an id is never another model's.
@@ -134,6 +135,38 @@ def stages_of(model: Model, pp: int) -> tuple[Stage, ...]:
     distinct = tuple(stages.values())
     _STAGES[id(model), pp] = (model, distinct)
     return distinct
+
+
+def limiting_stages(model: Model, pp: int) -> tuple[Stage, ...]:
+    """Those of `stages_of` of which one limits the replica: none that holds less than another with the same layers."""
+    known = _LIMITING.get((id(model), pp))
+    if known is not None:
+        return known[1]
+    stages = stages_of(model, pp)
+    limiting = tuple(
+        stage
+        for i, stage in enumerate(stages)
+        if not any(
+            _holds(other, stage) and (j < i or not _holds(stage, other)) for j, other in enumerate(stages) if j != i
+        )
+    )
+    _LIMITING[id(model), pp] = (model, limiting)
+    return limiting
+
+
+def _holds(more: Stage, less: Stage) -> bool:
+    """Whether a stage has the layers of another and all that the other has beside them."""
+    layers, others = (
+        (one.n_layers, [*map(dict, one.caches)], dict(one.matrices), one.latent_layers, one.expert_layers)
+        for one in (more, less)
+    )
+    held = dict(zip(more.kinds, more.parameters.tolist(), strict=True))
+    return (
+        layers == others
+        and (more.first or not less.first)
+        and (more.last or not less.last)
+        and all(held.get(kind, 0.0) >= n for kind, n in zip(less.kinds, less.parameters.tolist(), strict=True))
+    )
 
 
 def stages_of_spans(model: Model, spans: IntArray) -> tuple[tuple[Stage, ...], IntArray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from catalog import Catalog, load_catalog
 from catalog.errors import InputError
 from optimizer.memory import REASONS, SENTENCES, MemoryEstimate, estimate_memory, replica_memory
+from optimizer.memory import estimate as estimate_module
+from optimizer.memory.stages import stages_of
 from optimizer.serving_config import Configurations, one_configuration
 
 MODELS = (
@@ -37,6 +40,19 @@ def all_ways(catalog: Catalog, model: str, engine: str, n: int) -> Configuration
         random.integers(0, len(gpus), n), random.integers(0, len(formats), n), random.integers(0, len(kv_formats), n),
         random.choice([1, 2, 4, 8], n), random.choice([1, 2, 3], n), random.choice([1, 2], n), np.ones(n, np.int64),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", MODELS)
+def test_stages_that_hold_less_than_another_never_limit(model: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configurations = all_ways(CATALOG, model, engine, 200)
+    configurations = replace(configurations, pp=np.random.default_rng(1).choice([1, 2, 4, 8], 200))
+    asked = {"max_model_len": 4096, "max_num_seqs": 64, "with_margin": True}
+    few = replica_memory(configurations, **asked)
+    monkeypatch.setattr(estimate_module, "limiting_stages", stages_of)
+    every = replica_memory(configurations, **asked)
+    for name in ("weights_gib", "activation_gib", "kv_cache_gib", "margin_gib", "max_concurrency", "reason"):
+        assert np.array_equal(getattr(few, name), getattr(every, name)), name
 
 
 @settings(max_examples=60, deadline=None)

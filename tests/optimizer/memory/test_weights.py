@@ -10,7 +10,7 @@ from catalog import Catalog
 from catalog.architecture import Split, architecture_of
 from catalog.schema import TensorRole
 from optimizer.memory import MemoryEstimate, estimate_memory
-from optimizer.memory.stages import layers_per_stage, stages_of
+from optimizer.memory.stages import layers_per_stage, limiting_stages, stages_of
 from optimizer.memory.weights import EXPERT_BITS
 
 GIB = 2**30
@@ -135,6 +135,8 @@ def test_pipeline_stages_cover_the_model(catalog: Catalog) -> None:
     model = catalog.models["meta-llama/Llama-3.1-8B-Instruct"]
     first, middle, last = stages_of(model, 4)
     assert first.parameters.sum() + 2 * middle.parameters.sum() + last.parameters.sum() == 8_030_261_248
+    # Eight layers each: the first has the embedding beside them, the last the output matrix.
+    assert limiting_stages(model, 4) == (first, last)
 
 
 def test_a_vision_tower_is_loaded_with_the_first_stage(catalog: Catalog) -> None:
