@@ -19,9 +19,10 @@ def placements_of(
     """Where every replica of each used candidate [K] runs, and how many servers each offer needs [S]."""
     placements: dict[int, list[Placement]] = {k: [] for k in np.flatnonzero(decision.n_replicas).tolist()}
     of_stages: dict[tuple[int, int], list[int]] = {}
-    taken, needed = inst.footprint, []
-    for s in range(len(inst.offer_names)):
-        here = np.flatnonzero((taken.offer == s) & (decision.n_replicas[taken.candidate] > 0))
+    taken, needed = inst.footprint, [0] * len(inst.offer_names)
+    in_use = np.flatnonzero(decision.n_replicas[taken.candidate])
+    for s in np.unique(taken.offer[in_use]).tolist():
+        here = in_use[taken.offer[in_use] == s]
         used = zip(taken.candidate[here].tolist(), taken.groups[here].tolist(), strict=True)
         groups = {k: groups * int(decision.n_replicas[k]) for k, groups in used}
         servers = decision.servers.get(s, ())
@@ -38,7 +39,7 @@ def placements_of(
                 placements[k].append(Placement(replica=len(placements[k]), servers=further))
         on_one = (index for k in groups for one in placements[k] if not specs[k].stages for index in one.servers)
         of_several = (index for k in groups for index in of_stages.get((k, s), ()))
-        needed.append(1 + max((*on_one, *of_several), default=-1))
+        needed[s] = 1 + max((*on_one, *of_several), default=-1)
     for k in sorted({k for k, _ in of_stages}):
         placements[k] = _over_several(inst, k, specs[k], int(decision.n_replicas[k]), of_stages)
     return {k: tuple(where) for k, where in placements.items()}, needed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 StringArray = NDArray[np.str_]
+Value = TypeVar("Value")
 
 
 class Links(NamedTuple):
@@ -43,6 +44,12 @@ def links_over(offer: Offer, among: Iterable[Offer], network_gb_per_s: float) ->
     """
     stated = [network_gb_per_s if o.network_gbit_per_s is None else o.network_gbit_per_s / BITS_PER_BYTE for o in among]
     return Links(offer.link_domain_gpus, True, min(stated))
+
+
+def of_cards(gpus: Sequence[Gpu], value: Callable[[Gpu], Value]) -> list[Value]:
+    """A value of each card, asked once of one that stands there with several kinds of links."""
+    known = {key: value(gpu) for key, gpu in {id(gpu): gpu for gpu in gpus}.items()}
+    return [known[id(gpu)] for gpu in gpus]
 
 
 def sequences_per_rank(batch: IntArray, dp: IntArray) -> IntArray:

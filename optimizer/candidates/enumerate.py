@@ -16,7 +16,16 @@ from optimizer.memory.identity import ByIdentity
 from optimizer.memory.weights import effective_format
 from optimizer.scenario import Offer, Speculation, Workload
 from optimizer.scenario.speculation import ENGINES_THAT_DRAFT
-from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray, Links, drafter_of, links_on
+from optimizer.serving_config import (
+    BoolArray,
+    Configurations,
+    FloatArray,
+    IntArray,
+    Links,
+    drafter_of,
+    links_on,
+    of_cards,
+)
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
 PIPELINE_DEGREES = (1, 2, 4, 8)
@@ -47,20 +56,16 @@ def enumerate_configurations(
     kv = kv_formats(workload, catalog)
     degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
     holds = _held(offers, places, degrees)
-    grid = np.indices((len(gpus), len(weights), len(kv), len(degrees))).reshape(4, -1)
-    g, w, k, d = grid[:, holds[grid[0], grid[3]]]
-
-    quality = _qualities(weights, kv, model)
-    accepted = quality[w, k] >= workload.min_quality_fraction - 1e-9
-    runs_weights = np.array([[f.compute_dtype(engine_id, gpu) is not None for f in weights] for gpu in gpus])
-    runs_kv = np.array([[f.supported_on(engine_id, gpu) for f in kv] for gpu in gpus])
-    supported = runs_weights[g, w] & runs_kv[g, k]
-    rejected["quality"] += int((supported & ~accepted).sum())
-    rejected["format"] += int((~supported).sum())
-    keep = accepted & supported
     if speculation is not None:
-        keep &= degrees[d, 1] == 1  # engines draft without pipeline stages only
-    g, w, k, d = g[keep], w[keep], k[keep], d[keep]
+        holds &= degrees[:, 1] == 1  # engines draft without pipeline stages only
+    accepted = _qualities(weights, kv, model) >= workload.min_quality_fraction - 1e-9
+    runs_weights = np.array(of_cards(gpus, lambda gpu: [f.compute_dtype(engine_id, gpu) is not None for f in weights]))
+    runs_kv = np.array(of_cards(gpus, lambda gpu: [f.supported_on(engine_id, gpu) for f in kv]))
+    supported = runs_weights[:, :, None] & runs_kv[:, None, :]
+    ways = holds.sum(axis=1)  # to cut a replica, on each card
+    rejected["quality"] += int((supported & ~accepted).sum(axis=(1, 2)) @ ways)
+    rejected["format"] += int((~supported).sum(axis=(1, 2)) @ ways)
+    g, w, k, d = np.nonzero((supported & accepted)[..., None] & holds[:, None, None, :])
     tp, pp, dp, ep = degrees[d].T
     return Configurations(
         model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep,

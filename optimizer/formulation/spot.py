@@ -32,7 +32,10 @@ class SpotSpares:
 
     def all_needed(self, n_servers: IntArray) -> IntArray:
         """[H] spares for so many servers of each term in use."""
-        return np.array([self.needed(h, n) for h, n in enumerate(n_servers.tolist())], np.int64)
+        spares = np.zeros(len(n_servers), np.int64)
+        for h in np.flatnonzero(n_servers > self.unspared).tolist():
+            spares[h] = self.needed(h, int(n_servers[h]))
+        return spares
 
 
 def spot_spares(terms: Sequence[ServerTerm], offers: Sequence[Offer], most_servers: FloatArray) -> SpotSpares:

@@ -105,14 +105,25 @@ def _basis(
         for stage, rows in _rows_of_stages(job, spans):
             weights_gib[rows, 0] = engine.weights_gib(job.take(rows), stage)
         return Basis(law, weights_gib)
-    stages = {int(depth): _stages(job, int(depth)) for depth in np.unique(job.pp)}
-    weights_gib = np.zeros((len(job.pp), max(map(len, stages.values()), default=1)))
+    _, first, alike = np.unique(_weight_kinds(configurations), return_index=True, return_inverse=True)
+    distinct = job.take(first)
+    stages = {int(depth): _stages(job, int(depth)) for depth in np.unique(distinct.pp)}
+    weights_gib = np.zeros((len(first), max(map(len, stages.values()), default=1)))
     for depth, of_depth in stages.items():
-        rows = np.flatnonzero(job.pp == depth)
-        some = job if len(stages) == 1 else job.take(rows)
+        rows = np.flatnonzero(distinct.pp == depth)
+        some = distinct.take(rows)
         for column, stage in enumerate(of_depth):
             weights_gib[rows, column] = engine.weights_gib(some, stage)
-    return Basis(law, weights_gib)
+    return Basis(law, weights_gib[alike])
+
+
+def _weight_kinds(configurations: Configurations) -> IntArray:
+    """[n] numbers that are the same where ranks hold the same weights; of a card its kernels count, not its memory."""
+    c, number = configurations, dict[tuple[str, float | None], int]()
+    card = np.array([number.setdefault((gpu.vendor, gpu.cuda_capability), len(number)) for gpu in c.gpus])[c.gpu]
+    columns = (card, c.weight_format, c.tp, c.pp, c.dp, c.ep)
+    kinds: IntArray = np.ravel_multi_index(columns, [1 + int(column.max(initial=0)) for column in columns])
+    return kinds
 
 
 @dataclass(frozen=True, slots=True)

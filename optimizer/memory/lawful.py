@@ -12,7 +12,7 @@ from optimizer.memory.identity import ByIdentity
 from optimizer.memory.job import Job
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.weights import effective_format, padded_vocabulary
-from optimizer.serving_config import BoolArray, Configurations, IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray, of_cards
 
 
 def law_reason(configurations: Configurations, job: Job, rules: EngineRules) -> NDArray[np.int8]:
@@ -42,18 +42,18 @@ def _format_unsupported(configurations: Configurations) -> BoolArray:
     c, engine = configurations, configurations.engine.id
     table = _FORMATS.get(
         (c.engine, c.weight_formats, c.gpus),
-        lambda: np.array([[fmt.compute_dtype(engine, gpu) is None for gpu in c.gpus] for fmt in c.weight_formats]),
+        lambda: np.array(of_cards(c.gpus, lambda g: [f.compute_dtype(engine, g) is None for f in c.weight_formats])),
     )
-    return table[c.weight_format, c.gpu]
+    return table[c.gpu, c.weight_format]
 
 
 def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
     c, engine = configurations, configurations.engine.id
     table = _KV_FORMATS.get(
         (c.engine, c.kv_formats, c.gpus),
-        lambda: np.array([[not fmt.supported_on(engine, gpu) for gpu in c.gpus] for fmt in c.kv_formats]),
+        lambda: np.array(of_cards(c.gpus, lambda g: [not f.supported_on(engine, g) for f in c.kv_formats])),
     )
-    return table[c.kv_format, c.gpu]
+    return table[c.gpu, c.kv_format]
 
 
 def _query_heads_do_not_divide(job: Job) -> BoolArray:
@@ -104,15 +104,13 @@ def _spreads_adapters(job: Job, rules: EngineRules) -> BoolArray:
 
 
 def _breaks_alignment(job: Job, rules: EngineRules) -> BoolArray:
-    broken = np.zeros(len(job.tp), np.bool_)
-    for index, fmt in enumerate(job.weight_formats):
-        multiple = rules.law.alignment.get(effective_format(job.model, fmt))
-        if multiple is None:
-            continue
-        misfit = np.zeros(len(job.tp), np.bool_)
-        if job.model.mlp is not None:
-            misfit |= (job.model.mlp.intermediate_size / job.tp) % multiple != 0
-        if job.model.moe is not None:
-            misfit |= (job.model.moe.intermediate_size / np.maximum(_slices_per_expert(job), 1)) % multiple != 0
-        broken |= misfit & (job.weight_format == index) & (job.tp * job.dp > 1)
+    asked = [rules.law.alignment.get(effective_format(job.model, fmt), 0) for fmt in job.weight_formats]
+    multiple = np.array(asked)[job.weight_format]
+    whole = np.maximum(multiple, 1)
+    misfit = np.zeros(len(job.tp), np.bool_)
+    if job.model.mlp is not None:
+        misfit |= (job.model.mlp.intermediate_size / job.tp) % whole != 0
+    if job.model.moe is not None:
+        misfit |= (job.model.moe.intermediate_size / np.maximum(_slices_per_expert(job), 1)) % whole != 0
+    broken: BoolArray = misfit & (multiple > 0) & (job.tp * job.dp > 1)
     return broken

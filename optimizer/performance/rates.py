@@ -5,20 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from catalog.schema import Gpu, WeightFormat
-from optimizer.serving_config import Configurations, FloatArray
+from optimizer.serving_config import Configurations, FloatArray, of_cards
 
 
 def compute_rates(configurations: Configurations) -> tuple[FloatArray, FloatArray]:
     """Rated TFLOPS of quantized tensors [gpus, formats] and of the others [gpus]."""
     engine = configurations.engine.id
-    plain = np.array([_plain_tflops(gpu) for gpu in configurations.gpus])
-    quantized = np.array(
-        [
-            [_tflops(gpu, weight_format, engine) for weight_format in configurations.weight_formats]
-            for gpu in configurations.gpus
-        ]
-    )
-    return quantized, plain
+    formats = configurations.weight_formats
+    quantized = of_cards(configurations.gpus, lambda gpu: [_tflops(gpu, one, engine) for one in formats])
+    return np.array(quantized), np.array(of_cards(configurations.gpus, _plain_tflops))
 
 
 def _tflops(gpu: Gpu, weight_format: WeightFormat, engine: str) -> float:

@@ -29,7 +29,9 @@ def trait_rows(configurations: Configurations, calibration: Calibration) -> Trai
     """What the constants of each configuration depend on."""
     formats, links = len(configurations.weight_formats), len(LINKS)
     within_stage, _ = links_of(configurations, calibration)
-    code = (configurations.gpu * formats + configurations.weight_format) * links + within_stage
+    number: dict[int, int] = {}
+    card = np.array([number.setdefault(id(gpu), at) for at, gpu in enumerate(configurations.gpus)])
+    code = (card[configurations.gpu] * formats + configurations.weight_format) * links + within_stage
     counts = np.bincount(code)
     present, row_of_code = np.flatnonzero(counts), np.zeros(len(counts), np.int64)
     row_of_code[present] = np.arange(len(present))

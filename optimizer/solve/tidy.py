@@ -108,8 +108,9 @@ def carried_share(inst: Instance, n_replicas: IntArray, n_on_server: IntArray) -
 def fewest_terms(inst: Instance, n_servers: IntArray, needed: Sequence[int]) -> IntArray:
     """Server counts by term [H] cut to what each offer needs [S] and what must stand by, the dearest term first."""
     kept = n_servers.copy()
-    for s, count in enumerate(needed):
-        here = np.flatnonzero(inst.offer_of_term == s)
+    had = np.bincount(inst.offer_of_term, weights=n_servers, minlength=len(needed))
+    for s in np.flatnonzero((had > 0) | (np.asarray(needed) > 0)).tolist():
+        count, here = needed[s], np.flatnonzero(inst.offer_of_term == s)
         if _surplus(inst, here, kept, count) < 0:
             raise SolverError(
                 f"{inst.offer_names[s]}: the replicas need {count} servers, the solver gave {kept[here].sum()}"

@@ -44,7 +44,9 @@ def all_ways(catalog: Catalog, model: str, engine: str, n: int) -> Configuration
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", MODELS)
-def test_stages_that_hold_less_than_another_never_limit(model: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_that_hold_less_than_another_never_limit(
+    model: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     configurations = all_ways(CATALOG, model, engine, 200)
     configurations = replace(configurations, pp=np.random.default_rng(1).choice([1, 2, 4, 8], 200))
     asked = {"max_model_len": 4096, "max_num_seqs": 64, "with_margin": True}
