@@ -95,10 +95,10 @@ class Search:
         """
         level, first = self._first_running()
         row, of_class = np.nonzero(self._rejecting(level, first))
-        pairs = _Pairs(self, self.field.take(row), level[row], of_class)
+        pairs = _Pairs(self, self.field.take(row), level[row], of_class, first.at_most[row])
         if not entrants or not len(row):
             return self._by_asked(pairs.loads(np.arange(len(row))), row)
-        race = Race(entrants, pairs.field, first.at_most[row])
+        race = Race(entrants, pairs.field, pairs.at_most)
         likely = race.likely()
         found = pairs.loads(likely)
         rest = pairs.loads(race.not_beaten_by(likely, found.best_rps(len(row))[likely]))
@@ -180,9 +180,9 @@ class Search:
 class _Pairs:
     """Configurations and the class that each is rated for, n pairs of them."""
 
-    def __init__(self, search: Search, field: Field, level: IntArray, of_class: IntArray) -> None:
-        """`level` [n] of the starts is the first at which each runs."""
-        self.search, self.field, self.level, self.of_class = search, field, level, of_class
+    def __init__(self, search: Search, field: Field, level: IntArray, of_class: IntArray, at_most: FloatArray) -> None:
+        """`level` [n] of the starts is the first at which each runs, `at_most` [n] no less than it holds at once."""
+        self.search, self.field, self.level, self.of_class, self.at_most = search, field, level, of_class, at_most
 
     def loads(self, rows: IntArray) -> _Loads:
         """Some pairs at their largest loads, each with one or more batches."""
@@ -275,13 +275,14 @@ class _Pairs:
     def _largest_running(self, rows: IntArray, flags: Flags, latest: IntArray) -> IntArray:
         """[m] index of the largest batch up to `latest` that starts and fills its places; the smallest always does.
 
-        What a batch leaves room for, every smaller one holds too, for it takes less itself: so one look at the largest
-        tells nearly all, and where it starts but does not fill, one at the next that may.
+        No batch fills that is larger than what could be held if steps took no memory, and few that are as large do not.
+        What a batch leaves room for, every smaller one holds too, for it takes less itself: so where the largest starts
+        but does not fill, the next ones that may are looked at.
         """
-        lowest, beyond = np.zeros_like(latest), latest + 1
-        open_ = np.flatnonzero(latest > 0)
-        probe = between(lowest[open_], beyond[open_])  # [open, looks]
-        probe[:, -1] = latest[open_]
+        largest = np.minimum(latest, np.searchsorted(self.field.sizes, self.at_most[rows], side="right") - 1)
+        lowest, beyond = np.zeros_like(latest), largest + 1
+        open_ = np.flatnonzero(largest > 0)
+        probe = np.maximum(largest[open_, None] - np.arange(looks_for(largest[open_])), 1)  # [open, looks]
         while open_.size:
             looks, each, size = probe.shape[1], np.repeat(open_, probe.shape[1]), probe.ravel()
             at = self.field.evaluate(rows[each], size, flags.take(each))
@@ -291,9 +292,10 @@ class _Pairs:
             refused = np.where(at.runs, len(self.field.sizes), size)
             beyond[open_] = np.minimum(beyond[open_], refused.reshape(-1, looks).min(axis=1))
             still = beyond[open_] - lowest[open_] > 1
-            open_, starts = open_[still], at.fits.reshape(-1, looks)[still, -1]
+            open_, starts = open_[still], at.fits.reshape(-1, looks)[still, 0]
             probe = between(lowest[open_], beyond[open_])
-            probe[:, 0] = np.where(starts, lowest[open_] + 1, probe[:, 0])
+            next_ones = np.minimum(lowest[open_, None] + np.arange(1, probe.shape[1] + 1), beyond[open_, None] - 1)
+            probe = np.where(starts[:, None], next_ones, probe)
         return lowest
 
 
@@ -304,9 +306,14 @@ def excess(field: Field, at: OpenLoop) -> FloatArray:
     return np.stack(over) if over else nothing
 
 
+def looks_for(positions: IntArray) -> int:
+    """How many of so many positions [n] to look at at once: more where rows are few."""
+    return int(np.clip(ROWS_AT_ONCE // max(len(positions), 1), 1, positions.max(initial=1)))
+
+
 def between(lowest: IntArray, beyond: IntArray) -> IntArray:
-    """[n, looks] positions between two that are known [n], evenly spaced: more looks at once where rows are few."""
+    """[n, looks] positions between two that are known [n], evenly spaced."""
     apart = (beyond - lowest)[:, None]
-    looks = int(np.clip(ROWS_AT_ONCE // max(len(apart), 1), 1, apart.max(initial=2) - 1))
+    looks = looks_for(apart[:, 0] - 1)
     further: IntArray = np.clip(apart * np.arange(1, looks + 1) // (looks + 1), 1, apart - 1)
     return lowest[:, None] + further
