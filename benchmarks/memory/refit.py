@@ -15,7 +15,8 @@ from statistics import median
 from benchmarks.memory.read import Logged
 from catalog import Catalog
 from catalog.schema import Engine
-from catalog.schema.engine import EngineVersion, NonTorch, VllmRules, version_key
+from catalog.schema.engine import EngineVersion, NonTorch, VllmRules
+from catalog.schema.versions import version_key
 from catalog.units import GIB
 from optimizer.memory import estimate_memory
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.errors import InputError
 from catalog.loader import Catalog
+from catalog.schema import Engine
 from optimizer.memory import MemoryEstimate, estimate_memory
 from optimizer.startup_log.question import question_of
 from optimizer.startup_log.read import StartupLog
@@ -66,7 +67,7 @@ class Comparison:
     """Prediction and log, side by side."""
 
     log: StartupLog
-    engine_name: str
+    engine: Engine
     question: Mapping[str, Any]
     estimate: MemoryEstimate
     lines: tuple[Line, ...]
@@ -85,7 +86,7 @@ def compare(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> Comp
         )
     settled = {name for name, value in given.items() if value is not None} | _stated(log)
     explanations = _explanations(log, catalog, question, lines, settled)
-    return Comparison(log, catalog.engines[log.engine].name, question, estimate, lines, explanations)
+    return Comparison(log, catalog.engines[log.engine], question, estimate, lines, explanations)
 
 
 def _estimated(log: StartupLog, catalog: Catalog, question: Mapping[str, Any]) -> MemoryEstimate:
