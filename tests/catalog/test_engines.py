@@ -108,6 +108,12 @@ def test_vllm_raised_its_default_fraction_when_graphs_moved_inside(catalog: Cata
     assert (vllm(catalog, "0.21").gpu_memory_utilization, vllm(catalog, "0.21").graphs.inside_budget) == (0.92, True)
 
 
+def test_tensorrt_llm_builds_engines_for_more_sequences_since_0_14(catalog: Catalog) -> None:
+    # https://github.com/NVIDIA/TensorRT-LLM/pull/1969 and 2253
+    batches = [catalog.engines["trtllm"].at(version).memory.max_num_seqs for version in ("0.11", "0.13", "0.14", "1.2")]
+    assert batches == [256, 256, 2048, 2048]
+
+
 def test_formats_named_by_rules_are_in_the_catalog(catalog: Catalog) -> None:
     for engine in catalog.engines.values():
         for row in engine.versions:
