@@ -146,7 +146,8 @@ class VllmGraphs(Entry):
     moe_gib: NonNegative
     largest_sequences: PositiveInt
     inside_budget: bool
-    """Estimated before the KV cache is sized and subtracted; otherwise taken afterwards from what the fraction left."""
+    """Estimated before the KV cache is sized and subtracted, and printed with the peak of activations; otherwise taken
+    afterwards from what the fraction left."""
 
 
 class VllmRules(EngineRules):
