@@ -10,6 +10,7 @@ from benchmarks.memory.refit import Lesson, refitted
 from catalog import Catalog
 from catalog.errors import InputError
 from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.startup_log import printed
 
 METRICS = ("weights_gib", "kv_bytes_per_token", "activation_gib", "kv_cache_gib")
 NEAR_GIB = 0.1
@@ -78,8 +79,9 @@ def predictions(logs: Sequence[Logged], catalog: Catalog, known: Sequence[Lesson
         if kept not in fits:
             fits[kept] = refitted(catalog, [known[i] for i in sorted(kept)])
         estimate = estimate_memory(fits[kept], **log.arguments)
+        rules = catalog.engines[log.arguments["engine"]].at(log.arguments["engine_version"]).memory
         found += [
-            Prediction(log, metric, float(getattr(estimate, metric)), log.figures[metric])
+            Prediction(log, metric, printed(metric, estimate, rules), log.figures[metric])
             for metric in METRICS
             if metric in log.figures
         ]

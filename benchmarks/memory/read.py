@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from catalog import Catalog
-from catalog.schema.engine import version_key
+from catalog.schema.versions import version_key
 from catalog.units import GIB
 from optimizer.memory.extras import SPECULATIVE
 

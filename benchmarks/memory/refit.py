@@ -15,7 +15,8 @@ from statistics import median
 from benchmarks.memory.read import Logged
 from catalog import Catalog
 from catalog.schema import Engine
-from catalog.schema.engine import EngineVersion, NonTorch, VllmRules, version_key
+from catalog.schema.engine import EngineVersion, NonTorch, VllmRules
+from catalog.schema.versions import version_key
 from catalog.units import GIB
 from optimizer.memory import estimate_memory
 
@@ -69,7 +70,8 @@ def _told(log: Logged, catalog: Catalog, row: EngineVersion) -> dict[str, float]
         gpu = catalog.gpus[log.arguments["gpu"]]
         link = "fast" if gpu.link_gb_per_s is not None and tp <= gpu.link_domain_gpus else "pcie"
         told[f"non_torch {link} {_class_of(rules, tp)}"] = log.figures["non_torch_gib"]
-    if "activation_gib" in log.figures and log.arguments["pp"] == 1:
+    alone = not rules.graphs.inside_budget  # what is printed as activations covers the graphs otherwise
+    if "activation_gib" in log.figures and log.arguments["pp"] == 1 and alone:
         sampler_gib = _sampler_gib(log, catalog)
         rest_gib = estimate_memory(catalog, **log.arguments).activation_gib - sampler_gib
         if sampler_gib > _LEAST_SHARE * log.figures["activation_gib"]:

@@ -11,6 +11,7 @@ from statistics import median
 import yaml
 
 from benchmarks.memory.judge import METRICS, Prediction, Verdict
+from benchmarks.memory.read import Logged
 
 REASONS: Mapping[str, str] = yaml.safe_load((Path(__file__).parent / "reasons.yaml").read_text(encoding="utf-8"))
 LISTED = {"weights_gib": 0.01, "kv_bytes_per_token": 0.01, "activation_gib": 0.05, "kv_cache_gib": 0.05}
@@ -83,7 +84,7 @@ def _facts(verdicts: Sequence[Verdict]) -> list[str]:
             rows = [v for v in verdicts if v.log.fits is fits and (not strict or not v.log.doubts)]
             lines.append(f"| {name}, {'strict' if strict else 'all'} | {sum(v.right for v in rows)} | {len(rows)} |")
     wrong = [v for v in verdicts if not v.right]
-    said = [f"- `{v.log.id}`: {'starts' if v.log.fits else 'does not start'}; {_doubts(v.log.doubts)}" for v in wrong]
+    said = [f"- `{v.log.id}`: {'starts' if v.log.fits else 'does not start'}; {_why(v.log)}" for v in wrong]
     return [*lines, "", *said, ""]
 
 
@@ -94,12 +95,10 @@ def _missed(predictions: Sequence[Prediction]) -> list[str]:
     lines.append("| log | figure | predicted | logged | why |")
     lines.append("| --- | --- | --- | --- | --- |")
     lines += [
-        f"| {p.log.id} | {NAMES[p.metric]} | {p.predicted:,.5g} | {p.logged:,.5g} | "
-        f"{REASONS.get(p.log.id) or _doubts(p.log.doubts)} |"
-        for p in rows
+        f"| {p.log.id} | {NAMES[p.metric]} | {p.predicted:,.5g} | {p.logged:,.5g} | {_why(p.log)} |" for p in rows
     ]
     return [*lines, ""]
 
 
-def _doubts(doubts: Sequence[str]) -> str:
-    return "; ".join(doubts) or "not explained"
+def _why(log: Logged) -> str:
+    return REASONS.get(log.id) or "; ".join(log.doubts) or "not explained"

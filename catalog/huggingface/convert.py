@@ -33,7 +33,7 @@ _TEXT_TYPE_OF = {
 
 
 def model_from_hf_config(
-    config: Mapping[str, Any], *, id: str, source: Source, family: str | None = None, vision_parameters: int = 0
+    config: Mapping[str, Any], *, model_id: str, source: Source, family: str | None = None, vision_parameters: int = 0
 ) -> Model:
     """The catalog entry of a `config.json`; InputError lists every field that is missing, wrong or not supported.
 
@@ -45,25 +45,17 @@ def model_from_hf_config(
     model_type = _model_type(config, text, prefix)
     faults: list[Fault] = []
     reader = ConfigReader({**CLASS_DEFAULTS.get(model_type, {}), **text}, model_type, prefix, faults)
-    of_family = FAMILIES[model_type](reader)
     facts = {
-        "id": id,
+        "id": model_id,
         "family": family or model_type.removesuffix("_text").replace("_", "-"),
         "architecture": _architecture(config, text, faults),
         "model_type": model_type,
-        "hidden_size": reader.count("hidden_size"),
-        "vocab_size": reader.count("vocab_size"),
-        "tied_embeddings": _tied(config, reader),
-        **positions(reader, of_family),
-        **of_family,
-        "mtp_layers": reader.count_or_none("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers") or 0,
+        **_network(config, reader, model_type),
         "vision_parameters": vision_parameters,
         "verification": "unverified",
         "sources": (source,),
         "notes": _notes(config, prefix, vision_parameters),
     }
-    if "max_context_tokens" not in facts:
-        facts["max_context_tokens"] = reader.count("max_position_embeddings", "model_max_length")
     try:
         facts["checkpoint"] = checkpoint_of({**config, **{key: text[key] for key in _CHECKPOINT_FIELDS if key in text}})
     except InputError as error:
@@ -71,6 +63,22 @@ def model_from_hf_config(
     if faults:
         raise InputError(dict.fromkeys(faults))
     return _kept_with_linear(_validated(facts))
+
+
+def _network(config: Mapping[str, Any], reader: ConfigReader, model_type: str) -> dict[str, Any]:
+    """Layers, sizes and vocabulary; faults go to the reader."""
+    of_family = FAMILIES[model_type](reader)
+    facts = {
+        "hidden_size": reader.count("hidden_size"),
+        "vocab_size": reader.count("vocab_size"),
+        "tied_embeddings": _tied(config, reader),
+        **positions(reader, of_family),
+        **of_family,
+        "mtp_layers": reader.count_or_none("num_nextn_predict_layers", "num_mtp_layers", "mtp_num_hidden_layers") or 0,
+    }
+    if "max_context_tokens" not in facts:
+        facts["max_context_tokens"] = reader.count("max_position_embeddings", "model_max_length")
+    return facts
 
 
 _CHECKPOINT_FIELDS = ("dtype", "torch_dtype", "quantization_config", "expert_dtype")

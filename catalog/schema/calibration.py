@@ -11,6 +11,7 @@ from pydantic import Field
 
 from catalog.errors import InputError
 from catalog.schema.base import Entry, Fraction, Label, PositiveFloat, PositiveInt, Source
+from catalog.schema.versions import version_key
 
 Metric = Literal["ttft", "tpot"]
 PerformanceName = Literal["calibrated", "silicon"]
@@ -265,7 +266,7 @@ class Calibration(Entry):
         """Era of an engine's version; a version left out is the newest."""
         if version is not None:
             for era in self.eras:
-                if era.engine == engine and _numbers(version) < _numbers(era.before):
+                if era.engine == engine and version_key(version) < version_key(era.before):
                     return era.name
         return "current"
 
@@ -298,7 +299,3 @@ class Calibration(Entry):
                 positions, values = factor.where
                 patterns.setdefault(positions, {}).setdefault(values, []).append((index, factor.factor))
         return patterns
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())

@@ -3,46 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from catalog.schema.base import Entry, Fraction, PositiveFloat, PositiveInt, Source
+from catalog.schema.base import Entry, Fraction, NonNegative, PositiveFloat, PositiveInt, Source
 from catalog.schema.cache_rules import CacheRules
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Certainty(StrEnum):
-    """How well a part of the memory is known, best first."""
-
-    EXACT = "exact"
-    """Follows from the configuration alone."""
-    FITTED = "fitted"
-    """A formula whose constants were fitted on start-up logs."""
-    ESTIMATED = "estimated"
-    """Few or no logs: the engine's own rule of thumb, or ours."""
-
-
-class Uncertainty(Entry):
-    """How far one part may be off, about nine times in ten."""
-
-    certainty: Certainty
-    plus_minus_gib: NonNegative = 0.0
-    plus_minus_fraction: NonNegative = 0.0
-    """Of the part itself; the larger of the two holds."""
-    basis: str
-    """What it rests on."""
-
-
-class Uncertainties(Entry):
-    """Of each part of the memory; what is left for the KV cache carries the errors of all of them."""
-
-    weights: Uncertainty
-    activation: Uncertainty
-    non_torch: Uncertainty
-    cuda_graph: Uncertainty
+from catalog.schema.uncertainty import Certainty, Uncertainties
+from catalog.schema.versions import version_key
 
 
 class BatchDefaults(Entry):
@@ -177,7 +146,8 @@ class VllmGraphs(Entry):
     moe_gib: NonNegative
     largest_sequences: PositiveInt
     inside_budget: bool
-    """Estimated before the KV cache is sized and subtracted; otherwise taken afterwards from what the fraction left."""
+    """Estimated before the KV cache is sized and subtracted, and printed with the peak of activations; otherwise taken
+    afterwards from what the fraction left."""
 
 
 class VllmRules(EngineRules):
@@ -374,20 +344,28 @@ class Engine(Entry):
         return self
 
     def at(self, version: str | None) -> EngineVersion:
-        """The row that holds for a version: None = the newest; older than the first row = the first."""
+        """The row that holds for a version: None = the newest; older than the first row = the first, as an estimate.
+
+        ValueError where it is no version at all.
+        """
         if version is None:
             return self.versions[-1]
         wanted = version_key(version)
         held = [row for row in self.versions if version_key(row.since) <= wanted]
-        return held[-1] if held else self.versions[0]
+        return held[-1] if held else self._before_the_first
 
+    def predates(self, version: str | None) -> bool:
+        """Whether a version is older than the first row."""
+        return version is not None and version_key(version) < version_key(self.versions[0].since)
 
-def version_key(version: str) -> tuple[int, ...]:
-    """`0.17.1` -> (0, 17, 1), without trailing zeros, so that 0.17 and 0.17.0 are one; ValueError when not numbers."""
-    numbers = [int(part) for part in version.removeprefix("v").split(".")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    @cached_property
+    def _before_the_first(self) -> EngineVersion:
+        """The first row, none of whose parts is more than estimated for what is older."""
+        first = self.versions[0]
+        estimated = {"certainty": Certainty.ESTIMATED}
+        parts = {name: one.model_copy(update=estimated) for name, one in first.memory.uncertainty}
+        memory = first.memory.model_copy(update={"uncertainty": Uncertainties(**parts)})
+        return first.model_copy(update={"memory": memory})
 
 
 def _overlaid(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from catalog import Catalog
 from catalog.schema import Calibration, Engine, Model
-from catalog.schema.engine import version_key
+from catalog.schema.versions import version_key
 from optimizer.candidates.asked import token_mix
 from optimizer.candidates.enumerate import quality_fraction
 from optimizer.candidates.pipelines.rows import least_fractions, stage_rows

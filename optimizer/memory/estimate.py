@@ -203,12 +203,14 @@ def takes_whole_contexts(configurations: Configurations) -> bool:
 
 
 def _rules(configurations: Configurations) -> Rules:
+    engine = configurations.engine
     try:
-        return configurations.engine.at(configurations.engine_version).memory
+        return engine.at(configurations.engine_version).memory
     except ValueError:
+        first, last = engine.versions[0].since, engine.versions[-1].since
         raise InputError(
-            f"engine version '{configurations.engine_version}' is not a number such as 0.19.0; "
-            f"leave it out for the newest that the catalog describes"
+            f"engine version {configurations.engine_version!r} is not a release such as 0.19.0; {engine.name} is "
+            f"described from {first} on; leave it out for the newest rules, those since {last}"
         ) from None
 
 
@@ -286,9 +288,11 @@ def _answer(
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
         reason[(reason == 0) & (job.utilization_fraction > most_of_memory + ROUNDING)] = INDEX["reserve"]
     layout, in_pieces = sized.layout, _in_whole_pieces(sized)
+    requests = np.where((reason != 0) & np.isinf(requests), 0.0, requests)  # a stage may have no layer that caches
     with np.errstate(divide="ignore", invalid="ignore"):
         tokens = np.maximum(sized.kv_cache_gib, 0.0) * in_pieces * GIB / layout.token_bytes
     tokens = np.where(layout.token_bytes > 0, tokens, requests * job.max_model_len)
+    tokens = np.where(np.isfinite(tokens), tokens, 0.0)
     return ReplicaMemory(
         budget_gib=sized.budget_gib,
         weights_gib=sized.weights_gib,

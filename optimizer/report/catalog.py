@@ -61,7 +61,7 @@ def model_entry(config: Path, model_id: str) -> dict[str, Any]:
         raise InputError([Fault(f"cannot be read: {error.strerror}", Location(str(config)))]) from error
     source = Source(text=f"{config.name} of {model_id}", label=Label.PUBLISHED)
     try:
-        model = model_from_hf_config(fields, id=model_id, source=source)
+        model = model_from_hf_config(fields, model_id=model_id, source=source)
     except InputError as error:
         raise InputError([Fault(fault.message, Location(str(config))) for fault in error.faults]) from error
     return {"kind": model.kind, **model.model_dump(mode="json", exclude_defaults=True)}

@@ -13,8 +13,9 @@ from rich.text import Text
 from catalog.loader import Catalog
 from optimizer.errors import InputError
 from optimizer.fitting import Fit, what_fits
+from optimizer.report.assumed import assumed_rules
 from optimizer.report.tables import table
-from optimizer.report.words import count, figure, gib
+from optimizer.report.words import bullets, count, figure, gib
 
 CONTEXT_TOKENS = 8192
 """Asked of a model when no context is said: what a chat needs."""
@@ -29,6 +30,7 @@ class Fits:
     question: Mapping[str, Any]
     fits: tuple[Fit, ...]
     n_models: int
+    assumed: tuple[str, ...]
 
 
 def fits_answer(catalog: Catalog, gpu: str, flags: Mapping[str, Any]) -> Fits:
@@ -43,13 +45,14 @@ def fits_answer(catalog: Catalog, gpu: str, flags: Mapping[str, Any]) -> Fits:
             raise InputError(f"{what} belong to one model; name it: gpuplan memory MODEL {option} …")
     if question["max_model_len"] is None:
         question["max_model_len"] = CONTEXT_TOKENS
-    return Fits(question, what_fits(catalog, question), len(catalog.models))
+    assumed = assumed_rules(catalog.find("engine", question["engine"]), question["engine_version"])
+    return Fits(question, what_fits(catalog, question), len(catalog.models), assumed)
 
 
 def fits_data(found: Fits) -> dict[str, Any]:
     """Everything, as JSON keys."""
     asked = {name: value for name, value in found.question.items() if value is not None}
-    return {**asked, "fits": found.fits}
+    return {**asked, "fits": found.fits, "assumed": found.assumed}
 
 
 def fits_report(found: Fits) -> RenderableType:
@@ -72,4 +75,6 @@ def fits_report(found: Fits) -> RenderableType:
              ("KV tokens", "right"), ("requests", "right")),
             rows,
         ),
+        Text(""),
+        *bullets("Assumed", found.assumed),
     )  # fmt: skip

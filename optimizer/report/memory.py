@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from catalog.loader import Catalog
-from catalog.schema.engine import Uncertainty
+from catalog.schema.uncertainty import Uncertainty
 from optimizer.fitting import (
     Change,
     changes_that_fit,
@@ -21,9 +21,10 @@ from optimizer.fitting import (
     longest_context_tokens,
 )
 from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.report.assumed import assumed_format, assumed_rules
 from optimizer.report.figures import Stack, stack_chart, standalone
 from optimizer.report.tables import Justify, table
-from optimizer.report.words import bar, bullets, count, figure, gib, listed, percent
+from optimizer.report.words import bar, bullets, count, figure, gib, listed, percent, pool
 
 BAR_CELLS = 30
 PARTS = {
@@ -103,11 +104,11 @@ def memory_answer(
     typical_tokens = input_tokens + output_tokens
     as_sized = {"max_num_seqs": estimate.max_num_seqs, "max_num_batched_tokens": estimate.max_num_batched_tokens}
     typical = estimate_memory(catalog, **{**question, **as_sized, "max_model_len": typical_tokens})
-    rules = catalog.find("engine", question["engine"]).at(question["engine_version"]).memory
-    assumed = () if weight_dtype else (f"weights in {weights}{_why(weights)}",)
+    engine, version = catalog.find("engine", question["engine"]), question["engine_version"]
+    rules = engine.at(version).memory
     return MemoryAnswer(
         question=question,
-        assumed=assumed,
+        assumed=(*(() if weight_dtype else (assumed_format(weights),)), *assumed_rules(engine, version)),
         estimate=estimate,
         visible_gib=question["gpu_memory_gib"] or card.visible_memory_gib,
         uncertainty={part: getattr(rules.uncertainty, part) for part in PARTS},
@@ -176,7 +177,7 @@ def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:
         ("weights in", *(str(a.question["weight_dtype"]) for a in answers)),
         ("visible GiB", *(gib(a.visible_gib) for a in answers)),
         *((f"{name} GiB", *(gib(getattr(a.estimate, f"{part}_gib")) for a in answers)) for part, name in PARTS.items()),
-        ("KV cache GiB", *(gib(a.estimate.kv_cache_gib) for a in answers)),
+        ("KV cache GiB", *(pool(a.estimate.kv_cache_gib) for a in answers)),
         ("± GiB", *(gib(a.estimate.margin_gib) for a in answers)),
         ("KV tokens", *(count(a.estimate.kv_cache_tokens) for a in answers)),
         ("requests, worst case", *(count(math.floor(a.worst_requests)) for a in answers)),
@@ -195,10 +196,6 @@ def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:
 def cards_data(answers: Sequence[MemoryAnswer]) -> dict[str, Any]:
     """One answer a card."""
     return {"cards": [a.data() for a in answers]}
-
-
-def _why(weight_dtype: str) -> str:
-    return ", as the card does not compute in bf16" if weight_dtype == "fp16" else ""
 
 
 def _headline(answer: MemoryAnswer) -> Text:

@@ -12,6 +12,7 @@ from rich.text import Text
 from catalog.loader import Catalog
 from optimizer.fitting import default_weight_dtype
 from optimizer.performance import PerformanceEstimate, estimate_performance
+from optimizer.report.assumed import assumed_format, assumed_rules
 from optimizer.report.curve import svg_curve, terminal_curve
 from optimizer.report.tables import table
 from optimizer.report.words import bar, bullets, count, figure, interval, milliseconds
@@ -54,7 +55,8 @@ def performance_answer(
         number: estimate_performance(catalog, **question, concurrency=number)
         for number in sorted({*CONCURRENCIES, concurrency})
     }
-    assumed = () if weight_dtype else (f"weights in {weights}",)
+    of_version = assumed_rules(catalog.find("engine", question["engine"]), question["engine_version"])
+    assumed = (*(() if weight_dtype else (assumed_format(weights),)), *of_version)
     return PerformanceAnswer(question, assumed, concurrency, curve[concurrency], curve)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from optimizer.report.assumed import assumed_rules
 from optimizer.report.tables import Justify, table
-from optimizer.report.words import bullets, count, figure
+from optimizer.report.words import bullets, count, figure, pool
 from optimizer.startup_log import Comparison, Line
 
 NAMES = {
@@ -52,6 +53,7 @@ def log_report(comparison: Comparison) -> RenderableType:
         for name in (*OF_FRACTIONS, "max_num_seqs", "max_num_batched_tokens")
         if asked.get(name) is None and not (name in OF_FRACTIONS and comparison.log.engine == "llamacpp")
     ]
+    assumed += assumed_rules(comparison.engine, asked["engine_version"])
     on_cards, layers = _on_cards(comparison)
     if on_cards != layers:
         assumed.append(f"predicted is the whole model; the log has only {on_cards} of {layers} layers on cards")
@@ -69,7 +71,7 @@ def log_report(comparison: Comparison) -> RenderableType:
         ("", "left"),
     )
     return Group(
-        Text(f"Start-up log of {comparison.engine_name}{ranks}: {verdict}", style="bold"),
+        Text(f"Start-up log of {comparison.engine.name}{ranks}: {verdict}", style="bold"),
         Text(said),
         Text(""),
         table(f"Figure by figure ({whose})", columns, rows),
@@ -94,6 +96,8 @@ def _row(line: Line) -> tuple[str, ...]:
 
 
 def _size(name: str, value: float) -> str:
+    if name == "kv_cache_gib" and value < 0:
+        return pool(value)
     return (
         f"{value:.2f}" if name.endswith("_gib") else count(round(value)) if name == "kv_cache_tokens" else figure(value)
     )

@@ -57,6 +57,11 @@ def gib(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.{2 if abs(value) < 10 else 1}f}"
 
 
+def pool(kv_cache_gib: float) -> str:
+    """GiB for the KV cache, or what is missing before there is any."""
+    return gib(kv_cache_gib) if kv_cache_gib >= 0 else f"short by {gib(-kv_cache_gib)}"
+
+
 def figure(value: float | None) -> str:
     """Three significant digits, thousands separated, never an exponent."""
     if value is None:

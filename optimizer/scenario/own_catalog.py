@@ -16,7 +16,7 @@ from optimizer.scenario.scenario import Scenario
 def own_model(name: str, config: Mapping[str, Any]) -> Model:
     """The catalog entry of a model that the scenario describes itself."""
     source = Source(text="configuration given by the scenario", label=Label.PUBLISHED)
-    return model_from_hf_config(config, id=name, source=source)
+    return model_from_hf_config(config, model_id=name, source=source)
 
 
 def readable_entries(given: object) -> tuple[list[AnyEntry], list[tuple[int, str]]]:

@@ -37,6 +37,8 @@ from optimizer.simulation.routing import joined, split_at_random, to_least_loade
 DURATION_S = 900.0
 WARM_UP_FRACTION = 0.2
 """Of the duration, at its start: left out, as the replicas begin empty."""
+MOST_REQUESTS = 20_000_000
+"""Of a workload, as their times and sizes are held in memory."""
 MOST_REPLICAS = 8
 """Of a group that are simulated; the others are alike."""
 
@@ -184,6 +186,8 @@ def traffic_of(
     faults = []
     if duration_s <= 0:
         faults.append("--duration must be more than 0s")
+    if rate_rps is not None and rate_rps <= 0:
+        faults.append("--rate must be more than 0/s")
     if chosen == "trace" and trace is None:
         faults.append("arrivals of a trace need --trace FILE")
     if chosen != "trace" and trace is not None:
@@ -201,7 +205,15 @@ def traffic_of(
     if table is not None and (len(table) < 2 or np.ptp(table[:, 0]) <= 0):
         raise InputError([Fault("at least two requests at different times are needed", Location(str(trace)))])
     rates = {names[0]: rate_rps} if rate_rps is not None else None
+    if table is not None:
+        duration_s = min(duration_s, _length_s(table[:, 0], rate_rps))
     return Traffic(chosen, cv, rates, table, duration_s, seed)
+
+
+def _length_s(arrived_s: FloatArray, rate_rps: float | None) -> float:
+    """Time that a trace takes, one gap after its last request included; at a rate of its own, or the one asked for."""
+    recorded_s = float(np.ptp(arrived_s)) * len(arrived_s) / (len(arrived_s) - 1)
+    return recorded_s if rate_rps is None else len(arrived_s) / rate_rps
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +287,13 @@ class SimulatedWorkload:
         cv = traffic.cv_of(self.workload)
         if cv is None:
             return self._of_trace(traffic, asked_rps, longest)
-        arrived_ms = arrival_times_ms(asked_rps or planned_rps, traffic.duration_s, rng, cv=cv)
+        rate_rps = planned_rps if asked_rps is None else asked_rps
+        if rate_rps * traffic.duration_s > MOST_REQUESTS:
+            raise InputError(
+                f"{self.plan.name}: {rate_rps:,.4g} requests/s for {traffic.duration_s:,.4g} s are more than the "
+                f"{MOST_REQUESTS:,} that are simulated; ask for {MOST_REQUESTS / rate_rps:,.3g} s at the most"
+            )
+        arrived_ms = arrival_times_ms(rate_rps, traffic.duration_s, rng, cv=cv)
         sizes = [
             TokenSizes(
                 one.input_tokens * float(np.exp(-(one.input_sigma**2) / 2.0)), one.input_sigma,

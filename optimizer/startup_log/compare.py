@@ -8,7 +8,10 @@ from typing import Any
 
 from catalog.errors import InputError
 from catalog.loader import Catalog
+from catalog.schema import Engine
+from catalog.schema.engine import Rules
 from optimizer.memory import MemoryEstimate, estimate_memory
+from optimizer.startup_log.printed import printed, printed_plus_minus_gib
 from optimizer.startup_log.question import question_of
 from optimizer.startup_log.read import StartupLog
 
@@ -66,7 +69,7 @@ class Comparison:
     """Prediction and log, side by side."""
 
     log: StartupLog
-    engine_name: str
+    engine: Engine
     question: Mapping[str, Any]
     estimate: MemoryEstimate
     lines: tuple[Line, ...]
@@ -78,14 +81,15 @@ def compare(log: StartupLog, catalog: Catalog, given: Mapping[str, Any]) -> Comp
     """The comparison; `given` holds arguments of `estimate_memory` that the user states beside the log."""
     question = question_of(log, catalog, given)
     estimate = _estimated(log, catalog, question)
-    lines = tuple(_lines(log, estimate))
+    engine = catalog.engines[log.engine]
+    lines = tuple(_lines(log, estimate, engine.at(question["engine_version"]).memory))
     if not lines:
         raise InputError(
             "the log ends before it states a size that can be compared; paste it up to the KV cache's size"
         )
     settled = {name for name, value in given.items() if value is not None} | _stated(log)
     explanations = _explanations(log, catalog, question, lines, settled)
-    return Comparison(log, catalog.engines[log.engine].name, question, estimate, lines, explanations)
+    return Comparison(log, engine, question, estimate, lines, explanations)
 
 
 def _estimated(log: StartupLog, catalog: Catalog, question: Mapping[str, Any]) -> MemoryEstimate:
@@ -94,27 +98,27 @@ def _estimated(log: StartupLog, catalog: Catalog, question: Mapping[str, Any]) -
     return estimate_memory(catalog, **{**question, **room})
 
 
-def _lines(log: StartupLog, estimate: MemoryEstimate) -> Iterator[Line]:
+def _lines(log: StartupLog, estimate: MemoryEstimate, rules: Rules) -> Iterator[Line]:
     for name in COMPARED:
         actual = log.sizes.get(name)
         if actual is None or (log.engine == "llamacpp" and name in ("kv_cache_tokens", "max_concurrency")):
             continue
         if name == "cuda_graph_gib" and actual <= 0.0:  # of a memory that others use as well
             continue
-        predicted = float(getattr(estimate, name))
+        predicted = printed(name, estimate, rules)
         if log.engine == "llamacpp" and name == "kv_cache_gib":  # as large as asked for, not what is left
             predicted = _asked_for_gib(estimate)
-        yield Line(name, predicted, actual, _plus_minus(name, estimate))
+        yield Line(name, predicted, actual, _plus_minus(name, estimate, rules))
 
 
 def _asked_for_gib(estimate: MemoryEstimate) -> float:
     return estimate.kv_cache_gib / estimate.max_concurrency * estimate.max_num_seqs
 
 
-def _plus_minus(name: str, estimate: MemoryEstimate) -> float:
-    part = name.removesuffix("_gib")
-    if part in estimate.plus_minus_gib:
-        return max(estimate.plus_minus_gib[part], PRINTED_GIB)
+def _plus_minus(name: str, estimate: MemoryEstimate, rules: Rules) -> float:
+    part_gib = printed_plus_minus_gib(name, estimate, rules)
+    if part_gib is not None:
+        return max(part_gib, PRINTED_GIB)
     if name == "kv_cache_gib":
         return max(estimate.margin_gib, PRINTED_GIB)
     pool_gib = max(estimate.kv_cache_gib, PRINTED_GIB)
@@ -143,7 +147,8 @@ def _explanations(
                 estimate = _estimated(log, catalog, changed)
             except InputError:
                 continue
-            after = _misfit(tuple(_lines(log, estimate)))
+            rules = catalog.engines[log.engine].at(changed["engine_version"]).memory
+            after = _misfit(tuple(_lines(log, estimate, rules)))
             if estimate.reason_key not in UNLAWFUL and after <= EXPLAINS * before:
                 found.append((after, Explanation(flag, value, question.get(flag))))
     best = sorted(found, key=lambda pair: (pair[0], pair[1].flag, str(pair[1].value)))

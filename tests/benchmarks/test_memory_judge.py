@@ -43,6 +43,17 @@ def test_a_log_teaches_the_constants_it_shows(tmp_path: Path, catalog: Catalog) 
     assert taught["sampler"] == pytest.approx(9.57, abs=0.05)
 
 
+def test_a_peak_that_covers_graphs_is_judged_with_them_and_teaches_nothing(tmp_path: Path, catalog: Catalog) -> None:
+    # vLLM 0.27.1 says 1.59 GiB of Qwen3.8-27B in FP8 with two sequences: 1.50 and an estimate of its graphs
+    later = {**RECORD, "engine_version": "0.27.1", "activation_peak_gib": 1.9}
+    (log,) = logs(tmp_path, catalog, later)
+    assert "sampler" not in {lesson.key[0] for lesson in lessons([log], catalog)}
+    (peak,) = [p for p in predictions([log], catalog, [], same_source) if p.metric == "activation_gib"]
+    estimate = estimate_memory(catalog, **log.arguments)
+    assert estimate.cuda_graph_gib > 0.1
+    assert peak.predicted == estimate.activation_gib + estimate.cuda_graph_gib
+
+
 def test_what_is_fitted_is_what_the_lessons_say(tmp_path: Path, catalog: Catalog) -> None:
     larger = {**RECORD, "activation_peak_gib": 1.1 * RECORD["activation_peak_gib"]}
     taught = lessons(logs(tmp_path, catalog, larger), catalog)

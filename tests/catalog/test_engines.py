@@ -9,7 +9,9 @@ from pydantic import ValidationError
 
 from catalog import Catalog
 from catalog.schema import Engine
-from catalog.schema.engine import Certainty, VllmRules, version_key
+from catalog.schema.engine import VllmRules
+from catalog.schema.uncertainty import Certainty
+from catalog.schema.versions import version_key
 
 
 def shipped(catalog: Catalog, engine: str) -> dict[str, Any]:
@@ -25,8 +27,33 @@ def vllm(catalog: Catalog, version: str | None) -> VllmRules:
 def test_versions_compare_number_by_number() -> None:
     assert version_key("0.9") < version_key("0.10") < version_key("0.10.1") < version_key("1")
     assert version_key("v0.19.0") == version_key("0.19")
-    with pytest.raises(ValueError, match="invalid literal"):
-        version_key("newest")
+
+
+@pytest.mark.parametrize(
+    ("spelt", "release"),
+    [
+        ("0.8.5.post1", "0.8.5"),
+        ("v0.11.0rc2.dev3+gb06f1cf4a.cu128", "0.11"),
+        ("1.2.0-rc.3", "1.2"),
+        ("b6139", "6139"),
+    ],
+)
+def test_what_is_built_around_a_release_counts_as_that_release(spelt: str, release: str) -> None:
+    assert version_key(spelt) == version_key(release)
+
+
+@pytest.mark.parametrize("spelt", ["newest", "", "0.8.x", "0..8", "1.0 or later", "-1", "٣.1"])
+def test_what_is_no_release_is_refused(spelt: str) -> None:
+    with pytest.raises(ValueError, match="is no release"):
+        version_key(spelt)
+
+
+def test_rules_are_only_estimates_of_what_is_older(catalog: Catalog) -> None:
+    engine = catalog.engines["vllm"]
+    assert (engine.predates("0.4.2"), engine.predates("0.5"), engine.predates(None)) == (True, False, False)
+    older, first = engine.at("0.4.2").memory, engine.at("0.5").memory
+    assert (first.uncertainty.weights.certainty, older.uncertainty.weights.certainty) == ("exact", "estimated")
+    assert older.model_copy(update={"uncertainty": first.uncertainty}) == first
 
 
 @pytest.mark.parametrize(
@@ -79,6 +106,12 @@ def test_engines_have_the_ids_that_formats_speak_of(catalog: Catalog) -> None:
 def test_vllm_raised_its_default_fraction_when_graphs_moved_inside(catalog: Catalog) -> None:
     assert (vllm(catalog, "0.20").gpu_memory_utilization, vllm(catalog, "0.20").graphs.inside_budget) == (0.9, False)
     assert (vllm(catalog, "0.21").gpu_memory_utilization, vllm(catalog, "0.21").graphs.inside_budget) == (0.92, True)
+
+
+def test_tensorrt_llm_builds_engines_for_more_sequences_since_0_14(catalog: Catalog) -> None:
+    # https://github.com/NVIDIA/TensorRT-LLM/pull/1969 and 2253
+    batches = [catalog.engines["trtllm"].at(version).memory.max_num_seqs for version in ("0.11", "0.13", "0.14", "1.2")]
+    assert batches == [256, 256, 2048, 2048]
 
 
 def test_formats_named_by_rules_are_in_the_catalog(catalog: Catalog) -> None:

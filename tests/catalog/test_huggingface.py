@@ -31,7 +31,7 @@ LLAMA = CONFIGS["meta-llama/Llama-3.1-8B-Instruct"]
 
 
 def convert(config: dict[str, Any], **options: Any) -> Model:
-    return model_from_hf_config(config, id="me/mine", source=SOURCE, **options)
+    return model_from_hf_config(config, model_id="me/mine", source=SOURCE, **options)
 
 
 def faults_of(config: Any) -> dict[str | None, str]:
@@ -48,7 +48,7 @@ def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_a_published_configuration_gives_the_shipped_entry(model_id: str) -> None:
     text = (MODELS / f"{model_id.replace('/', '--')}.yaml").read_text(encoding="utf-8")
     shipped = Model.model_validate(yaml.safe_load(text))
-    converted = model_from_hf_config(CONFIGS[model_id], id=model_id, source=SOURCE)
+    converted = model_from_hf_config(CONFIGS[model_id], model_id=model_id, source=SOURCE)
     excluded = NOT_IN_A_CONFIGURATION | QUOTED_IN_PART.get(model_id, set())
     assert converted.model_dump(exclude=excluded) == shipped.model_dump(exclude=excluded)
 
@@ -118,7 +118,7 @@ def test_more_layers_than_believable_are_refused_before_they_are_listed() -> Non
 
 def test_what_is_no_mapping_is_refused() -> None:
     with pytest.raises(InputError, match="a mapping of fields"):
-        model_from_hf_config([], id="me/mine", source=SOURCE)  # type: ignore[arg-type]
+        model_from_hf_config([], model_id="me/mine", source=SOURCE)  # type: ignore[arg-type]
 
 
 def test_groups_that_do_not_come_out_even_are_refused() -> None:

@@ -124,7 +124,8 @@ class Sglang:
             reserve = reserve + rules.reserve_drafting_model_mib
         elif has_draft_head(configurations.model):
             reserve = reserve + rules.reserve_drafting_mib
-        left: FloatArray = np.round((card_mib - reserve) / card_mib, 3) * self._vision_part(configurations.model)
+        part = np.maximum(np.round((card_mib - reserve) / card_mib, 3), 0.0)
+        left: FloatArray = part * self._vision_part(configurations.model)
         return left
 
     def _reserve_by_card_mib(self, request: Request) -> FloatArray:

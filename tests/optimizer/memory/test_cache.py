@@ -112,6 +112,23 @@ def test_vllm_refuses_more_sequences_than_blocks_of_states(catalog: Catalog) -> 
     assert few.fits
 
 
+@pytest.mark.parametrize(
+    ("model", "arguments", "blocks"),
+    [
+        # https://github.com/vllm-project/recipes/pull/551, on an H100
+        ("Qwen/Qwen3.6-27B", {"weight_dtype": "fp8", "gpu_memory_utilization": 0.95}, 856),
+        # https://github.com/vllm-project/vllm/issues/49064, on an H100 with 0.28.0; by its pool a checkpoint in NVFP4
+        ("Qwen/Qwen3.8-27B", {"weight_dtype": "nvfp4", "gpu_memory_utilization": 0.9, "max_model_len": 132_000}, 969),
+    ],
+)
+def test_states_have_as_many_blocks_as_vllm_says(
+    catalog: Catalog, model: str, arguments: dict[str, Any], blocks: int
+) -> None:
+    logged = {"gpu": "h100-sxm", "engine_version": "0.28.0", **arguments}
+    held = [estimate(catalog, model, **logged, max_num_seqs=sequences).fits for sequences in (blocks - 20, blocks + 20)]
+    assert held == [True, False]
+
+
 def test_a_pipeline_holds_as_many_tokens_as_its_poorest_stage(catalog: Catalog) -> None:
     # https://github.com/llm-d-incubation/llm-d-planner/pull/205, 2 stages: one rank prints 66.54 GiB, the replica holds
     # 1,075,312 tokens × 16 layers × 4,096 B = 65.63 GiB: the last stage also samples

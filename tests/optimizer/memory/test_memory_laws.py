@@ -200,3 +200,18 @@ def test_of_stages_that_do_not_fit_the_one_that_lacks_most_is_told_of(catalog: C
     lacking = [estimate(catalog, **asked, gpu_memory_gib=size).kv_cache_gib for size in (6.0, 8.0, 10.0, 12.0)]
     assert lacking == sorted(lacking)
     assert lacking[1] - lacking[0] == pytest.approx(2.0)
+
+
+def test_what_is_unlawful_holds_nothing_even_where_a_stage_caches_nothing(catalog: Catalog) -> None:
+    # 512 experts over 24 ranks; of 44 stages some have feed-forward layers alone.
+    model = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8"
+    answer = estimate(catalog, model=model, weight_dtype="fp8", tp=4, pp=44, ep=3)
+    assert not answer.fits
+    assert np.isfinite(answer.max_concurrency)
+
+
+def test_a_card_smaller_than_sglang_s_reserve_leaves_no_fraction(catalog: Catalog) -> None:
+    # 2,048 tokens · 1.5 MiB and more are set aside, of 2 GiB.
+    answer = estimate(catalog, engine="sglang", gpu="rtx-4090", gpu_memory_gib=2.0)
+    assert answer.utilization_fraction == answer.budget_gib == 0.0
+    assert not answer.fits

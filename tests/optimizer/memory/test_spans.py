@@ -85,3 +85,13 @@ def test_llamacpp_stages_together_hold_what_one_card_would(model: str, catalog: 
     whole = replica_memory(alone, max_model_len=8192, max_num_seqs=64)
     assert stages.weights_gib.sum() == pytest.approx(whole.weights_gib[0])
     assert stages.kv_bytes_per_token.sum() == pytest.approx(whole.kv_bytes_per_token[0])
+
+
+def test_a_stage_without_a_layer_that_caches_holds_any_number_of_requests(catalog: Catalog) -> None:
+    # Nemotron-H alternates: layer 1 is a feed-forward layer and keeps neither keys nor states.
+    c = configuration(catalog, "nvidia/NVIDIA-Nemotron-Nano-9B-v2", tp=1)
+    stage = of_spans(c, [(1, 1)])
+    assert stage.fits.all()
+    assert stage.kv_bytes_per_token[0] == stage.state_bytes_per_sequence[0] == 0.0
+    assert stage.max_concurrency[0] == np.inf
+    assert stage.kv_cache_tokens[0] == 0

@@ -6,12 +6,13 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 
 from catalog import Catalog
 from optimizer.memory import estimate_memory
 from optimizer.report.data import plain
 from optimizer.report.delivery import console
-from optimizer.report.memory import MemoryAnswer, memory_answer, memory_report
+from optimizer.report.memory import MemoryAnswer, cards_report, memory_answer, memory_report
 
 QUESTION: dict[str, Any] = {
     "model": "Qwen/Qwen3-14B", "gpu": "h100-sxm", "weight_dtype": "bf16", "kv_cache_dtype": "auto",
@@ -25,10 +26,14 @@ def asked(catalog: Catalog, **changes: Any) -> MemoryAnswer:
     return memory_answer(catalog, **{**QUESTION, **changes})
 
 
-def words_of(answer: MemoryAnswer) -> str:
+def written(report: RenderableType) -> str:
     stream = StringIO()
-    console(stream).print(memory_report(answer))
+    console(stream).print(report)
     return " ".join(stream.getvalue().split())
+
+
+def words_of(answer: MemoryAnswer) -> str:
+    return written(memory_report(answer))
 
 
 def test_the_answer_is_the_estimate(catalog: Catalog) -> None:
@@ -71,6 +76,21 @@ def test_what_is_missing_is_called_missing(catalog: Catalog) -> None:
     assert "does not fit: the weights alone exceed the memory" in text
     assert f"missing {-answer.estimate.kv_cache_gib:.1f}" in text
     assert "weights in fp16, as the card does not compute in bf16" in text
+
+
+def test_beside_other_cards_no_pool_is_negative(catalog: Catalog) -> None:
+    # 16.38 GiB of weights and more on a card that shows 14.56; 27.5 GiB on one of 79.2 leave a pool.
+    answers = [asked(catalog, model="Qwen/Qwen3-8B", gpu=gpu, weight_dtype=None) for gpu in ("t4", "h100-sxm")]
+    text = written(cards_report(answers))
+    assert f"short by {-answers[0].estimate.kv_cache_gib:.2f} {answers[1].estimate.kv_cache_gib:.1f}" in text
+    assert "-" not in text[text.index("KV cache GiB") : text.index("KV tokens")]
+
+
+def test_a_version_older_than_all_that_are_described_is_an_estimate(catalog: Catalog) -> None:
+    answer = asked(catalog, engine_version="0.4.2")
+    assert {one.certainty for one in answer.uncertainty.values()} == {"estimated"}
+    assert "vLLM 0.4.2 does as 0.5, the oldest that is described" in words_of(answer)
+    assert "oldest" not in words_of(asked(catalog, engine_version="0.5.3.post1"))
 
 
 def test_a_model_that_nothing_small_helps_says_so(catalog: Catalog) -> None:

@@ -119,10 +119,10 @@ def asked(layout: Layout, **changes: Any) -> Traffic:
 
 
 def test_a_trace_is_replayed_and_what_is_too_long_refused(tmp_path: Path) -> None:
-    traffic = asked(solved()[0], trace=trace_file(tmp_path), duration_s=61.0)
+    traffic = asked(solved()[0], trace=trace_file(tmp_path), duration_s=60.05)
     assert traffic.arrivals == "trace"
     (chat,) = simulate_plan(*solved(), traffic).workloads
-    assert chat.rate_rps == pytest.approx(600 / 61)
+    assert chat.rate_rps == pytest.approx(600 / 60.05)
     assert chat.refused == 1
     _, short, long = (kind.requests for kind in chat.classes)
     assert abs(short - long) <= 1  # each goes to the class nearest in size
@@ -134,9 +134,26 @@ def test_a_trace_can_be_replayed_at_another_rate(tmp_path: Path) -> None:
     assert chat.rate_rps == pytest.approx(20.0, rel=0.01)
 
 
+def test_a_trace_is_simulated_no_longer_than_it_is(tmp_path: Path) -> None:
+    # 601 requests, one every 0.1 s: with a gap after the last 60.1 s, at 20 a second 30.05 s.
+    trace = trace_file(tmp_path)
+    assert asked(solved()[0], trace=trace, duration_s=900.0).duration_s == pytest.approx(60.1)
+    faster = asked(solved()[0], trace=trace, duration_s=900.0, rate_rps=20.0)
+    assert faster.duration_s == pytest.approx(30.05)
+    (chat,) = simulate_plan(*solved(), faster).workloads
+    assert chat.rate_rps == pytest.approx(600 / 30.05)
+
+
+def test_more_requests_than_are_held_in_memory_are_refused() -> None:
+    traffic = Traffic(rate_rps={"chat": 1e6}, duration_s=7200.0)
+    with pytest.raises(InputError, match="ask for 20 s at the most"):
+        simulate_plan(*solved(), traffic)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"rate_rps": 0.0}, "--rate must be more than 0/s"),
         ({"arrivals": "trace"}, "need --trace FILE"),
         ({"arrivals": "bursty", "trace": Path("x.csv")}, "--trace goes with --arrivals trace"),
         ({"cv": 2.0}, "--cv goes with --arrivals bursty, not with those of the scenario"),

@@ -17,6 +17,19 @@ VLLM = """\
 (EngineCore pid=9) INFO 04-02 12:02:00 [kv_cache_utils.py:1324] Maximum concurrency for 8,192 tokens per request: 86.55x
 (Worker_TP0 pid=21) INFO 04-02 12:02:30 [gpu_model_runner.py:5746] Graph capturing finished in 12 secs, took 1.66 GiB
 """
+# public log of vLLM 0.31 on an A100: since 0.21 the peak of activations covers what the graphs were estimated to take
+VLLM_LATER = """\
+(APIServer pid=1) INFO 10-06 17:00:00 [utils.py:328] vLLM API server version 0.31.0
+(EngineCore pid=326) INFO 10-06 16:59:59 [core.py:112] Initializing a V1 LLM engine (v0.31.0) with config: \
+model='meta-llama/Llama-3.1-8B-Instruct', dtype=torch.bfloat16, max_seq_len=131072
+(EngineCore pid=326) INFO 10-06 17:00:11 [model_runner.py:407] Model loading took 15.0 GiB memory and 5.42 seconds
+(EngineCore pid=326) INFO 10-06 17:00:33 [gpu_worker.py:692] Available KV cache memory: 56.21 GiB
+(EngineCore pid=326) INFO 10-06 17:00:33 [kv_cache_utils.py:2464] GPU KV cache size: 460,496 tokens, Maximum \
+concurrency for 131,072 tokens per request: 3.51x
+(EngineCore pid=326) INFO 10-06 17:00:41 [gpu_worker.py:955] Free memory on device (78.84/79.25 GiB) on startup. \
+Desired GPU memory utilization is (0.92, 72.91 GiB). Actual usage is 15.26 GiB for consumed memory (weights + \
+non-torch), 1.44 GiB for peak activation, and 0.23 GiB for CUDAGraph memory.
+"""
 # public log of vLLM 0.7 on a T4
 V0 = """\
 INFO 02-10 11:00:00 worker.py:267] the current vLLM instance can use total_gpu_memory (14.56GiB) x \

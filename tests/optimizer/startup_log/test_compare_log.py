@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from log_texts import LLAMACPP, LLAMACPP_SLOTS, LLAMACPP_SWA, LLAMACPP_TWO, SGLANG, TRTLLM, V0, VLLM
+from log_texts import LLAMACPP, LLAMACPP_SLOTS, LLAMACPP_SWA, LLAMACPP_TWO, SGLANG, TRTLLM, V0, VLLM, VLLM_LATER
 from rich.console import Console
 
 from catalog import Catalog
@@ -22,6 +22,16 @@ def test_a_log_as_predicted_agrees_in_every_line(catalog: Catalog) -> None:
     assert (compared.question["weight_dtype"], compared.question["tp"]) == ("fp8", 4)
     assert [line.name for line in compared.lines if not line.agrees] == []
     assert compared.explanations == ()
+
+
+def test_a_peak_that_covers_graphs_is_predicted_with_them(catalog: Catalog) -> None:
+    # 72.91 − 15.26 − 1.44 = 56.21 GiB: nothing else is taken off, so the graphs' estimate is in the 1.44
+    compared = compare(read_log(VLLM_LATER), catalog, {"gpu": "a100-80gb-sxm"})
+    assert [line.name for line in compared.lines if not line.agrees] == []
+    (peak,) = [line for line in compared.lines if line.name == "activation_gib"]
+    assert peak.predicted == compared.estimate.activation_gib + compared.estimate.cuda_graph_gib
+    apart = compared.estimate.plus_minus_gib
+    assert peak.plus_minus == pytest.approx((apart["activation"] ** 2 + apart["cuda_graph"] ** 2) ** 0.5)
 
 
 def test_a_flag_that_the_log_does_not_state_is_named(catalog: Catalog) -> None:
