@@ -101,13 +101,11 @@ def optimize(
     plan changes by that either.
 
     Raises:
-        NotSupportedYet: the scenario uses a key that this version checks but does not solve, or alternatives or stress
-            are asked for of what is served over several periods where demand may turn out in several ways.
+        NotSupportedYet: the scenario uses a key that this version checks but does not solve.
         SolverError: no solver gave an answer that verifies.
     """
     started = time.perf_counter()
-    more = [name for name, is_asked in (("--alternatives", alternatives), ("--stress", stressed)) if is_asked]
-    if faults := (*scenario.unsupported(), *scenario.unsupported_by(*more)):
+    if faults := scenario.unsupported():
         raise NotSupportedYet(faults)
     catalog = catalog or load_catalog()
     scenario = with_own_entries(scenario, catalog)
@@ -191,7 +189,7 @@ class _Run:
 
     def _with_alternatives(self, layout: Layout) -> Layout:
         """The plan with its alternatives, all of them verified."""
-        if layout.cost is None:
+        if layout.cost is None or not layout.workloads_served:
             return layout
         asked = self.asked
         found = find_alternatives(
@@ -211,7 +209,7 @@ class _Run:
 
     def _with_stress(self, layout: Layout) -> Layout:
         """The plan with what it does under stress."""
-        if layout.cost is None:
+        if layout.cost is None or not layout.workloads_served:
             return layout
         found = stress(
             layout,

@@ -9,6 +9,7 @@ from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
 from optimizer.layout import Drafts, PeriodPlan, PipelineStage, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
 from optimizer.scenario import Failures, Offer, Scenario, Spot
+from optimizer.scenario.quantities import RATIO
 from optimizer.scenario.traffic import POISSON_CV
 
 
@@ -109,14 +110,14 @@ def _spares(spot: Spot) -> str:
         return "how often spot servers are taken away is not stated, so no spares are planned; `interruption` does it"
     return (
         f"spot servers are taken away {spot.interruptions_per_hour:.3g} times an hour and another serves "
-        f"{spot.recovery_hours:.3g} h later; {spot.availability_fraction:.4%} of the time the spares are enough"
+        f"{spot.recovery_hours:.3g} h later; {RATIO.text(spot.availability_fraction)} of the time the spares are enough"
     )
 
 
 def _failures(failures: Failures) -> str:
     return (
         f"a server fails every {failures.mtbf_hours:,.4g} h and serves again {failures.repair_hours:.3g} h later, each "
-        f"independently; {failures.availability_fraction:.4%} of the time no more are down than stand by"
+        f"independently; {RATIO.text(failures.availability_fraction)} of the time no more are down than stand by"
     )
 
 

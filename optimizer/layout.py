@@ -328,6 +328,16 @@ class Layout(Part):
         only = PeriodPlan(period=1, starts_month=0.0, months=0.0, servers=self.servers, workloads=self.workloads)
         return tuple((None, 1.0, period) for period in self.periods or (only,))
 
+    @property
+    def workloads_served(self) -> frozenset[str]:
+        """Those of which something is served at some time."""
+        return frozenset(
+            plan.name
+            for _, _, period in self.states()
+            for plan in period.workloads
+            if plan.demand_rps * plan.served_fraction > 0
+        )
+
     def of_future(self, name: str) -> Layout:
         """The plan with the periods of one of its futures instead of the likeliest; `cost` stays what is expected."""
         (periods,) = (future.periods for future in self.futures if future.name == name)

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("optimizer.commands",),
     ("optimizer",),
     ("optimizer.report", "optimizer.exporters"),
-    ("optimizer.validation", "optimizer.batch"),
+    ("optimizer.validation", "optimizer.batch", "optimizer.fronts"),
     ("optimizer.api",),
     ("optimizer.alternatives",),
     (

@@ -14,7 +14,7 @@ from catalog import Catalog
 from optimizer.candidates.asked import Asked
 from optimizer.candidates.ground import Ground, Here, Prepared
 from optimizer.candidates.pipelines import pipeline_candidates, unbeaten
-from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, numbered, undominated, unpacked
+from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, narrowed, numbered, undominated, unpacked
 from optimizer.candidates.race import Entrant
 from optimizer.candidates.rated import Rated
 from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating_key, shared_key
@@ -47,7 +47,7 @@ def build_candidates(
     nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
     ground = Ground(scenario, catalog, nearness, share=keep == "undominated" and ratings is None)
     parts = [
-        _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario))
+        _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario), len(nearness[name]) > 1)
         for name, workload in scenario.workloads.items()
         for round_trip_ms, here in nearness[name].items()
     ]
@@ -60,6 +60,10 @@ def build_candidates(
         found = {part.place: _remembered(part, ground, keep, ratings, shared) for part in predicted}
     found |= {part.place: _measured(part, ground) for part in parts if part.workload.measured is not None}
     on_one = {name: _joined([found[name, here] for here in nearness[name].values()]) for name in scenario.workloads}
+    if keep == "undominated":
+        for name, workload in scenario.workloads.items():
+            if len(nearness[name]) > 1 and workload.measured is None:  # formats, judged over all of its parts
+                on_one[name] = narrowed(on_one[name], workload, alone_rps(name, scenario))
     several: dict[str, list[Candidates]] = {name: [] for name in scenario.workloads}
     for part in predicted:
         if part.workload.heterogeneous_pipelines:
@@ -80,6 +84,8 @@ class _Part:
     """With the time on the way in its targets."""
     here: Here
     demand_alone_rps: float
+    is_one_of_several: bool
+    """Others of the workload are on offers at other distances."""
 
     @property
     def place(self) -> tuple[str, Here]:
@@ -96,7 +102,8 @@ def _remembered(part: _Part, ground: Ground, keep: Kept, ratings: Ratings, share
 
     rating = ratings.rated.get(key, rated)
     return ratings.candidates.get(
-        candidates_key(key, part.name, part.demand_alone_rps), lambda: _chosen(part, rating, keep)
+        candidates_key(key, part.name, part.demand_alone_rps, part.is_one_of_several),
+        lambda: _chosen(part, rating, keep),
     )
 
 
@@ -108,7 +115,7 @@ def _over_several(part: _Part, scenario: Scenario, catalog: Catalog, ratings: Ra
         return pipeline_candidates(part.name, part.workload, offers, scenario, catalog)
     rating = rating_key(shared_key(scenario, catalog), part.workload, list(offers.values()))
     return ratings.candidates.get(
-        candidates_key(f"{rating} {names} {list(offers)}", part.name, 0.0),
+        candidates_key(f"{rating} {names} {list(offers)}", part.name, 0.0, part.is_one_of_several),
         lambda: pipeline_candidates(part.name, part.workload, offers, scenario, catalog),
     )
 
@@ -213,7 +220,7 @@ def _chosen(part: _Part, rating: Rating, keep: Kept) -> Candidates:
         choice = np.concatenate([rated.choice for rated in found])
         alone = alone_replicas(part.workload, rate_rps, part.demand_alone_rps)
         rows = Rows(numbered(card), numbered(choice), gpus, holds, rate_rps, alone)
-        every_choice = bool(part.workload.heterogeneous_pipelines)
+        every_choice = part.is_one_of_several or bool(part.workload.heterogeneous_pipelines)
         keep_row &= undominated(rows, mix=not part.workload.single_format, every_choice=every_choice)
     elif keep == "every_structure":
         structure = np.char.add(card, np.concatenate([rated.structure for rated in found]))

@@ -48,12 +48,19 @@ def numbered(names: StringArray) -> IntArray:
     return np.argsort(np.argsort(first))[number]
 
 
-def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArray, rate_rps: FloatArray) -> Candidates:
-    """The undominated ones among some candidates [K], were they as fast as `rate_rps` [K, R] says.
+def narrowed(
+    c: Candidates,
+    workload: Workload,
+    demand_rps: float,
+    keep: BoolArray | None = None,
+    rate_rps: FloatArray | None = None,
+) -> Candidates:
+    """The undominated ones among some candidates [K], or all, were they as fast as `rate_rps` [K, R] says, or as is.
 
-    `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure; what is dropped is
-    what `build_candidates` would have dropped.
+    `demand_rps` is what fully used replicas must carry, see `alone_rps`. `c` holds every structure, or the undominated
+    ones of each format; what is dropped is what `build_candidates` drops.
     """
+    rate_rps = c.rate_rps if rate_rps is None else rate_rps
     several = np.array([bool(spec.stages) for spec in c.specs], bool)
     rows = Rows(
         # Replicas over several offers take the place of no other, and none takes theirs.
@@ -64,7 +71,7 @@ def narrowed(c: Candidates, workload: Workload, demand_rps: float, keep: BoolArr
         rate_rps=rate_rps,
         alone=alone_replicas(workload, rate_rps, demand_rps),
     )
-    kept = np.flatnonzero(keep)
+    kept = np.arange(len(several)) if keep is None else np.flatnonzero(keep)
     every_choice = bool(workload.heterogeneous_pipelines)
     kept = kept[undominated(rows.take(kept), mix=not workload.single_format, every_choice=every_choice)]
     return replace(

@@ -71,9 +71,12 @@ def rating_key(shared: str, workload: Workload, offers: Sequence[Offer]) -> str:
     return _text([shared, places, workload.model_dump(mode="json", exclude=ONLY_DEMAND)])
 
 
-def candidates_key(rating: str, name: str, alone_rps: float) -> str:
-    """What the candidates of a workload depend on beside its rating; `alone_rps` is its demand at full use."""
-    return _text([rating, name, alone_rps])
+def candidates_key(rating: str, name: str, alone_rps: float, is_one_of_several: bool) -> str:
+    """What the candidates of a workload depend on beside its rating.
+
+    `alone_rps` is its demand at full use, `is_one_of_several` whether it has others on offers at other distances.
+    """
+    return _text([rating, name, alone_rps, is_one_of_several])
 
 
 def figures_key(shared: str, workload: Workload, spec: ReplicaSpec) -> tuple[str, ReplicaSpec]:

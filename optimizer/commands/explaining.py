@@ -58,23 +58,24 @@ def explain(plan: str, workload: str | None, time_limit: float) -> None:
     show_default=True,
     help="What more money buys.",
 )
+@click.option("--time-limit", type=Amount("duration", "DURATION_S"), default="10min", show_default=True,
+              help="Of the processor's time; then the points found so far are given.")  # fmt: skip
 @click.option("--svg", type=click.Path(path_type=Path), metavar="FILE", help="Draw the picture too.")
-def pareto(file: str, against: Against, svg: Path | None) -> None:
+def pareto(file: str, against: Against, time_limit: float, svg: Path | None) -> None:
     """Show what more money buys.
 
     Plans for a scenario file that nothing beats both in cost and in latency, quality, power or number of GPU types;
-    every one is solved. FILE may be - for stdin.
+    every one is solved. With objective served they serve what can be served. FILE may be - for stdin.
     """
-    from optimizer.explain import pareto as find
     from optimizer.files import write_file
+    from optimizer.fronts import front as find
     from optimizer.report.delivery import progress
     from optimizer.report.pareto import front_data, front_report, front_svg
-    from optimizer.scenario import scenario_catalog
 
     catalog = the_catalog()
     scenario = read_scenario(file, catalog)
     with progress(sys.stderr) as report:
-        front = find(scenario, scenario_catalog(scenario, catalog), against, progress=report)
+        front = find(scenario, catalog, against, time_limit, progress=report)
     if svg is not None:
         write_file(svg, front_svg(front))
     answer(lambda: front_report(front), front_data(front), lambda: front_svg(front))

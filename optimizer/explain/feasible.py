@@ -17,7 +17,7 @@ from optimizer.explain.planned import planned_candidates
 from optimizer.explain.reasons import Reason, reason, used_choices
 from optimizer.explain.resolver import Resolver
 from optimizer.layout import Layout
-from optimizer.scenario import Scenario, changed, with_demand, with_workload, without_workloads
+from optimizer.scenario import Scenario, changed, with_factors, without_workloads
 from optimizer.solve import Backend, solve_program
 
 MOST_REASONS = 6
@@ -70,16 +70,17 @@ def explain_plan(
     the processor's time for all of them together; what was not looked for in that time is said.
 
     Raises:
-        InputError: the plan has no cost to explain, no such workload, or serves other parts of demand in each way in
-            which it may turn out and each period.
+        InputError: the plan has no cost to explain, no such workload, or serves nothing (of it).
     """
     started = time.process_time()
     if layout.cost is None:
         raise InputError(f"{layout.scenario}: this is no plan but {layout.status}; there is nothing to explain")
     if workload is not None and workload not in scenario.workloads:
         raise InputError(f"{layout.scenario}: no workload {workload}; there is {', '.join(scenario.workloads)}")
-    progress("rating candidates")
     asked = as_served(layout, scenario)
+    if workload is not None and workload not in asked.workloads:
+        raise InputError(f"{layout.scenario}: the plan serves nothing of {workload}; explain it without a workload")
+    progress("rating candidates")
     choices = {choice: groups for choice, groups in used_choices(layout).items() if workload in (None, choice.workload)}
     by_gpus = sorted(choices, key=lambda choice: -sum(g.replicas * g.gpus_per_replica for g in choices[choice]))
     explained = by_gpus[:MOST_REASONS]
@@ -119,7 +120,7 @@ def explain_plan(
         reasons=tuple(reasons),
         n_more_choices=len(by_gpus) - len(reasons),
         binds=tuple(binding_limits(asked, base)),
-        margins=tuple(found for found in margins if found is not None),
+        margins=tuple(margins),
         flips=tuple(flips),
         break_evens=() if workload else tuple(break_evens(asked, base.inst)),
         n_solves=resolver.n_solves,
@@ -154,48 +155,28 @@ def as_served(layout: Layout, scenario: Scenario) -> Scenario:
     """The scenario that asks for what the plan serves in each period, and as demand turns out, at least cost.
 
     Raises:
-        InputError: what is served differs both between periods and between ways in which demand may turn out.
+        InputError: the plan serves nothing, so that nothing would be asked for.
     """
-    if scenario.demand_scenarios:
-        return _as_served_in_futures(layout, scenario)
-    served = [{plan.name: plan.served_fraction for plan in one.workloads} for _, _, one in layout.states()]
-    dropped = [name for name in scenario.workloads if not any(fractions[name] for fractions in served)]
-    asked = without_workloads(changed(scenario, objective="cost"), *dropped)
-    for name, workload in asked.workloads.items():
-        fractions = [period[name] for period in served]
-        if min(fractions) == 1:
-            continue
-        if len(fractions) == 1:
-            asked = with_demand(asked, fractions[0], name)
-        else:
-            rates = tuple(
-                workload.demand_in(t) * fraction / workload.peak_factor for t, fraction in enumerate(fractions)
-            )
-            asked = with_workload(asked, name, requests=None, requests_per_period_rps=rates)
-    return asked
-
-
-def _as_served_in_futures(layout: Layout, scenario: Scenario) -> Scenario:
-    """What is served in part becomes another factor on demand in that demand scenario, the same in all periods."""
-    shares: dict[tuple[str | None, str], set[float]] = {}
+    if not layout.workloads_served:
+        raise InputError(f"{layout.scenario}: the plan serves nothing; solved with objective: cost, it says why")
+    shares: dict[str | None, list[dict[str, float]]] = {}  # in each period of each future
     for future, _, period in layout.states():
-        for plan in period.workloads:
-            if plan.demand_rps > 0:
-                shares.setdefault((future, plan.name), set()).add(plan.served_fraction)
-    for (future, name), several in shares.items():
-        if len(several) > 1:
-            raise InputError(
-                f"{layout.scenario}: other parts of {name} are served in each period of {future}, which no scenario can"
-                " ask for; solve it with one period, or with objective: cost for the demand that is served"
-            )
+        shares.setdefault(future, []).append({plan.name: plan.served_fraction for plan in period.workloads})
+    dropped = [name for name in scenario.workloads if name not in layout.workloads_served]
+    asked = without_workloads(changed(scenario, objective="cost"), *dropped)
+    if not scenario.demand_scenarios:
+        (periods,) = shares.values()
+        partly = {name: with_factors(one, [now[name] for now in periods]) for name, one in asked.workloads.items()}
+        return changed(asked, workloads=partly)
     futures = {
         future: changed(
             one,
+            factors=(1.0,),
             workload_factors={
-                name: one.factor(name) * next(iter(shares.get((future, name), {1.0}))) for name in scenario.workloads
+                name: tuple(one.factor(name, t) * now[name] for t, now in enumerate(shares[future]))
+                for name in asked.workloads
             },
         )
         for future, one in scenario.demand_scenarios.items()
     }
-    dropped = [name for name in scenario.workloads if not any(one.factor(name) for one in futures.values())]
-    return without_workloads(changed(scenario, objective="cost", demand_scenarios=futures), *dropped)
+    return changed(asked, demand_scenarios=futures)

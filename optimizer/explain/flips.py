@@ -21,6 +21,8 @@ PRICE_RANGE, DEMAND_RANGE, SPEED_RANGE = 4.0, 2.0, 2.0
 CHEAPER = 1e-6
 """Relative; a smaller difference in cost is a tie, and a tie flips nothing."""
 MOST_PRICES, MOST_CARDS = 6, 2
+NO_PLAN = ("no plan",)
+"""What there is instead where no plan holds what was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Flip:
     shown_holds_at: str
     shown_flips_at: str
     instead: tuple[str, ...]
-    """What is new in the plan that is cheaper there."""
+    """What is new in the plan that is cheaper there, or that there is none."""
 
 
 def flip(
@@ -127,9 +129,10 @@ def _cheaper_than_this(
     resolver: Resolver, base: Solved, apply: Callable[[Scenario], Scenario]
 ) -> tuple[str, ...] | None:
     """What a cheaper plan does differently, where this very plan is no longer cheapest or no longer possible."""
-    solved = resolver.cheapest(Change("another price", apply))
+    change = Change("another price", apply)
+    solved = resolver.cheapest(change)
     if solved is None:
-        return None
+        return NO_PLAN if resolver.is_impossible(change) else None
     same = float(solved.program.objective @ base.values)
     if solved.program.holds(base.values, CHEAPER) and solved.usd_per_hour >= same * (1 - CHEAPER):
         return None
@@ -144,7 +147,7 @@ def _other_kinds(resolver: Resolver, base: Solved, change: Change, names: tuple[
             kinds[choice.workload] = kinds.get(choice.workload, frozenset()) | {choice}
     free = resolver.cheapest(change)
     if free is None:
-        return None
+        return NO_PLAN if resolver.is_impossible(change) else None
     if all(choice in kinds.get(choice.workload, {choice}) for choice in free.replicas):
         return None
     same = resolver.cheapest(replace(change, only=kinds))

@@ -31,15 +31,16 @@ class Margin:
     """A change and what it saves; negative when it costs."""
 
     change: str
-    saves_usd_per_hour: float
+    saves_usd_per_hour: float | None
+    """None = there is no plan with it."""
     is_proven: bool
 
 
-def margin(resolver: Resolver, base: Solved, change: Change) -> Margin | None:
-    """What a change saves; None when there is no plan with it."""
+def margin(resolver: Resolver, base: Solved, change: Change) -> Margin:
+    """What a change saves."""
     solved = resolver.cheapest(change)
     if solved is None:
-        return None
+        return Margin(change.text, None, resolver.is_impossible(change))
     return Margin(change.text, difference(base.usd_per_hour, solved.usd_per_hour), solved.is_proven and base.is_proven)
 
 

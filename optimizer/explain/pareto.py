@@ -6,6 +6,7 @@ rows of the program; latency and quality decide which candidates there are, so t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -34,8 +35,8 @@ LATENCY_FACTORS = (2.0, 1.5, 1.25, 1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.2)
 """How much of every latency target the plan may use up, beyond the targets too; each is solved."""
 HARDLY_MORE = 1e-6
 """Relative; the next point must be better by more than this, and no dearer than this counts as the same cost."""
-TIME_LIMIT_S = 30.0
-"""Of each solve."""
+SOLVE_LIMIT_S, TIME_LIMIT_S = 30.0, 600.0
+"""Of each solve, and of all of them unless more is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Front:
     against: Against
     unit: str
     points: tuple[Point, ...]
+    is_cut_short: bool = False
+    """The time was over, or it was interrupted, before all were looked for."""
 
 
 def pareto(
@@ -65,13 +68,15 @@ def pareto(
     catalog: Catalog,
     against: Against,
     *,
+    time_limit_s: float = TIME_LIMIT_S,
     progress: Callable[[str], None] = lambda _message: None,
     backend: Backend = solve_program,
 ) -> Front:
     """Cost against one other thing; at most MOST_POINTS points. Empty when the scenario is infeasible.
 
-    `catalog` holds the scenario's own models. Latency is the part of every target that may be used up: at 0.5 all
-    targets are twice as tight. Quality is the floor under every workload that has none higher.
+    `catalog` holds the scenario's own models; its objective is cost. `time_limit_s`, of the processor, is for all
+    points: at its end, or at Ctrl-C, those found so far are the answer. Latency is the part of every target that may be
+    used up: at 0.5 all targets are twice as tight. Quality is the floor under every workload that has none higher.
 
     Raises:
         NotSupportedYet: the scenario uses a key that this version does not solve.
@@ -81,11 +86,39 @@ def pareto(
     make = {"latency": _by_latency, "quality": _by_quality, "power": _by_power, "gpu-types": _by_gpu_types}[against]
     progress("rating candidates")
     points: list[Point] = []
-    for point in make(scenario, catalog, backend):
-        points.append(point)
-        progress(f"{len(points)} points")
-    lower_is_better = against != "quality"
-    return Front(scenario.name, against, UNITS[against], tuple(_undominated(points, lower_is_better)))
+    solver = _Solver(catalog, backend, time.process_time() + time_limit_s)
+    is_interrupted = False
+    try:
+        for point in make(scenario, solver):
+            points.append(point)
+            progress(f"{len(points)} points")
+    except KeyboardInterrupt:
+        if not points:
+            raise
+        is_interrupted = True
+    undominated = tuple(_undominated(points, lower_is_better=against != "quality"))
+    is_cut_short = is_interrupted or time.process_time() >= solver.deadline
+    return Front(scenario.name, against, UNITS[against], undominated, is_cut_short)
+
+
+@dataclass(frozen=True, slots=True)
+class _Solver:
+    """What every point is found with."""
+
+    catalog: Catalog
+    backend: Backend
+    deadline: float
+    """By `time.process_time`."""
+
+    def of(self, scenario: Scenario) -> Resolver:
+        return Resolver(
+            scenario,
+            self.catalog,
+            build_candidates(scenario, self.catalog),
+            time_limit_s=SOLVE_LIMIT_S,
+            deadline=self.deadline,
+            backend=self.backend,
+        )
 
 
 def _undominated(points: list[Point], lower_is_better: bool) -> Iterator[Point]:
@@ -98,7 +131,7 @@ def _undominated(points: list[Point], lower_is_better: bool) -> Iterator[Point]:
             yield point
 
 
-def _by_latency(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
+def _by_latency(scenario: Scenario, solver: _Solver) -> Iterator[Point]:
     """All targets scaled alike, from loose to tight, as far as some plan holds them."""
     if not any(workload.targets for workload in scenario.workloads.values()):
         return
@@ -107,14 +140,14 @@ def _by_latency(scenario: Scenario, catalog: Catalog, backend: Backend) -> Itera
             name: changed(one, targets=tuple(t._replace(limit_ms=t.limit_ms * factor) for t in one.targets))
             for name, one in scenario.workloads.items()
         }
-        solved = _resolver(changed(scenario, workloads=workloads), catalog, backend).cheapest()
+        solved = solver.of(changed(scenario, workloads=workloads)).cheapest()
         if solved is None and factor <= 1:
             return
         if solved is not None:
             yield _point(solved, factor)
 
 
-def _by_quality(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
+def _by_quality(scenario: Scenario, solver: _Solver) -> Iterator[Point]:
     """The floor is raised above the worst replica of the last point, until nothing is left."""
     floor = 0.0
     for _ in range(MOST_POINTS):
@@ -122,7 +155,7 @@ def _by_quality(scenario: Scenario, catalog: Catalog, backend: Backend) -> Itera
             name: changed(one, min_quality_fraction=max(one.min_quality_fraction, floor))
             for name, one in scenario.workloads.items()
         }
-        resolver = _resolver(changed(scenario, workloads=workloads), catalog, backend)
+        resolver = solver.of(changed(scenario, workloads=workloads))
         solved = resolver.cheapest()
         if solved is None:
             return
@@ -142,16 +175,16 @@ def _worst_quality(resolver: Resolver, solved: Solved) -> float | None:
     return min(qualities, default=None)
 
 
-def _by_power(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
+def _by_power(scenario: Scenario, solver: _Solver) -> Iterator[Point]:
     """Power of all servers, owned or not, at levels between that of the cheapest plan and the least possible.
 
     Where demand may turn out in several ways it is what is expected.
     """
-    resolver = _resolver(scenario, catalog, backend)
+    resolver = solver.of(scenario)
     inst = resolver.instance()
     if inst is None:
         return
-    of_offer = {name: server_power_kw(one, catalog.gpus[one.gpu]) for name, one in scenario.inventory.items()}
+    of_offer = {name: server_power_kw(one, solver.catalog.gpus[one.gpu]) for name, one in scenario.inventory.items()}
     horizon = inst.horizon
     likely = np.array([horizon.probabilities[horizon.future_of(term.state)] for term in inst.terms])
     kilowatts = likely * np.array([of_offer[term.offer] for term in inst.terms]) / horizon.n_periods
@@ -160,9 +193,9 @@ def _by_power(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterato
     yield from _front(resolver, inst, build_program(inst, var), columns, amounts, whole=False)
 
 
-def _by_gpu_types(scenario: Scenario, catalog: Catalog, backend: Backend) -> Iterator[Point]:
+def _by_gpu_types(scenario: Scenario, solver: _Solver) -> Iterator[Point]:
     """Every number of GPU types from that of the cheapest plan down to the least possible."""
-    resolver = _resolver(scenario, catalog, backend)
+    resolver = solver.of(scenario)
     inst = resolver.instance()
     if inst is None:
         return
@@ -221,7 +254,3 @@ def _least_at_least_cost(
 
 def _point(solved: Solved, value: float) -> Point:
     return Point(solved.usd_per_hour, value, listed(solved.servers), solved.is_proven)
-
-
-def _resolver(scenario: Scenario, catalog: Catalog, backend: Backend) -> Resolver:
-    return Resolver(scenario, catalog, build_candidates(scenario, catalog), time_limit_s=TIME_LIMIT_S, backend=backend)

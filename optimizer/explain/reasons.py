@@ -18,6 +18,7 @@ class RunnerUp:
     instead: tuple[str, ...]
     """What the workload then runs on: `2 × Qwen/Qwen3-14B fp8 tp2 on h100`; empty when there is no such plan."""
     usd_per_hour_more: float | None
+    """None = there is no such plan."""
     is_proven: bool
 
 
@@ -74,7 +75,7 @@ def reason(resolver: Resolver, base: Solved, choice: Choice, groups: list[Replic
         runner_up=RunnerUp(
             instead,
             None if solved is None else difference(solved.usd_per_hour, base.usd_per_hour),
-            solved is not None and solved.is_proven,
+            resolver.is_impossible(without) if solved is None else solved.is_proven,
         ),
     )
 

@@ -234,6 +234,14 @@ class Resolver:
         program = build_program(inst, lay_out(inst))
         return self.solve(anything(program), prices=program.objective).values is not None
 
+    def is_impossible(self, change: Change | None = None) -> bool:
+        """Whether it is proven that no plan meets every requirement."""
+        inst = self.instance(change)
+        if inst is None:
+            return True
+        program = build_program(inst, lay_out(inst))
+        return self.solve(anything(program), prices=program.objective).outcome == "infeasible"
+
     def cheapest(
         self,
         change: Change | None = None,

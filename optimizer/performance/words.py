@@ -6,8 +6,8 @@ from typing import Literal
 
 Latency = Literal["ttft", "tpot", "e2e"]
 Statistic = Literal["mean", "p50", "p90", "p95", "p99"]
-ENDLESS_MS = 1e9
-"""Eleven days: beyond it a prediction says that the queue of a replica that is always full never ends."""
+ENDLESS_MS = 1e7
+"""Nearly three hours: beyond it a prediction says that the queue of a replica that is always full never ends."""
 
 
 def bounded(latency_ms: float) -> float | None:

@@ -85,7 +85,8 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
 
 def _runner_up(one: Reason) -> str:
     if one.runner_up.usd_per_hour_more is None:
-        return f"no plan, of {count(one.n_admissible, 'kind')}"
+        with_others = f" with the {count(one.n_admissible - 1, 'other kind')}" if one.n_admissible > 1 else ""
+        return f"no plan{with_others}" + ("" if one.runner_up.is_proven else " (not proven)")
     return "\n".join(cut(one.runner_up.instead, MOST_NAMED))
 
 
@@ -98,7 +99,9 @@ def _margins(margins: Sequence[Margin]) -> RenderableType:
     )  # fmt: skip
 
 
-def _saved(usd_per_hour: float) -> tuple[str, str]:
+def _saved(usd_per_hour: float | None) -> tuple[str, str]:
+    if usd_per_hour is None:
+        return "no plan", ""
     if abs(usd_per_hour) < TIE_USD_PER_HOUR:
         return "nothing", ""
     word = "saves" if usd_per_hour > 0 else "costs"

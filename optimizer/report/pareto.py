@@ -20,7 +20,8 @@ BAR_WIDTH = 30
 def front_report(front: Front) -> RenderableType:
     """A line a point, with a bar for its cost."""
     if not front.points:
-        return Text(f"{front.scenario}: there is no plan to draw, or nothing to draw it against.")
+        none = "there is no plan to draw, or nothing to draw it against"
+        return Text(f"{front.scenario}: {'no plan was found in time' if front.is_cut_short else none}.")
     dearest = max(point.usd_per_hour for point in front.points) or 1.0
     rows = [
         (
@@ -39,6 +40,7 @@ def front_report(front: Front) -> RenderableType:
         ),
         Text(""),
         Text("Nothing cheaper is as good as a line, and nothing better costs no more; each was solved."),
+        *([Text("Not all were looked for: it was stopped.")] if front.is_cut_short else []),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from math import isclose
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -34,6 +34,7 @@ FIRST = "What follows is the first period, what to do now; `gpuplan export --per
 LIKELIEST = "What follows is {}, the likeliest demand scenario; `gpuplan export --future NAME` exports another."
 ALTERNATIVES = "The next best plans, each without something that every better one uses"
 MOST_GIVEN_UP = 4
+ROUNDING = 1e-9
 
 
 def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
@@ -49,11 +50,7 @@ def plan_report(layout: Layout, scenario: Scenario) -> RenderableType:
         *map(Text, service(layout)),
         Text(""),
         *_ahead(layout),
-        _servers(layout.servers),
-        Text(""),
-        _replicas(layout, scenario),
-        Text(""),
-        *_predicted(layout, scenario),
+        *(_now(layout, scenario) if layout.servers else ()),
         *_alternatives(layout),
         *stress_report(layout),
         *bullets("Warnings", layout.warnings),
@@ -75,6 +72,12 @@ def _ahead(layout: Layout) -> Iterator[RenderableType]:
         yield from (Text(LIKELIEST.format(likeliest(layout))), Text(""))
     if len(layout.periods) > 1:
         yield from (Text(FIRST), Text(""))
+
+
+def _now(layout: Layout, scenario: Scenario) -> Iterator[RenderableType]:
+    """What serves, and what runs on it."""
+    yield from (_servers(layout.servers), Text(""), _replicas(layout, scenario), Text(""))
+    yield from _predicted(layout, scenario)
 
 
 def _alternatives(layout: Layout) -> list[RenderableType]:
@@ -110,10 +113,11 @@ def proof(layout: Layout) -> str:
     by = f"{layout.solver}, {figure(layout.solve_seconds)} s"
     bound = usd(layout.cost.bound_usd_per_hour)
     gap = percent(layout.gap, 2)
+    of = " that serves as much" if layout.served else ""
     if layout.status == "optimal":
-        return f"Optimal: it is proven that no plan costs less than {bound} per hour (gap {gap}; {by})."
+        return f"Optimal: it is proven that no plan{of} costs less than {bound} per hour (gap {gap}; {by})."
     return (
-        f"Feasible, not proven optimal: the search was stopped. No plan costs less than {bound} per hour, "
+        f"Feasible, not proven optimal: the search was stopped. No plan{of} costs less than {bound} per hour, "
         f"so at most {gap} of this cost could still be saved ({by})."
     )
 
@@ -127,7 +131,9 @@ def service(layout: Layout) -> Iterator[str]:
     yield f"Serves {share} of the demand, {figure(carried)} of {figure(asked)} requests/s."
     for level in layout.served:
         most = (
-            "" if isclose(level.bound_rps, level.served_rps, rel_tol=1e-6) else f"; at most {figure(level.bound_rps)}"
+            ""
+            if math.isclose(level.bound_rps, level.served_rps, rel_tol=1e-6)
+            else f"; at most {figure(level.bound_rps)}"
         )
         yield (
             f"Priority {level.priority}: {figure(level.served_rps)} of {figure(level.demand_rps)} requests/s"
@@ -136,12 +142,20 @@ def service(layout: Layout) -> Iterator[str]:
 
 
 def _left_out(layout: Layout, priority: int) -> str:
-    """What is not served in full, by name; each workload's priority is in the plan's own scenario."""
-    named = [
-        f"{plan.name} {percent(plan.served_fraction)}"
-        for plan in layout.workloads
-        if plan.served_fraction < 1 and layout.inputs["workloads"][plan.name]["priority"] == priority
-    ]
+    """What is not served in full, by name, in the mean of all periods as expected.
+
+    Each workload's priority is in the plan's own scenario.
+    """
+    parts: dict[str, list[tuple[float, float]]] = {}  # requests/s that count, the part of them that is served
+    for _, probability, period in layout.states():
+        for plan in period.workloads:
+            if layout.inputs["workloads"][plan.name]["priority"] == priority and plan.demand_rps > 0:
+                parts.setdefault(plan.name, []).append((probability * plan.demand_rps, plan.served_fraction))
+    shares = {
+        name: sum(rps * part for rps, part in several) / sum(rps for rps, _ in several)
+        for name, several in parts.items()
+    }
+    named = [f"{name} {math.floor(100 * share)}%" for name, share in shares.items() if share < 1 - ROUNDING]
     return f", not in full: {', '.join(named)}" if named else ""
 
 

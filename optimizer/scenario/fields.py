@@ -296,6 +296,35 @@ class Several:
 
 
 @dataclass(frozen=True, slots=True)
+class OnceOrEach:
+    """A value for all periods, or a list with one for each; a list of one is written as the value."""
+
+    of: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        each = handler(source)
+
+        def written(values: tuple[object, ...], write: core_schema.SerializerFunctionWrapHandler) -> object:
+            texts = write(values)
+            return texts[0] if len(texts) == 1 else texts
+
+        return core_schema.no_info_before_validator_function(
+            self._listed, each, serialization=core_schema.wrap_serializer_function_ser_schema(written, schema=each)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        listing = handler(schema) | {"minItems": 1}
+        return {"anyOf": [listing["items"], listing]}
+
+    def _listed(self, value: object) -> object:
+        if isinstance(value, str | int | float):
+            return [value]
+        if isinstance(value, Mapping) or not isinstance(value, Sequence) or not value:
+            raise ValueError(f"one value or a list of {self.of} is expected; this is {shown(value)}")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
 class ByName:
     """A mapping from names that the user chooses to what bears them."""
 

@@ -23,6 +23,7 @@ from optimizer.scenario.fields import (
     Count,
     JsonObject,
     Measured,
+    OnceOrEach,
     Repository,
     Several,
     Surroundings,
@@ -44,7 +45,7 @@ from optimizer.scenario.quantities import (
     POWER_KW,
     RATIO,
 )
-from optimizer.scenario.support import not_solved_yet, with_one_share_only
+from optimizer.scenario.support import not_solved_yet
 from optimizer.scenario.words import did_you_mean, listed, shown
 from optimizer.scenario.workload import Workload, WorkloadFields
 
@@ -116,21 +117,31 @@ class Budget(Part):
             )
 
 
+Factors = Annotated[tuple[Annotated[float, Measured(FACTOR, at_least=0)], ...], OnceOrEach("factors")]
+
+
 class DemandScenario(Part):
     """One way in which demand may turn out."""
 
     probability_fraction: Annotated[float, Measured(RATIO, above=0, at_most=1)] = Field(alias="probability")
     """How likely it is, such as `30%`; all of them sum to 100 %."""
-    demand_factor: Annotated[float, Measured(FACTOR, at_least=0)] = Field(default=1.0, alias="demand")
-    """The demand of every workload, in every period, times this, such as `1.5x`; default `1x`."""
-    workload_factors: Annotated[Mapping[str, Annotated[float, Measured(FACTOR, at_least=0)]], ByName("workloads")] = (
-        Field(default={}, alias="workloads")
-    )
+    factors: Factors = Field(default=(1.0,), alias="demand")
+    """The demand of every workload times this, such as `1.5x`, or in each period `[1x, 1.2x, 1.5x]`; default `1x`."""
+    workload_factors: Annotated[Mapping[str, Factors], ByName("workloads")] = Field(default={}, alias="workloads")
     """The same for single workloads, instead of `demand`: `{chat: 2x}`."""
 
-    def factor(self, workload: str) -> float:
-        """What the demand of a workload is multiplied by."""
-        return self.workload_factors.get(workload, self.demand_factor)
+    def factor(self, workload: str, period: int) -> float:
+        """What the demand of a workload is multiplied by in a period, counted from 0."""
+        factors = self.workload_factors.get(workload, self.factors)
+        return factors[period] if len(factors) > 1 else factors[0]
+
+    def consistent(self, surroundings: Surroundings) -> Iterator[InitErrorDetails]:
+        """A factor for each period where there are several."""
+        stated = {("demand",): self.factors} | {("workloads", k): one for k, one in self.workload_factors.items()}
+        for path, factors in stated.items():
+            if surroundings.periods is not None and len(factors) not in (1, surroundings.periods):
+                message = f"one factor for each of the {surroundings.periods} periods is expected"
+                yield problem(f"{message}; these are {len(factors)}", *path)
 
 
 Latencies = Annotated[Mapping[str, Annotated[float, Measured(DURATION_MS, at_least=0)]], ByName("regions")]
@@ -198,15 +209,8 @@ class Scenario(Part):
 
     def unsupported(self) -> tuple[Fault, ...]:
         """What this version understands but does not solve; `solve` refuses a scenario that asks for it."""
-        return self._not_yet(not_solved_yet(self))
-
-    def unsupported_by(self, *asked: str) -> tuple[Fault, ...]:
-        """What stands in the way of things that take what is served for what is asked."""
-        return self._not_yet(wish for one in asked for wish in with_one_share_only(self, one))
-
-    def _not_yet(self, wishes: Iterator[tuple[tuple[str, ...], str]]) -> tuple[Fault, ...]:
         faults = []
-        for path, what in wishes:
+        for path, what in not_solved_yet(self):
             where = self._positions.location(path, at_key=True) if self._positions.file else None
             faults.append(Fault(f"not supported yet: {what}", where, ".".join(path)))
         return tuple(in_file_order(faults))
@@ -259,8 +263,11 @@ class Scenario(Part):
     def highest_demand_rps(self, name: str) -> float:
         """Requests per second of a workload in the period, and as demand may turn out, in which it is largest."""
         workload = self.workloads[name]
-        largest = max((future.factor(name) for future in self.demand_scenarios.values()), default=1.0)
-        return largest * max(workload.demand_in(period) for period in range(self.periods))
+        futures = self.demand_scenarios.values()
+        return max(
+            max((future.factor(name, t) for future in futures), default=1.0) * workload.demand_in(t)
+            for t in range(self.periods)
+        )
 
     def may_serve(self, workload: Workload, offer: Offer) -> bool:
         """Whether the workload may be served where the offer stands."""

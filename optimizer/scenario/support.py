@@ -16,16 +16,6 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     yield from _pipelines_without_spare(scenario)
 
 
-def with_one_share_only(scenario: Scenario, asked: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    """The objective, where parts of demand may be served that differ by period and by how demand turns out.
-
-    No scenario can ask for such parts, so that nothing that solves again with what is served can be asked.
-    """
-    if scenario.objective == "served" and scenario.demand_scenarios and scenario.periods > 1:
-        where = "over several periods where demand may turn out in several ways"
-        yield ("objective",), f"{asked} with objective served {where}; take one period, or objective: cost"
-
-
 def _pipelines_without_spare(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """What is lost with a server is decided server by server, which replicas over several offers have no place in."""
     spared = [name for name, workload in scenario.workloads.items() if workload.spare != "none"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -49,12 +50,20 @@ def futures_of(scenario: Scenario) -> list[Scenario]:
 def in_future(scenario: Scenario, name: str) -> Scenario:
     """The scenario if demand turns out in one of its ways, and that is known."""
     future = scenario.demand_scenarios[name]
-    certain = changed(future, probability_fraction=1.0, demand_factor=1.0, workload_factors={})
+    certain = changed(future, probability_fraction=1.0, factors=(1.0,), workload_factors={})
     scaled = {
-        workload: changed(one, peak_factor=one.peak_factor * future.factor(workload))
+        workload: with_factors(one, [future.factor(workload, t) for t in range(scenario.periods)])
         for workload, one in scenario.workloads.items()
     }
     return changed(scenario, workloads=scaled, demand_scenarios={name: certain})
+
+
+def with_factors(workload: Workload, factors: Sequence[float]) -> Workload:
+    """The demand of a workload in each period times a factor."""
+    if len(set(factors)) == 1:
+        return changed(workload, peak_factor=workload.peak_factor * factors[0])
+    rates = tuple(workload.demand_in(t) / workload.peak_factor * factor for t, factor in enumerate(factors))
+    return changed(workload, requests=None, growth_fraction_per_period=None, requests_per_period_rps=rates)
 
 
 def without_workloads(scenario: Scenario, *names: str) -> Scenario:

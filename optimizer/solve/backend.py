@@ -6,12 +6,15 @@ way, and a solver's own error arrives as it is (the Python layer above the core 
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import math
 import os
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -101,11 +104,12 @@ def solve_program(
             log.end_hush()
 
     worker = threading.Thread(target=work, daemon=True)
-    worker.start()
-    ended = wait_for(worker, time_limit_s + GRACE_S, lambda: tick(log.objective, log.bound))
-    if ended != "done":
-        interrupter.interrupt()
-        worker.join(GRACE_S)
+    with _standard_output_unheard():
+        worker.start()
+        ended = wait_for(worker, time_limit_s + GRACE_S, lambda: tick(log.objective, log.bound))
+        if ended != "done":
+            interrupter.interrupt()
+            worker.join(GRACE_S)
     interrupted = ended == "interrupted"
     if not answer and ended == "overdue":
         raise SolverError(f"{solver} did not stop at its time limit of {time_limit_s:.3g} s")
@@ -114,6 +118,29 @@ def solve_program(
     if isinstance(answer[0], Exception):
         raise SolverError(f"{solver} failed: {answer[0]}") from answer[0]
     return _read(answer[0], solver, interrupted)
+
+
+@contextmanager
+def _standard_output_unheard() -> Iterator[None]:
+    """What solvers print themselves goes nowhere: answers, which may be JSON, are written there.
+
+    HiGHS 1.12 prints a line where it solves again for the values of a solution that it found (`tmpSolver.run()` in
+    HighsMipSolverData.cpp), whatever it is told of logs. C keeps it until its buffer is flushed.
+    """
+    try:
+        saved = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
+    sys.stdout.flush()
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 def wait_for(

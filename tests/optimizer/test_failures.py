@@ -73,7 +73,7 @@ def test_servers_that_stand_by_are_paid_and_run_nothing(solver: Literal["scip", 
     assert layout.servers[0].in_use == 3
     assert layout.cost is not None
     assert layout.cost.usd_per_hour == pytest.approx(5 * 2)
-    assert any("95.0000% of the time no more are down than stand by" in one for one in layout.assumptions)
+    assert any("95% of the time no more are down than stand by" in one for one in layout.assumptions)
 
 
 def test_they_are_shared_by_all_terms_of_an_offer(catalog: Catalog) -> None:

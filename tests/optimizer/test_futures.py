@@ -10,7 +10,7 @@ from measured import scenario, workload
 
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
-from optimizer.errors import InputError, NotSupportedYet
+from optimizer.errors import InputError
 from optimizer.explain import explain_plan, pareto
 from optimizer.layout import Layout
 from optimizer.scenario import scenario_catalog
@@ -19,6 +19,8 @@ from optimizer.topology import build_topology
 YEAR_H = 12 * 730
 BUY = {"price": "$8760/server", "life": "12mo"}  # all of it is lost within the year: $1/h
 RENT = {"price": "$3/gpu/h"}
+SERVED = {"low": [1.0, 1.0], "middle": [1.0, 3 / 4], "high": [3 / 4, 3 / 8]}
+"""Parts of 1, 2 and 4/s, and of twice that in a second period, that three servers carry."""
 UNSURE: dict[str, Any] = {
     "low": {"probability": "25%", "demand": "1x"},
     "middle": {"probability": "50%", "demand": "2x"},
@@ -192,6 +194,9 @@ def test_demand_that_cannot_be_met_in_one_future_is_infeasible(catalog: Catalog)
         ({"a": {"probability": "60%"}, "b": {"probability": "30%"}}, "must sum to 100%; these sum to 90%"),
         ({"a": {"probability": "100%", "workloads": {"aa": "2x"}}}, "unknown workload 'aa'; did you mean 'a'"),
         ({"a": {"demand": "2x"}}, "probability"),
+        ({"a": {"probability": "100%", "demand": ["1x", "2x"]}}, "one factor for each of the 1 periods is expected"),
+        ({"a": {"probability": "100%", "workloads": {"a": []}}}, "one value or a list of factors is expected"),
+        ({"a": {"probability": "100%", "demand": ["2x", "fast"]}}, "is not a ratio"),
     ],
 )
 def test_demand_scenarios_that_make_no_sense_are_refused(futures: dict[str, Any], words: str, catalog: Catalog) -> None:
@@ -263,8 +268,53 @@ def test_a_conflict_names_the_future_it_is_in(catalog: Catalog) -> None:
     assert "serve 88% of expected demand, by priority: drop 12% of a" in layout.infeasible.changes
 
 
-def test_what_is_served_by_period_and_future_can_be_solved_and_not_be_asked_for_again(catalog: Catalog) -> None:
+def test_what_is_served_by_period_and_future_is_what_is_asked_for_again(catalog: Catalog) -> None:
     keys = given(UNSURE, {"rent": RENT | {"max": 3}}, objective="served", periods=2, rate=1.0)
-    assert solved(keys, catalog).status == "optimal"
-    with pytest.raises(NotSupportedYet, match="--stress with objective served over several periods"):
-        solved(keys, catalog, stressed=True)
+    keys["workloads"]["a"]["growth"] = "100%/period"
+    layout = solved(keys, catalog, stressed=True, alternatives=1)
+    found = {future.name: [one.workloads[0].served_fraction for one in future.periods] for future in layout.futures}
+    assert found == {name: pytest.approx(parts) for name, parts in SERVED.items()}
+    half = next(one for one in layout.stress if one.demand_factor == 1.5)
+    assert half.workloads[0].served_fraction == pytest.approx(2 / 3)
+    scenario = load_scenario(keys, catalog)
+    why = explain_plan(layout, scenario, scenario_catalog(scenario, catalog))
+    assert why.usd_per_hour == pytest.approx(usd_per_hour(layout))
+    assert {one.change: one.saves_usd_per_hour for one in why.margins}["10% more demand of all"] is None
+    upwards = next(one for one in why.flips if one.what == "demand")
+    assert (upwards.holds_at, upwards.instead) == (pytest.approx(1.0), ("no plan",))
+
+
+def test_a_plan_that_serves_nothing_is_nothing_to_explain(catalog: Catalog) -> None:
+    # Where one server may be lost, one alone carries nothing.
+    keys = given({}, {"rent": RENT | {"max": 1}}, objective="served")
+    keys["workloads"]["a"]["spare"] = "n+1"
+    layout = solved(keys, catalog, stressed=True, alternatives=1)
+    assert (layout.workloads_served, layout.stress, layout.alternatives) == (frozenset(), (), ())
+    scenario = load_scenario(keys, catalog)
+    with pytest.raises(InputError, match="the plan serves nothing; solved with objective: cost, it says why"):
+        explain_plan(layout, scenario, scenario_catalog(scenario, catalog))
+
+
+def test_a_future_may_have_a_factor_of_its_own_in_each_period(catalog: Catalog) -> None:
+    # 1/s, then 3/s where it grows; rented at $3/h: half of the time 1, half of it 2 in the mean of 1 and 3.
+    futures = {
+        "flat": {"probability": "50%"},
+        "grown": {"probability": "50%", "demand": "7x", "workloads": {"a": ["1x", "3x"]}},
+    }
+    layout = solved(given(futures, {"rent": RENT}, periods=2), catalog)
+    asked = {future.name: [one.workloads[0].demand_rps for one in future.periods] for future in layout.futures}
+    assert asked == {"flat": pytest.approx([1.0, 1.0]), "grown": pytest.approx([1.0, 3.0])}
+    assert usd_per_hour(layout) == pytest.approx((3 * 1 + 3 * (1 + 3) / 2) / 2)
+
+
+@pytest.mark.parametrize("solver", ["scip", "highs"])
+def test_factors_of_periods_are_those_of_a_scenario_with_these_rates(
+    solver: Literal["scip", "highs"], catalog: Catalog
+) -> None:
+    offer = {"buy": BUY | {"max": 2}, "reserve": [{"term": "6mo", "price": "$1.6/gpu/h"}], "rent": RENT}
+    by_factors = given({"sure": {"probability": "100%", "demand": ["0.5x", "2x"]}}, offer, rate=1.5, periods=2)
+    by_rates = given({}, offer, periods=2)
+    del by_rates["workloads"]["a"]["requests"]
+    by_rates["workloads"]["a"]["requests_per_period"] = ["0.75/s", "3/s"]
+    costs = [usd_per_hour(solved(keys, catalog, solver)) for keys in (by_factors, by_rates)]
+    assert costs[0] == pytest.approx(costs[1])

@@ -86,6 +86,33 @@ def workload(rng: random.Random) -> dict[str, Any]:
     }
 
 
+def draw_apart(seed: int) -> dict[str, Any]:
+    """One workload whose few servers at home and elsewhere must often serve it together, in one format."""
+    rng = random.Random(f"apart/{seed}")
+    inventory = {}
+    for i, card in enumerate(rng.sample(sorted(CARDS), k=rng.randint(2, 3))):
+        few = {"gpu": card, "gpus_per_server": rng.choice((1, 2)), "region": ("home", "far")[i % 2]}
+        inventory[card] = few | {"rent": {"price": f"${CARDS[card]:.2f}/gpu/h", "max": rng.randint(1, 3)}}
+    asked = {
+        "model": "Qwen/Qwen3-14B",
+        "requests": f"{rng.uniform(0.5, 6):.2f}/s",
+        "max_context": "6k",
+        "slo": {"ttft_p95": "1s", "tpot_p95": "80ms"},
+        "weight_dtypes": ["bf16", "fp8", "fp8-static", "int8", "awq-int4"],
+        "max_gpus_per_replica": 2,
+        "max_batch_size": [1, 4, 16, 64],
+        "region": "home",
+        "spare": rng.choice(("none", "region")),
+    }
+    latency = {"home": {"far": f"{rng.choice((20, 90))}ms"}}
+    return {
+        "name": "apart",
+        "workloads": {"w": asked | rng.choice(SIZES)},
+        "inventory": inventory,
+        "region_latency": latency,
+    }
+
+
 def usd_per_hour(layout: Layout) -> float:
     return math.inf if layout.cost is None else layout.cost.usd_per_hour
 
@@ -94,7 +121,18 @@ def usd_per_hour(layout: Layout) -> float:
 def test_the_cheapest_plan_costs_the_same_with_every_candidate(
     seed: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scenario = load_scenario(draw(seed), catalog)
+    dropping_changes_nothing(draw(seed), catalog, monkeypatch)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_costs_the_same_where_servers_are_at_several_distances(
+    seed: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropping_changes_nothing(draw_apart(seed), catalog, monkeypatch)
+
+
+def dropping_changes_nothing(given: dict[str, Any], catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = load_scenario(given, catalog)
     pruned = optimize(scenario, catalog, gap=0.0)
     monkeypatch.setattr("optimizer.api.build_candidates", functools.partial(build_candidates, prune=False))
     whole = optimize(scenario, catalog, gap=0.0)

@@ -42,7 +42,7 @@ def all_plans(
     unit = blocks.unit(price)[candidate]
     starts = np.flatnonzero((np.diff(workload, prepend=-1) != 0) | (np.diff(choice, prepend=-2) != 0))
     spans: dict[int, list[tuple[int, int]]] = {}
-    for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(loads)], strict=True):
+    for first, last in zip(starts.tolist(), np.append(starts, len(loads))[1:].tolist(), strict=True):
         spans.setdefault(int(workload[first]), []).append((first, last))
     complete = np.zeros(blocks.n_workloads)
     found: list[tuple[int, _Counts]] = []

@@ -6,7 +6,11 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from measured import rented, workload
+from measured import scenario as measured_scenario
 
+from catalog import Catalog
+from optimizer import optimize
 from optimizer.layout import (
     Cost,
     GroupMemory,
@@ -153,6 +157,27 @@ def test_only_a_proof_is_called_optimal() -> None:
     stopped = proof(layout(status="feasible", cost=cost, gap=0.05))
     assert stopped.startswith("Feasible, not proven optimal")
     assert "at most 5.00% of this cost could still be saved" in stopped
+
+
+def test_what_is_not_served_in_full_is_the_mean_of_all_periods(catalog: Catalog) -> None:
+    # Two servers of 1/s for 1/s and then 5/s: 3 of 6 are served, and all of the first period.
+    growing = workload(1, [("l4", 1, 1.0)])
+    del growing["requests"]
+    growing["requests_per_period"] = ["1/s", "5/s"]
+    keys = measured_scenario({"a": growing}, {"node": rented("l4", 1, 1.0, most=2)}, periods=2, objective="served")
+    loaded = load_scenario(keys, catalog)
+    text = words_of(plan_report(optimize(loaded, catalog), loaded))
+    assert "no plan that serves as much costs less than $1.50 per hour" in text
+    assert "Priority 1: 1.5 of 3 requests/s, not in full: a 50%." in text
+
+
+def test_a_plan_that_serves_nothing_has_no_empty_tables(catalog: Catalog) -> None:
+    nothing = measured_scenario({"a": workload(1, [("l4", 1, 1.0)])}, {"node": rented("l4", 1, 1.0, most=0)})
+    loaded = load_scenario(nothing | {"objective": "served"}, catalog)
+    text = words_of(plan_report(optimize(loaded, catalog), loaded))
+    assert "Serves 0.0% of the demand" in text
+    assert "Servers" not in text
+    assert "measured" not in text.removeprefix("measured: ")  # the scenario's name
 
 
 def test_a_plan_of_several_terms_splits_its_cost(scenario: Scenario) -> None:

@@ -39,22 +39,6 @@ def test_what_asks_for_nothing_more_is_supported(change: dict[str, Any], catalog
     assert load_scenario(scenario_with(**change), catalog).unsupported() == ()
 
 
-def test_what_takes_parts_that_differ_by_period_and_future_for_what_is_asked_is_not(catalog: Catalog) -> None:
-    change = {
-        "objective": "served",
-        "horizon": "12mo",
-        "periods": 2,
-        "demand_scenarios": {"same": {"probability": "100%"}},
-    }
-    loaded = load_scenario(scenario_with(**change), catalog)
-    assert loaded.unsupported() == ()
-    (fault,) = loaded.unsupported_by("--stress")
-    assert fault.message == (
-        "not supported yet: --stress with objective served over several periods where demand may turn out in several"
-        " ways; take one period, or objective: cost"
-    )
-
-
 def test_it_is_said_at_its_line(catalog: Catalog) -> None:
     text = (
         "inventory: {node: {gpu: h100-sxm, gpus_per_server: 8, own: 1}}\n"

@@ -16,7 +16,7 @@ from optimizer.report.fleet import decision, kinds, moments
 from optimizer.report.story import comparison_page, page_html, page_markdown, purchase_page
 from optimizer.report.story.ledger import Ledger, steps
 from optimizer.report.story.parts import Figure, Page, Table
-from optimizer.scenario import Scenario, scenario_catalog
+from optimizer.scenario import Scenario, changed, scenario_catalog
 from optimizer.uses import uses
 
 ROOT = Path(__file__).parents[4]
@@ -132,14 +132,24 @@ def test_every_section_speaks_of_all_periods(page: Page, shipped: Layout) -> Non
     assert len({kind.name for kind in kinds(shipped)}) == len(kinds(shipped))
 
 
-def test_of_periods_and_kinds_of_replicas_the_fewer_stand_side_by_side(page: Page, shipped: Layout) -> None:
+def replicas_in_each_period(page: Page) -> Table:
     (blocks,) = (section.blocks for section in page.sections if section.id == "demand")
     (table,) = (block for block in blocks if isinstance(block, Table) and block.caption == "Replicas in each period")
-    # eight quarters and seven kinds of replicas: a line a quarter
-    assert len(shipped.periods) == 8
-    assert len(kinds(shipped)) == 7
-    assert [row[0] for row in table.rows[:3]] == ["month 1", "month 4", "month 7"]
-    assert [name for name, _ in table.columns[1:]] == [kind.name for kind in kinds(shipped)]
+    return table
+
+
+def test_of_periods_and_kinds_of_replicas_the_fewer_stand_side_by_side(
+    page: Page, shipped: Layout, scenario: Scenario, catalog: Catalog
+) -> None:
+    # eight quarters and ten kinds of replicas: a line a kind
+    table = replicas_in_each_period(page)
+    assert (len(shipped.periods), len(kinds(shipped))) == (8, 10)
+    assert [row[0] for row in table.rows] == [kind.name for kind in kinds(shipped)]
+    assert [name for name, _ in table.columns[1:4]] == ["month 1", "month 4", "month 7"]
+    # two quarters and one kind on its only offer in use: a line a quarter
+    only_rented = changed(scenario, inventory={"cloud": scenario.inventory["cloud"]})
+    table = replicas_in_each_period(purchase_page(optimize(only_rented, catalog), only_rented, catalog, None))
+    assert [row[0] for row in table.rows] == ["month 1", "month 4"]
 
 
 def test_the_topology_names_regions_at_the_start_and_at_the_largest(page: Page, shipped: Layout) -> None:

@@ -15,11 +15,11 @@ from optimizer.formulation import Instance, build_instance
 GPUS = {"l4": (1.0, 0.7), "l40s": (3.0, 1.8), "h100-sxm": (11.0, 3.9)}  # speed, $/GPU/h
 
 
-def draw(seed: int) -> dict[str, Any]:
+def draw(seed: int, of_two_classes: float = 0.2) -> dict[str, Any]:
     """Two to six workloads, some of two classes, on two or three offers, owned, for sale or rented, scarce or not."""
     rng = random.Random(f"columns/{seed}")
     inventory = {f"{gpu}-{i}": offer(gpu, rng) for i, gpu in enumerate(rng.choices(sorted(GPUS), k=rng.choice((2, 3))))}
-    workloads = {f"w{w}": draw_workload(inventory, rng) for w in range(rng.randint(2, 6))}
+    workloads = {f"w{w}": draw_workload(inventory, rng, of_two_classes) for w in range(rng.randint(2, 6))}
     more: dict[str, Any] = {"horizon": "12mo"}
     if rng.random() < 0.2:
         more["facility"] = {"power_price": "$0.10/kWh", "power_cap": f"{rng.randint(2, 30)}kW"}
@@ -64,9 +64,9 @@ def offer(gpu: str, rng: random.Random) -> dict[str, Any]:
     return made
 
 
-def draw_workload(inventory: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+def draw_workload(inventory: dict[str, Any], rng: random.Random, of_two_classes: float) -> dict[str, Any]:
     """Replicas of one or two sizes on each card; a second class is slower to serve, or not at all on some."""
-    two_classes = rng.random() < 0.2
+    two_classes = rng.random() < of_two_classes
     measured: dict[tuple[str, int], float | dict[str, float]] = {}
     for one in inventory.values():
         for size in rng.sample((1, 2, 3, 4), rng.choice((1, 2))):

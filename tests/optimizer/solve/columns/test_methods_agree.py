@@ -12,7 +12,7 @@ from optimizer.formulation import Instance
 from optimizer.solve import Answer, Limits, solve
 from optimizer.solve.columns import solve_columns
 
-SEEDS, SEEDS_OVER_PERIODS = 220, 40
+SEEDS, SEEDS_OF_TWO_CLASSES, SEEDS_OVER_PERIODS = 220, 20, 40
 GAP = 0.001
 ROUNDING = 1e-6
 
@@ -27,6 +27,12 @@ def cost(inst: Instance, answer: Answer) -> float:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_both_methods_find_plans_of_the_same_cost_and_no_plan_beats_a_bound(seed: int, catalog: Catalog) -> None:
     assert_methods_agree(draw(seed), catalog)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS_OF_TWO_CLASSES))
+def test_both_methods_agree_where_every_workload_has_two_classes(seed: int, catalog: Catalog) -> None:
+    # Each is a small program of its own: a gap may take long to close, but what is proven must be true.
+    assert_methods_agree(draw(seed, of_two_classes=1.0), catalog, time_limit_s=5.0, always_proven=False)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS_OVER_PERIODS))
