@@ -3,46 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from catalog.schema.base import Entry, Fraction, PositiveFloat, PositiveInt, Source
+from catalog.schema.base import Entry, Fraction, NonNegative, PositiveFloat, PositiveInt, Source
 from catalog.schema.cache_rules import CacheRules
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Certainty(StrEnum):
-    """How well a part of the memory is known, best first."""
-
-    EXACT = "exact"
-    """Follows from the configuration alone."""
-    FITTED = "fitted"
-    """A formula whose constants were fitted on start-up logs."""
-    ESTIMATED = "estimated"
-    """Few or no logs: the engine's own rule of thumb, or ours."""
-
-
-class Uncertainty(Entry):
-    """How far one part may be off, about nine times in ten."""
-
-    certainty: Certainty
-    plus_minus_gib: NonNegative = 0.0
-    plus_minus_fraction: NonNegative = 0.0
-    """Of the part itself; the larger of the two holds."""
-    basis: str
-    """What it rests on."""
-
-
-class Uncertainties(Entry):
-    """Of each part of the memory; what is left for the KV cache carries the errors of all of them."""
-
-    weights: Uncertainty
-    activation: Uncertainty
-    non_torch: Uncertainty
-    cuda_graph: Uncertainty
+from catalog.schema.uncertainty import Uncertainties
 
 
 class BatchDefaults(Entry):
@@ -350,6 +317,12 @@ class Engine(Entry):
     name: str
     stages_take_turns: bool = False
     """Pipeline stages pass one batch on while the others wait, instead of each working on a micro-batch of its own."""
+    loads_published: bool = True
+    """It reads checkpoints as models are published; false = only conversions of them."""
+    formats_made_while_loading: tuple[str, ...] = ()
+    """Ids of weight formats that it makes of 16 bit itself."""
+    experimental_formats: tuple[str, ...] = ()
+    """Those that its makers call so."""
     versions: tuple[EngineVersion, ...] = Field(min_length=1)
     """Ascending. A file states a rule again only where it changes; here every row is whole."""
     sources: tuple[Source, ...] = Field(min_length=1)
@@ -375,10 +348,7 @@ class Engine(Entry):
 
     def at(self, version: str | None) -> EngineVersion:
         """The row that holds for a version: None = the newest; older than the first row = the first."""
-        if version is None:
-            return self.versions[-1]
-        wanted = version_key(version)
-        held = [row for row in self.versions if version_key(row.since) <= wanted]
+        held = [row for row in self.versions if version is None or version_key(row.since) <= version_key(version)]
         return held[-1] if held else self.versions[0]
 
 

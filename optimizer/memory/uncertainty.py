@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from catalog.schema import Model
-from catalog.schema.engine import EngineRules, Uncertainty, VllmRules
+from catalog.schema.engine import EngineRules, VllmRules
+from catalog.schema.uncertainty import Uncertainty
 from optimizer.memory.job import Sized
 from optimizer.serving_config import FloatArray
 

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from catalog.loader import Catalog
-from catalog.schema.engine import Uncertainty
+from catalog.schema.uncertainty import Uncertainty
 from optimizer.fitting import (
     Change,
     changes_that_fit,

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from catalog import Catalog
 from catalog.schema import Engine
-from catalog.schema.engine import Certainty, VllmRules, version_key
+from catalog.schema.engine import VllmRules, version_key
+from catalog.schema.uncertainty import Certainty
 
 
 def shipped(catalog: Catalog, engine: str) -> dict[str, Any]:
