@@ -84,6 +84,7 @@ def test_vllm_raised_its_default_fraction_when_graphs_moved_inside(catalog: Cata
 
 def test_formats_named_by_rules_are_in_the_catalog(catalog: Catalog) -> None:
     for engine in catalog.engines.values():
+        assert {*engine.formats_made_while_loading, *engine.experimental_formats} <= set(catalog.formats), engine.id
         for row in engine.versions:
             named = {*row.memory.law.alignment, *row.memory.expert_padding}
             assert named <= set(catalog.formats), (engine.id, row.since)
