@@ -23,6 +23,7 @@ from optimizer.formulation import Instance, build_instance
 from optimizer.kept import Kept
 from optimizer.layout import Layout, PeriodPlan, ServedLevel, Status
 from optimizer.plan_notes import Infeasibility
+from optimizer.preferred import preferred
 from optimizer.scenario import Scenario, scenario_catalog, with_own_entries
 from optimizer.solve import (
     Answer,
@@ -237,14 +238,9 @@ class _Run:
             if not answer.interrupted:
                 return None
             return self.layout("no_plan", solver=answer.solver, warnings=_warnings(answer, {}))
+        in_use, decision = preferred(self.scenario, self.catalog, candidates, inst, answer.decision)
         parts = assemble(
-            self.scenario,
-            self.catalog,
-            candidates,
-            inst,
-            answer.decision,
-            answer.bound_usd_per_hour,
-            self.asked.ratings,
+            self.scenario, self.catalog, in_use, inst, decision, answer.bound_usd_per_hour, self.asked.ratings
         )
         layout = self.layout(
             "optimal" if answer.outcome == "optimal" else "feasible",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from catalog import Catalog
+from optimizer.checkpoints import checkpoint_of
 from optimizer.formulation import HOST_SHARE_OTHER, HOST_SHARE_SXM
 from optimizer.layout import Drafts, PeriodPlan, PipelineStage, ReplicaGroup, Servers
 from optimizer.performance.bands import POINT_ESTIMATE
@@ -53,12 +54,31 @@ def _of_predictions(scenario: Scenario, catalog: Catalog, groups: Sequence[Repli
             f"planned on rates and latencies that {scenario.confidence_fraction:.1%} of measurements were better than, "
             "by the errors of past predictions; measured replicas are planned on as they were measured"
         )
-    converted = sorted({f"{g.model} in {g.weight_dtype}" for g in groups if g.quality is not None and g.quality < 1})
-    if converted:
-        yield (
-            f"a checkpoint exists or can be made for {', '.join(converted)}; its quality is a benchmark average "
-            "relative to bf16, not measured on your task"
-        )
+    yield from _of_checkpoints(scenario, catalog, groups)
+    if lossy := _named(group for group in groups if group.quality is not None and group.quality < 1):
+        yield f"the quality of {lossy} is a benchmark average relative to bf16, not measured on your task"
+
+
+def _of_checkpoints(scenario: Scenario, catalog: Catalog, groups: Sequence[ReplicaGroup]) -> Iterator[str]:
+    """Where weights come from that are not the model as its makers publish it."""
+    unknown, made = [], []
+    for group in groups:
+        model, engine = catalog.models[str(group.model)], catalog.engines[str(group.engine)]
+        found = checkpoint_of(model, str(group.weight_dtype), engine, scenario)
+        if found is None:
+            unknown.append(group)
+        elif found.is_quantized:
+            made.append(group)
+        elif found.repository != group.model:
+            yield f"{_named([group])} is loaded from {found.repository}"
+    if made:
+        yield f"the engine itself quantizes {_named(made)} while it loads the 16-bit weights"
+    if unknown:
+        yield f"no checkpoint of {_named(unknown)} is known: one must be made, or named under `models` of the scenario"
+
+
+def _named(groups: Iterable[ReplicaGroup]) -> str:
+    return ", ".join(sorted({f"{group.model} in {group.weight_dtype}" for group in groups}))
 
 
 def _pipeline(group: ReplicaGroup, stages: Sequence[PipelineStage], catalog: Catalog) -> Iterator[str]:

@@ -320,6 +320,12 @@ class Engine(Entry):
     name: str
     stages_take_turns: bool = False
     """Pipeline stages pass one batch on while the others wait, instead of each working on a micro-batch of its own."""
+    loads_published: bool = True
+    """It reads checkpoints as models are published; false = only conversions of them."""
+    formats_made_while_loading: tuple[str, ...] = ()
+    """Ids of weight formats that it makes of 16 bit itself."""
+    experimental_formats: tuple[str, ...] = ()
+    """Those that its makers call so."""
     versions: tuple[EngineVersion, ...] = Field(min_length=1)
     """Ascending. A file states a rule again only where it changes; here every row is whole."""
     sources: tuple[Source, ...] = Field(min_length=1)

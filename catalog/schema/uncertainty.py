@@ -1,4 +1,4 @@
-"""How well a part of the memory is known."""
+"""How well each part of an engine's memory is known."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from catalog import Catalog
 from optimizer.candidates.asked import Asked
 from optimizer.candidates.ground import Ground, Here, Prepared
 from optimizer.candidates.pipelines import pipeline_candidates, unbeaten
+from optimizer.candidates.preference import Preference, Reluctance
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, narrowed, numbered, undominated, unpacked
 from optimizer.candidates.race import Entrant
 from optimizer.candidates.rated import Rated
@@ -21,7 +22,7 @@ from optimizer.candidates.ratings import Rating, Ratings, candidates_key, rating
 from optimizer.candidates.search import Search
 from optimizer.candidates.spec import Candidates, ReplicaSpec
 from optimizer.scenario import MeasuredReplica, Scenario, Workload
-from optimizer.serving_config import IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray
 
 Kept = Literal["undominated", "every_structure", "all"]
 
@@ -53,7 +54,7 @@ def build_candidates(
     ]
     predicted = [part for part in parts if part.workload.measured is None]
     if ratings is None:
-        rated = _all_rated(predicted, ground, race=keep == "undominated")
+        rated = _all_rated(predicted, _as_prepared(ground), race=keep == "undominated")
         found = {part.place: _chosen(part, rating, keep) for part, rating in rated}
     else:
         shared = shared_key(scenario, catalog)
@@ -97,7 +98,7 @@ def _remembered(part: _Part, ground: Ground, keep: Kept, ratings: Ratings, share
     key = rating_key(shared, part.workload, ground.near(part.here))
 
     def rated() -> Rating:
-        ((_, rating),) = _all_rated([part], ground, race=False)
+        ((_, rating),) = _all_rated([part], _as_prepared(ground), race=False)
         return rating
 
     rating = ratings.rated.get(key, rated)
@@ -172,14 +173,20 @@ def _measured(part: _Part, ground: Ground) -> Candidates:
     )
 
 
-def _all_rated(parts: Sequence[_Part], ground: Ground, *, race: bool) -> Iterator[tuple[_Part, Rating]]:
+def _as_prepared(ground: Ground) -> Callable[[_Part], Prepared]:
+    return lambda part: ground.prepared(part.workload, part.here)
+
+
+def _all_rated(
+    parts: Sequence[_Part], prepare: Callable[[_Part], Prepared], *, race: bool
+) -> Iterator[tuple[_Part, Rating]]:
     """Each part with what may serve it, parts alike together; in a race, without all that is worse than others."""
     alike: dict[Hashable, list[_Part]] = {}
     for part in parts:
         alike.setdefault(part.workload.models, []).append(part)
     waiting: dict[Hashable, list[tuple[_Part, Prepared]]] = {}
     for part in (part for group in alike.values() for part in group):
-        prepared = ground.prepared(part.workload, part.here)
+        prepared = prepare(part)
         kind = prepared.asked[0].kind
         batch = waiting.setdefault(kind, [])
         batch.append((part, prepared))
@@ -249,3 +256,66 @@ def _specs(found: Sequence[Rated], rows: IntArray) -> list[ReplicaSpec]:
     return [
         spec for rated, start, part in zip(found, starts, parts, strict=False) for spec in rated.specs(part - start)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """Where a plan runs replicas of a workload, and what it would take in their place."""
+
+    models: frozenset[str]
+    places: frozenset[tuple[int, int]]
+    """Indices of offers, and the GPUs of a replica there."""
+    at_worst: Reluctance
+
+
+def build_alike(
+    scenario: Scenario, catalog: Catalog, preference: Preference, in_use: Mapping[str, InUse]
+) -> dict[str, Candidates]:
+    """What could run some workloads in the place of their replicas: the same models in formats that are no worse."""
+    workloads = {name: scenario.workloads[name] for name in in_use}
+    offers = {s for one in in_use.values() for s, _ in one.places}
+    sizes = list({gpus for one in in_use.values() for _, gpus in one.places})
+    nearness = {name: _only(offers, _by_distance(workload, scenario)) for name, workload in workloads.items()}
+
+    def may_do(c: Configurations) -> BoolArray:
+        at_worst = max((one.at_worst for one in in_use.values() if c.model.id in one.models), default=None)
+        if at_worst is None:
+            return np.zeros(len(c), bool)
+        return np.isin(c.gpus_per_replica, sizes) & preference.no_worse(c, at_worst)
+
+    asking = scenario.model_copy(update={"workloads": workloads})
+    ground = Ground(asking, catalog, nearness, share=True, only=may_do)
+
+    def prepare(part: _Part) -> Prepared:
+        prepared, one = ground.prepared(part.workload, part.here), in_use[part.name]
+        asked = [replace(a, rows=a.rows[_in_place(a, part.here, one, preference)]) for a in prepared.asked]
+        return replace(prepared, asked=tuple(asked))
+
+    found: dict[str, list[Candidates]] = {name: [] for name in in_use}
+    parts = [
+        _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario), len(nearness[name]) > 1)
+        for name, workload in workloads.items()
+        for round_trip_ms, here in nearness[name].items()
+    ]
+    for part, rating in _all_rated(parts, prepare, race=False):
+        found[part.name].append(_chosen(part, rating, "all"))
+    return {name: _joined(some) for name, some in found.items()}
+
+
+def _only(offers: Collection[int], nearness: Mapping[float, Here]) -> dict[float, Here]:
+    """Some of the offers, where there are any at that distance."""
+    known = {ms: tuple(s for s in here if s in offers) for ms, here in nearness.items()}
+    return {ms: here for ms, here in known.items() if here}
+
+
+def _in_place(asked: Asked, here: Here, in_use: InUse, preference: Preference) -> BoolArray:
+    """[n] the rows of those asked that have a place where replicas are in use, and no worse formats."""
+    c = asked.physics.configurations.take(asked.rows)
+    if c.model.id not in in_use.models:
+        return np.zeros(len(c), bool)
+    holds = unpacked(asked.holds[asked.rows], len(here))
+    placed = np.zeros(len(c), bool)
+    for s, gpus in in_use.places:
+        if s in here:
+            placed |= holds[:, here.index(s)] & (c.gpus_per_replica == gpus)
+    return placed & preference.no_worse(c, in_use.at_worst)

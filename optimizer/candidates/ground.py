@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from optimizer.candidates.prune import packed
 from optimizer.memory import holds_at_every_length
 from optimizer.performance import times_known
 from optimizer.scenario import Offer, Scenario, Speculation, Workload
-from optimizer.serving_config import IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray
 
 MANY = 3
 """Workloads alike in all but their requests and their floors of quality, from which on sharing saves time."""
@@ -61,10 +61,19 @@ class Ground:
     """Prepares the configurations of the workloads of a scenario."""
 
     def __init__(
-        self, scenario: Scenario, catalog: Catalog, nearness: Mapping[str, Mapping[float, Here]], *, share: bool
+        self,
+        scenario: Scenario,
+        catalog: Catalog,
+        nearness: Mapping[str, Mapping[float, Here]],
+        *,
+        share: bool,
+        only: Callable[[Configurations], BoolArray] | None = None,
     ) -> None:
-        """`nearness` is the offers of each workload, by distance; without `share` all are prepared apart."""
-        self.catalog, self._offers = catalog, list(scenario.inventory.values())
+        """`nearness` is the offers of each workload, by distance; without `share` all are prepared apart.
+
+        With `only`, some configurations are prepared: of these also what others beat at every mix of requests.
+        """
+        self.catalog, self._offers, self._only = catalog, list(scenario.inventory.values()), only
         asked: dict[tuple[_Kind, Here], list[Workload]] = {}
         for name, workload in scenario.workloads.items():
             for here in nearness[name].values():
@@ -109,14 +118,16 @@ class Ground:
         n_evaluated = len(c) + refused["quality"] + refused["format"]
         known = times_known(c, self.catalog.calibration)
         refused["silicon tables"] += int((~known).sum())
-        c = c.take(known)
+        c = c.take(known if self._only is None else known & self._only(c))
         physics = Physics.of(c, batch_sizes(least), self.catalog.calibration)
         quality = quality_fractions(c)
         rows = {floor: np.flatnonzero(quality >= floor - 1e-9) for floor in {one.min_quality_fraction for one in alike}}
         rejected = {floor: refused + Counter(quality=len(c) - len(accepted)) for floor, accepted in rows.items()}
         if len(alike) >= MANY and len(c):
             length = min(max(one.max_context_tokens for one in alike), self.catalog.models[model].max_context_tokens)
-            physics, rows = _worth_sharing(physics, rows, length, mix=not least.single_format)
+            if self._only is None:
+                physics, rows = _worth_sharing(physics, rows, length, mix=not least.single_format)
+            physics = physics.tabulated(np.flatnonzero(holds_at_every_length(physics.configurations)), length)
         places, kind = places_on(self.near(here), physics.configurations)
         return _Shared(physics, rows, packed(places)[kind], rejected, n_evaluated)
 
@@ -124,16 +135,14 @@ class Ground:
 def _worth_sharing(
     physics: Physics, rows: Mapping[float, IntArray], max_model_len: int, *, mix: bool
 ) -> tuple[Physics, dict[float, IntArray]]:
-    """Without what others beat at every mix of requests; memory tabulated where it can be."""
+    """Without what others beat at every mix of requests."""
     c, facts = physics.configurations, facts_of(physics, max_model_len)
     kept = {
         floor: accepted[worth_rating(c.take(accepted), facts.take(accepted), mix=mix)]
         for floor, accepted in rows.items()
     }
     union = np.unique(np.concatenate([*kept.values()]))
-    small = physics.take(union)
-    small = small.tabulated(np.flatnonzero(holds_at_every_length(small.configurations)), max_model_len)
-    return small, {floor: np.searchsorted(union, best) for floor, best in kept.items()}
+    return physics.take(union), {floor: np.searchsorted(union, best) for floor, best in kept.items()}
 
 
 def _kind(workload: Workload) -> _Kind:

@@ -4,10 +4,11 @@ from optimizer.solve.answer import Answer, Decision, Limits, Outcome, Start, Sta
 from optimizer.solve.backend import Solution, SolverName, solve_program
 from optimizer.solve.method import Method, solve
 from optimizer.solve.near import relaxation, solve_near
+from optimizer.solve.occupants import Occupants
 from optimizer.solve.plain import decide
 from optimizer.solve.routing import Routing, route
 from optimizer.solve.served import Level, ServedAnswer, solve_served
-from optimizer.solve.tidy import fewest_orders, fewest_terms, standing_by, tidy
+from optimizer.solve.tidy import fewest_orders, fewest_terms, share_carried, standing_by, tidy
 from optimizer.solve.trying import Backend, Tried, check_solution, try_solvers
 from optimizer.solve.write import program_text
 
@@ -18,6 +19,7 @@ __all__ = [
     "Level",
     "Limits",
     "Method",
+    "Occupants",
     "Outcome",
     "Routing",
     "ServedAnswer",
@@ -33,6 +35,7 @@ __all__ = [
     "program_text",
     "relaxation",
     "route",
+    "share_carried",
     "solve",
     "solve_near",
     "solve_program",

@@ -17,6 +17,8 @@ Outcome = Literal["optimal", "feasible", "infeasible", "no_plan"]
 class Occupied(NamedTuple):
     """A server that runs something."""
 
+    number: int
+    """Of the offer's servers, counted through its racks."""
     rack: str
     """Empty where the offer names none."""
     candidates: tuple[int, ...]

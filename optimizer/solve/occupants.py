@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -42,6 +42,13 @@ class Occupants:
         if any(waiting):
             raise SolverError("the solver has replicas that stand nowhere")
 
+    @classmethod
+    def standing(cls, inst: Instance, servers: Mapping[int, Sequence[Occupied]]) -> Occupants:
+        """What a decision says of its servers."""
+        found = cls(inst, np.zeros(len(inst.candidate_names), np.int64), np.zeros(len(inst.sites.stand_cell), np.int64))
+        found.on = {(s, one.number): Counter(one.candidates) for s, some in servers.items() for one in some}
+        return found
+
     def sites_of(self, k: int) -> list[Site]:
         """Where replicas of a candidate stand, the fullest of them first."""
         return sorted((site for site, here in self.on.items() if here[k]), key=lambda site: (-self.on[site][k], site))
@@ -74,7 +81,7 @@ class Occupants:
     def servers(self, s: int) -> tuple[Occupied, ...]:
         """The servers of an offer that hold any replicas, in order."""
         held = [
-            Occupied(self._rack[site], tuple(sorted(here.elements())))
+            Occupied(site[1], self._rack[site], tuple(sorted(here.elements())))
             for site, here in sorted(self.on.items())
             if site[0] == s
         ]

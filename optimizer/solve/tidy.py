@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -168,14 +168,9 @@ class _Need:
         candidates = self.candidates if among is None else among
         used: IntArray = candidates[n_replicas[candidates] > 0]
         busy = _busy(self.inst, self.loads, used)
-        routing = route(n_replicas[used], busy)
-        if routing is None or not _carries(routing.peak_utilization, self.inst.max_utilization):
-            return None
-        for lost in self.occupants.losses(self.w, used, n_replicas) if self.survives else ():
-            rest = route(n_replicas[used] - lost, busy)
-            if rest is None or not _carries(rest.peak_utilization, 1.0):
-                return None
-        return used, routing.share
+        losses = self.occupants.losses(self.w, used, n_replicas) if self.survives else ()
+        share = share_carried(n_replicas[used], busy, losses, self.inst.max_utilization)
+        return None if share is None else (used, share)
 
     def keep_one_choice(self, n_replicas: IntArray) -> None:
         """Only the one model and format that carries the workload stays; all of them where formats may mix.
@@ -232,6 +227,24 @@ def _busy(inst: Instance, loads: IntArray, used: IntArray) -> FloatArray:
     row = np.searchsorted(used, inst.candidate_of_load[loads][is_used])
     busy[row, column[is_used]] = inst.busy_replicas[loads][is_used]
     return busy
+
+
+def share_carried(
+    replicas: IntArray, busy: FloatArray, losses: Iterable[IntArray], max_utilization: float
+) -> FloatArray | None:
+    """The share [G, R] of each class that groups of replicas [G] carry of it; None where they do not carry all of it.
+
+    `busy` [G, R] is as `route` takes it. What is left after any loss [G] must carry everything too, fully used if need
+    be.
+    """
+    routing = route(replicas, busy)
+    if routing is None or not _carries(routing.peak_utilization, max_utilization):
+        return None
+    for lost in losses:
+        rest = route(replicas - lost, busy)
+        if rest is None or not _carries(rest.peak_utilization, 1.0):
+            return None
+    return routing.share
 
 
 def _carries(utilization: float, max_utilization: float) -> bool:

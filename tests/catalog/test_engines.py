@@ -116,6 +116,7 @@ def test_tensorrt_llm_builds_engines_for_more_sequences_since_0_14(catalog: Cata
 
 def test_formats_named_by_rules_are_in_the_catalog(catalog: Catalog) -> None:
     for engine in catalog.engines.values():
+        assert {*engine.formats_made_while_loading, *engine.experimental_formats} <= set(catalog.formats), engine.id
         for row in engine.versions:
             named = {*row.memory.law.alignment, *row.memory.expert_padding}
             assert named <= set(catalog.formats), (engine.id, row.since)

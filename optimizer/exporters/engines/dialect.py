@@ -104,10 +104,8 @@ class Dialect:
     """Where the image keeps downloaded models."""
     kv_cache_dtypes: Mapping[str, str]
     """Our ids -> the engine's spelling."""
-    formats_made_while_loading: Mapping[str, Mapping[str, Setting]]
-    """Weight formats that it makes of a 16-bit checkpoint itself -> the settings for that."""
-    loads_published: bool
-    """Whether it reads checkpoints as models are published, or only conversions."""
+    online_quantization: Mapping[str, Mapping[str, Setting]]
+    """`Engine.formats_made_while_loading` -> the settings for that."""
     settings: Callable[[Planned], dict[str, Setting]]
     """Options without their dashes, in a fixed order, without the checkpoint."""
     model_words: Callable[[str], tuple[str, ...]]

@@ -60,11 +60,10 @@ SGLANG = Dialect(
     cache_folder="/root/.cache/huggingface",
     kv_cache_dtypes={"auto": "auto", "fp8": "fp8_e4m3", "fp8-e5m2": "fp8_e5m2"},
     # https://docs.sglang.ai/advanced_features/quantization.html, online quantization
-    formats_made_while_loading={
+    online_quantization={
         "fp8": {"quantization": "fp8"},
         "bnb-nf4": {"quantization": "bitsandbytes", "load-format": "bitsandbytes"},
     },
-    loads_published=True,
     settings=settings,
     model_words=lambda checkpoint: ("--model-path", checkpoint),
     model_key="model-path",

@@ -9,6 +9,7 @@ import numpy as np
 
 from catalog import Catalog
 from catalog.schema import Model
+from optimizer.checkpoints import checkpoint_of
 from optimizer.errors import InputError
 from optimizer.exporters.engines.dialect import Dialect, Planned, Setting, command_line, group_engine
 from optimizer.exporters.engines.llamacpp import LLAMACPP
@@ -24,8 +25,6 @@ from optimizer.serving_config import drafter_of, one_configuration, sequences_pe
 from optimizer.topology import Topology
 
 DIALECTS: dict[str, Dialect] = {"vllm": VLLM, "sglang": SGLANG, "trtllm": TRTLLM, "llamacpp": LLAMACPP}
-
-SIXTEEN_BIT = ("bf16", "fp16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def start_of(group: ReplicaGroup, topology: Topology) -> Start:
     engine = group_engine(group)
     dialect, catalog = DIALECTS[engine], topology.catalog
     planned = _planned(group, dialect, catalog)
-    weights = _by_layer(group, planned) or _weights(planned, dialect, topology)
+    weights = _by_layer(group, planned) or _weights(planned, engine, topology)
     release = _release(group, dialect, catalog)
     image = dialect.images.get(planned.gpu.vendor.lower())
     return Start(
@@ -164,24 +163,14 @@ def _speculation(drafts: Drafts) -> Speculation:
     )
 
 
-def _weights(planned: Planned, dialect: Dialect, topology: Topology) -> Weights:
-    """What the scenario names, else what is published in the planned format, else what the engine can make of it."""
-    model, wanted = planned.model, planned.weight_dtype
-    own = topology.scenario.models.get(model.id)
-    if own is not None and wanted in own.checkpoints:
-        return Weights(own.checkpoints[wanted])
-    published = model.checkpoint.weight_format
-    if dialect.loads_published:
-        # fp8 on a model published in block FP8 means that checkpoint.
-        if wanted == published or (wanted == "fp8" and published == "fp8-block"):
-            return Weights(model.id)
-        if published is None and wanted in SIXTEEN_BIT:
-            return Weights(model.id)
-    if converted := model.converted_to(wanted):
-        return Weights(converted)
-    if published is None and (options := dialect.formats_made_while_loading.get(wanted)):
-        return Weights(model.id, options=options)
-    kind = wanted if dialect.loads_published or wanted.startswith("gguf-") else f"{wanted} as GGUF"
+def _weights(planned: Planned, engine_id: str, topology: Topology) -> Weights:
+    """The checkpoint that the plan's format is loaded from, else what it must be."""
+    model, wanted, engine = planned.model, planned.weight_dtype, topology.catalog.engines[engine_id]
+    found = checkpoint_of(model, wanted, engine, topology.scenario)
+    if found is not None:
+        options = DIALECTS[engine_id].online_quantization[wanted] if found.is_quantized else None
+        return Weights(found.repository, options=options)
+    kind = wanted if engine.loads_published or wanted.startswith("gguf-") else f"{wanted} as GGUF"
     return Weights(
         None,
         needs=f"a checkpoint of {model.id} in {kind}",

@@ -70,8 +70,7 @@ TRTLLM = Dialect(
     cache_folder="/root/.cache/huggingface",
     # kv_cache_config.dtype, https://nvidia.github.io/TensorRT-LLM/features/kvcache.html
     kv_cache_dtypes={"auto": "auto", "fp8": "fp8", "nvfp4": "nvfp4"},
-    formats_made_while_loading={},
-    loads_published=True,
+    online_quantization={},
     settings=settings,
     model_words=lambda checkpoint: (checkpoint,),
     model_key=None,

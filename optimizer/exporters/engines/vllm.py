@@ -85,12 +85,11 @@ VLLM = Dialect(
     # https://docs.vllm.ai/en/stable/features/quantization/quantized_kvcache/
     kv_cache_dtypes={"auto": "auto", "fp8": "fp8", "fp8-e5m2": "fp8_e5m2"},
     # https://docs.vllm.ai/en/v0.29.0/features/quantization/online/ and …/features/quantization/bnb/
-    formats_made_while_loading={
+    online_quantization={
         "fp8": {"quantization": "fp8_per_tensor"},
         "fp8-block": {"quantization": "fp8_per_block"},
         "bnb-nf4": {"quantization": "bitsandbytes"},
     },
-    loads_published=True,
     settings=settings,
     model_words=lambda checkpoint: ("--model", checkpoint),
     model_key="model",

@@ -195,3 +195,8 @@ def test_cards_without_a_vllm_image_are_left_out_by_name(target: str, catalog: C
     )
     export = EXPORTERS[target].render(build_topology(layout, catalog))
     assert export.left_out == ("lab: there is no vLLM image for Intel cards",)
+
+
+def test_every_format_that_an_engine_makes_while_loading_has_the_options_for_it(catalog: Catalog) -> None:
+    made = {engine: set(entry.formats_made_while_loading) for engine, entry in catalog.engines.items()}
+    assert made == {engine: set(dialect.online_quantization) for engine, dialect in DIALECTS.items()}
