@@ -41,7 +41,7 @@ _FORMATS, _KV_FORMATS = ByIdentity[BoolArray](), ByIdentity[BoolArray]()
 def _format_unsupported(configurations: Configurations) -> BoolArray:
     c, engine = configurations, configurations.engine.id
     table = _FORMATS.get(
-        (c.engine, c.weight_formats, c.gpus),
+        (c.engine, *c.weight_formats, *c.gpus),
         lambda: np.array(of_cards(c.gpus, lambda g: [f.compute_dtype(engine, g) is None for f in c.weight_formats])),
     )
     return table[c.gpu, c.weight_format]
@@ -50,7 +50,7 @@ def _format_unsupported(configurations: Configurations) -> BoolArray:
 def _kv_format_unsupported(configurations: Configurations) -> BoolArray:
     c, engine = configurations, configurations.engine.id
     table = _KV_FORMATS.get(
-        (c.engine, c.kv_formats, c.gpus),
+        (c.engine, *c.kv_formats, *c.gpus),
         lambda: np.array(of_cards(c.gpus, lambda g: [not f.supported_on(engine, g) for f in c.kv_formats])),
     )
     return table[c.gpu, c.kv_format]

@@ -147,7 +147,7 @@ _BITS = ByIdentity[dict[TensorRole, FloatArray]]()
 def bits_by_role(model: Model, weight_formats: tuple[WeightFormat, ...]) -> dict[TensorRole, FloatArray]:
     """Role -> [formats] bits per weight, scales included."""
     return _BITS.get(
-        (model, weight_formats),
+        (model, *weight_formats),
         lambda: {role: np.array([_bits_of(model, fmt, role) for fmt in weight_formats]) for role in TensorRole},
     )
 

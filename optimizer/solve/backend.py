@@ -232,6 +232,7 @@ def _parameters(solver: SolverName, gap: float, time_limit_s: float, seed: int, 
         parameters.threads = 1  # two race, which takes twice the work and ends with either's plan
         # With cuts, which these programs' covering rows do not need, proofs take several times as long (`make bench`).
         parameters.cuts = parameters_pb2.EMPHASIS_OFF
+        parameters.heuristics = parameters_pb2.EMPHASIS_LOW  # good plans come from rounding; more takes longer to prove
         parameters.gscip.real_params["numerics/feastol"] = SCIP_FEASIBILITY_TOLERANCE
     if solver == "highs":
         parameters.highs.double_options["mip_feasibility_tolerance"] = HIGHS_FEASIBILITY_TOLERANCE
