@@ -111,17 +111,19 @@ class _Plan:
         chosen = self._fastest(w, ways)
         if chosen is None:
             return False
-        n_replicas, free = self.n_replicas.copy(), self.free.copy()
         carried: list[tuple[IntArray, FloatArray]] = []
+        more: list[tuple[int, int]] = []  # candidates with another replica, and their offers
         for state in range(self.inst.horizon.n_states):
             asked = self._asked(w, state, chosen)
-            share = self._carried(w, state, asked, n_replicas)
-            while share is None and grow and asked.may_grow and self._grow(asked, n_replicas, free):
-                share = self._carried(w, state, asked, n_replicas)
+            share = self._carried(w, state, asked)
+            while share is None and grow and asked.may_grow and (grown := self._grown(asked)) is not None:
+                more.append(grown)
+                share = self._carried(w, state, asked)
             if share is None:
+                for k, s in more:
+                    self._add(k, s, -1)
                 return False
             carried.append((asked.loads, share))
-        self.n_replicas, self.free = n_replicas, free
         for loads, share in carried:
             self.load_share[loads[loads >= 0]] = share[loads >= 0]
         self._run(w, chosen)
@@ -157,8 +159,9 @@ class _Plan:
         np.divide(inst.demand_rps[first:end], rate_rps, out=busy, where=(loads >= 0) & (rate_rps > 0))
         return _Loads(candidates, loads, busy, inst.spare[of_state] == "none")
 
-    def _carried(self, w: int, state: int, asked: _Loads, n_replicas: IntArray) -> FloatArray | None:
+    def _carried(self, w: int, state: int, asked: _Loads) -> FloatArray | None:
         """[G, R] the share of each demand that each group carries; None where they do not carry all."""
+        n_replicas = self.n_replicas
         share, runs = np.zeros_like(asked.busy), n_replicas[asked.candidates] > 0
         if not asked.busy.shape[1]:
             return share
@@ -170,16 +173,21 @@ class _Plan:
         share[runs] = carried
         return share
 
-    def _grow(self, asked: _Loads, n_replicas: IntArray, free: IntArray) -> bool:
-        """Whether there was room for one more replica, of the group that does most with its GPUs."""
+    def _grown(self, asked: _Loads) -> tuple[int, int] | None:
+        """The candidate that got one more replica, and its offer: the one that does most with its GPUs, if any fits."""
         gpus, offer = (a[asked.candidates] for a in (self.inst.gpus_per_replica, self.inst.offer_of_candidate))
-        cost = np.where(free[offer] >= gpus, asked.busy.sum(axis=1) * gpus, np.inf)
+        cost = np.where(self.free[offer] >= gpus, asked.busy.sum(axis=1) * gpus, np.inf)
         best = int(np.argmin(cost))
         if not np.isfinite(cost[best]):
-            return False
-        n_replicas[asked.candidates[best]] += 1
-        free[offer[best]] -= gpus[best]
-        return True
+            return None
+        k, s = int(asked.candidates[best]), int(offer[best])
+        self._add(k, s, 1)
+        return k, s
+
+    def _add(self, k: int, s: int, n: int) -> None:
+        """So many replicas of a candidate on free GPUs of its offer."""
+        self.n_replicas[k] += n
+        self.free[s] -= n * self.inst.gpus_per_replica[k]
 
     def _run(self, w: int, chosen: Sequence[_Way]) -> None:
         """Put the ways in place of the candidates; what has become the same is one candidate."""
@@ -201,7 +209,7 @@ class _Plan:
             self.n_replicas[k] = 0
             for here in self.occupants.on.values():
                 here[into] += here.pop(k, 0)
-            of_one, of_other = (np.flatnonzero(self.inst.candidate_of_load == i) for i in (k, into))
+            of_one, of_other = (np.arange(*np.searchsorted(self.inst.candidate_of_load, [i, i + 1])) for i in (k, into))
             demands = self.inst.demand_of_load
             for load in of_one[np.isin(demands[of_one], demands[of_other])].tolist():
                 self.load_share[of_other[demands[of_other] == demands[load]]] += self.load_share[load]
@@ -215,12 +223,13 @@ class _Plan:
 
 def _tries(ways: Sequence[_Way], at_worst: Reluctance, *, mix: bool) -> Iterator[list[_Way]]:
     """Ways that one plan may use together, the preferred ones first; all are preferred to what is run."""
-    choices = list(dict.fromkeys("" if mix else way.spec.choice for way in ways))
-    levels = {
-        (way.reluctance, choices.index("" if mix else way.spec.choice)) for way in ways if way.reluctance < at_worst
-    }
-    for level, choice in sorted(levels):
-        yield [way for way in ways if way.reluctance <= level and (mix or way.spec.choice == choices[choice])]
+    of_choice: dict[str, list[_Way]] = {}
+    for way in ways:
+        of_choice.setdefault("" if mix else way.spec.choice, []).append(way)
+    together = list(of_choice.values())
+    levels = {(way.reluctance, i) for i, some in enumerate(together) for way in some if way.reluctance < at_worst}
+    for level, i in sorted(levels):
+        yield [way for way in together[i] if way.reluctance <= level]
 
 
 def _free_gpus(inst: Instance, n_replicas: IntArray) -> IntArray:

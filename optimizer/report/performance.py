@@ -55,7 +55,7 @@ def performance_answer(
         number: estimate_performance(catalog, **question, concurrency=number)
         for number in sorted({*CONCURRENCIES, concurrency})
     }
-    of_version = assumed_rules(catalog.find("engine", question["engine"]), question["engine_version"])
+    of_version = assumed_rules(catalog.find("engine", question["engine"]), question.get("engine_version"))
     assumed = (*(() if weight_dtype else (assumed_format(weights),)), *of_version)
     return PerformanceAnswer(question, assumed, concurrency, curve[concurrency], curve)
 

@@ -99,55 +99,61 @@ def explore(
 
     The answers are the same every time unless time runs out; then `complete` is False and questions are left out.
     """
-    known = scenario_catalog(scenario, catalog)
-    deadline = time.perf_counter() + time_limit_s
-    complete = True
-    ratings = Ratings()
-
-    def solved(change: Change) -> Layout | None:
-        nonlocal complete
-        keys = copy.deepcopy(layout.inputs)
-        change(keys)
-        if keys == layout.inputs:
-            return None
-        left_s = deadline - time.perf_counter()
-        if left_s <= 0:
-            complete = False
-            return None
-        found = optimize(
-            load_scenario(keys, catalog),
-            catalog,
-            time_limit_s=min(left_s, MOST_S_EACH),
-            gap=GAPS[scenario.periods > 1],
-            solver=SOLVERS[scenario.periods > 1],
-            start=layout,
-            ratings=ratings,
-        )
-        if found.status not in ("optimal", "infeasible"):
-            complete = False
-            return None
-        return found
-
+    again = _Again(layout, catalog, time.perf_counter() + time_limit_s)
     swings, scenarios = [], {}
     for name, (low_name, low), (high_name, high), of_prices in _questions():
         progress(f"what if: {name}")
-        if (first := solved(low)) is not None and (second := solved(high)) is not None:
+        if (first := again.solved(low)) is not None and (second := again.solved(high)) is not None:
             swings.append(Swing(name, low_name, high_name, first, second, of_prices))
             if of_prices:
                 scenarios[name] = (_changed(layout, low, catalog), _changed(layout, high, catalog))
     frontier = [(1.0, layout)]
     for factor in TARGETS:
         progress(f"what if: targets × {factor:g}")
-        if factor != 1 and (found := solved(_scaled_targets(factor))) is not None:
+        if factor != 1 and (found := again.solved(_scaled_targets(factor))) is not None:
             frontier.append((factor, found))
-    others = _others(layout, swings, frontier)
+    others, known = _others(layout, swings, frontier), scenario_catalog(scenario, catalog)
     return WhatIf(
         tuple(swings),
         tuple(sorted(frontier, key=lambda point: point[0])) if len(frontier) > 1 else (),
         _runners_up(others, scenario, known),
         tuple(_thresholds(layout, others, scenario, scenarios, known)),
-        complete,
+        again.is_complete,
     )
+
+
+class _Again:
+    """Solves the scenario of a plan with changes, until time is up."""
+
+    def __init__(self, layout: Layout, catalog: Catalog, deadline: float) -> None:
+        """`deadline` by `time.perf_counter`."""
+        self.layout, self.catalog, self.deadline = layout, catalog, deadline
+        self.ratings = Ratings()
+        self.is_complete = True
+        """Every question so far had its answer."""
+
+    def solved(self, change: Change) -> Layout | None:
+        """The best plan with a change; None where it changes nothing, or time was up before the answer."""
+        keys = copy.deepcopy(self.layout.inputs)
+        change(keys)
+        if keys == self.layout.inputs:
+            return None
+        left_s = self.deadline - time.perf_counter()
+        if left_s > 0:
+            scenario = load_scenario(keys, self.catalog)
+            found = optimize(
+                scenario,
+                self.catalog,
+                time_limit_s=min(left_s, MOST_S_EACH),
+                gap=GAPS[scenario.periods > 1],
+                solver=SOLVERS[scenario.periods > 1],
+                start=self.layout,
+                ratings=self.ratings,
+            )
+            if found.status in ("optimal", "infeasible"):
+                return found
+        self.is_complete = False
+        return None
 
 
 def _questions() -> Iterator[tuple[str, tuple[str, Change], tuple[str, Change], bool]]:

@@ -130,7 +130,7 @@ def test_replicas_that_draft_tokens_go_on_drafting_under_stress(catalog: Catalog
     layout = optimize(loaded, catalog, stressed=True)
     assert all(group.speculative for plan in layout.workloads for group in plan.replica_groups)
     (slower,) = (case for case in layout.stress if case.speed_factor < 1)
-    assert slower.served_fraction > 0.8
+    assert slower.served_fraction > 0.6
 
 
 def test_a_plan_without_stress_says_nothing(catalog: Catalog) -> None:
