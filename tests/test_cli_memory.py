@@ -96,6 +96,7 @@ def test_cards_stand_side_by_side() -> None:
     assert "no: weights" in run(*asked).stdout
     first, second = json.loads(run(*asked, "-o", "json").stdout)["cards"]
     assert (first["fits"], second["fits"]) == (True, False)
+    assert json.loads(run(*asked, "--gpu", "t4", "-o", "json").stdout)["cards"][0]["gpu"] == "t4"
     assert run("memory", "Qwen/Qwen3-14B", "--compare", "h100-sxm,nothing").exit_code == 3
 
 

@@ -32,7 +32,7 @@ def replica(function: Function) -> Function:
 @command("memory", example="gpuplan memory Qwen/Qwen3-14B --gpu a100-40gb-sxm --max-model-len 8k")
 @click.argument("model", required=False)
 @click.option("--gpu", help="GPU id; `gpuplan catalog gpus` lists them.")
-@click.option("--compare", "gpus", metavar="GPU,GPU", help="The same replica on several GPUs, side by side.")
+@click.option("--compare", "gpus", metavar="GPU,GPU", help="The same replica on these GPUs and --gpu, side by side.")
 @click.option("--fits", is_flag=True, help="Every model that fits on --gpu, in the first format that does.")
 @click.option("--from-log", "log", metavar="FILE", help="Compare with an engine's start-up log.")
 @replica
@@ -54,7 +54,7 @@ def memory(model: str | None, gpu: str | None, gpus: str | None, fits: bool, log
     if log is not None:
         _from_log(log, {"model": model, "gpu": gpu, **_given(question)})
     elif gpus is not None and model is not None:
-        _compare(model, gpus.split(","), question)
+        _compare(model, [*([gpu] if gpu else []), *gpus.split(",")], question)
     elif gpu is None:
         raise click.UsageError("Missing option '--gpu'.")
     elif fits or model is None:
@@ -78,7 +78,8 @@ def _from_log(log: str, given: dict[str, Any]) -> None:
 def _compare(model: str, gpus: list[str], question: dict[str, Any]) -> None:
     from optimizer.report.memory import cards_data, cards_report, memory_answer, memory_picture
 
-    answers = [memory_answer(the_catalog(), model=model, gpu=gpu.strip(), **question) for gpu in gpus]
+    cards = dict.fromkeys(gpu.strip() for gpu in gpus)
+    answers = [memory_answer(the_catalog(), model=model, gpu=card, **question) for card in cards]
     answer(lambda: cards_report(answers), cards_data(answers), lambda: memory_picture(answers))
 
 

@@ -23,6 +23,26 @@ def excess(expected: FloatArray, cv: float) -> FloatArray:
     return np.maximum(met - expected, 0.0)
 
 
+NEWTON_STEPS = 6
+"""After which the root is known to a thousandth up to cv 4, at any load below 0.98."""
+
+
+def found_ahead(load: FloatArray, cv: float) -> FloatArray:
+    """Others, beyond those of random arrivals, that a request finds before it at a server busy for `load` of the time.
+
+    Exact for gamma distributed gaps and exponential service (GI/M/1): it finds (1 − u) / u with u the root of
+    1 − u = (1 + cv² · u / load)^(−1/cv²), which Newton's method comes down to from 1 − load, the root where cv is 1.
+    """
+    if cv == POISSON_CV:
+        return np.zeros_like(load)
+    square, busy, idle = cv**2, np.maximum(load, 1e-9), 1.0 - load
+    for _ in range(NEWTON_STEPS):
+        base = 1.0 + square * idle / busy
+        sooner = base ** (-1.0 / square)
+        idle = idle - (1.0 - idle - sooner) / (sooner / base / busy - 1.0)
+    return np.maximum(1.0 / idle - 1.0 / (1.0 - load), 0.0)
+
+
 _ERFC = np.vectorize(math.erfc, otypes=[np.float64])
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from catalog.units import MS_PER_S
-from optimizer.performance.bursts import excess, overlap
+from optimizer.performance.bursts import excess, found_ahead, overlap
 from optimizer.performance.chunks import Chunks, chunks_of, most_decoding
 from optimizer.performance.constants import RowConstants
 from optimizer.performance.mix import TokenMix
@@ -40,10 +40,6 @@ QUEUE_SPREAD = 1.6
 """Spread of the wait around the own step over what independent arrivals would give: long steps follow on each other.
 Fitted to the simulator (benchmarks/simulation.py, every second case, loads of 0.2 and 0.4): with it p90, p95 and p99 of
 TTFT are off by 4 %, 4 % and 8 % in the median, without it by 5 %, 7 % and 8 %, and too early in most cases."""
-BURST_PREFILLS = 2.5
-"""Prefills of the same burst that a first token waits for, over those that come within one step: a burst of prompts
-makes a long step, into which more of it fall. Fitted to the simulator (every second case of benchmarks/simulation.py,
-gaps with cv 1.5, 2 and 4): p50 and p95 of TTFT are off by 14 % and 22 %, with 1 by 19 % and 25 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +179,9 @@ class Station:
         line = rate * square / (2.0 * (1.0 - load)) * in_line
         others = rate * seen
         if self.mix.arrival_cv != POISSON_CV:
-            others = others + BURST_PREFILLS * excess(arrivals / (1.0 - bred), self.mix.arrival_cv)
+            behind = excess(arrivals / (1.0 - bred), self.mix.arrival_cv)  # into the same step
+            others = others + behind + found_ahead(bred, self.mix.arrival_cv)
+            line = line + (self.delay_ms + filled) * found_ahead(load, self.mix.arrival_cv) * in_line
         queued = busy * seen / 2.0 + others * self.delay_ms * (1.0 - in_line) + line
         spread = QUEUE_SPREAD * np.sqrt(busy * seen**2 / 12.0 + others * self.delay_square + variance / 4.0 + line**2)
         around = self.request_ms + np.maximum(self.ttft_steps - 1.0 - 0.5 * busy, 0.0) * alone
@@ -256,7 +254,7 @@ class OpenReplicas:
 
     def at(self, decoding: FloatArray) -> OpenLoop:
         """With `decoding` [n] sequences decoding on average, more than none."""
-        station, mix = self.station, self.station.mix
+        station = self.station
         free = station.uncrowded(decoding, self.places, self.step_tokens)
         bursts, step_ms = station.crowding(decoding), free.tpot_ms * station.tokens_per_step
         stretch = step_ms / station.first_ms
@@ -267,8 +265,14 @@ class OpenReplicas:
             crowd_spread_ms=station.crowd_spread(decoding, step_ms, stretch, bursts),
             full_tpot_ms=self.full_ms / station.tokens_per_step,
             no_place_fraction=no_place(free.admitted, self.places, stretch * (1.0 + bursts)),
-            place_wait_ms=(mix.arrival_cv**2 + station.variability) / 2.0 / left,
+            place_wait_ms=(1.0 + station.variability) / 2.0 / left + self._burst_wait_ms(free.rate_rps / MS_PER_S),
         )
+
+    def _burst_wait_ms(self, rate: FloatArray) -> FloatArray:
+        """[n] for a place, beyond what is waited for it where arrivals are random; `rate` per ms."""
+        busy = np.minimum(rate / self.full_rate, MOST_LOAD)
+        wait: FloatArray = found_ahead(busy, self.station.mix.arrival_cv) / self.full_rate
+        return wait
 
 
 def _variability(mix: TokenMix) -> FloatArray:

@@ -187,7 +187,7 @@ def cards_report(answers: Sequence[MemoryAnswer]) -> RenderableType:
     ]
     columns: list[tuple[str, Justify]] = [("", "left"), *((str(a.question["gpu"]), "right") for a in answers)]
     return Group(
-        Text(f"{asked['model']} on {len(answers)} cards ({asked['engine']})", style="bold"),
+        Text(f"{asked['model']} on {count(len(answers), 'card')} ({asked['engine']})", style="bold"),
         Text(""),
         table("Memory of each GPU (of the rank that limits)", columns, rows),
     )
