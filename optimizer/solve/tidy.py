@@ -40,7 +40,9 @@ def tidy(
     load_share = np.zeros(len(inst.candidate_of_load))
     for w, loads in enumerate(_loads_by_workload(inst)):
         if not inst.busy_replicas[loads].any():  # nobody asks for it in this period, or nothing of it is served
-            n_replicas[np.unique(inst.candidate_of_load[loads])] = 0
+            for k in np.unique(inst.candidate_of_load[loads]).tolist():
+                n_replicas[k] = 0
+                occupants.cut(k, 0)
             continue
         need = _Need(inst, w, loads, occupants)
         need.keep_one_choice(n_replicas)

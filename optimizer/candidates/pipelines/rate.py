@@ -41,11 +41,11 @@ def rated(
     missed = np.argmax(excess, axis=0) if excess else np.zeros(len(batch), np.int64)
     all_held = np.ones(len(specs), bool)
     np.logical_and.at(all_held, rows.replica, held)
-    kept = np.flatnonzero(all_held).tolist()
+    kept, nearly_full = np.flatnonzero(all_held).tolist(), found.nearly_full
 
     def limit(number: int) -> str:
         row = int(slowest[number])
-        if not targets or found.nearly_full[row]:
+        if not targets or nearly_full[row]:
             return "memory" if is_fullest[number] else "max_batch_size"
         return targets[int(missed[row])].name
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+from measured import rented, workload
+from measured import scenario as measured_scenario
+
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
+from optimizer.candidates import build_candidates
+from optimizer.formulation import build_instance
+from optimizer.solve.tidy import tidy
 
 
 def test_free_servers_do_not_tempt_a_workload_into_two_formats(catalog: Catalog) -> None:
@@ -34,3 +41,16 @@ def test_free_servers_do_not_tempt_a_workload_into_two_formats(catalog: Catalog)
     assert layout.status == "optimal"
     assert len({group.weight_dtype for group in layout.workloads[0].replica_groups}) == 1
     assert verify(layout, scenario, catalog) == []
+
+
+def test_what_is_not_served_stands_nowhere(catalog: Catalog) -> None:
+    # Nothing is asked in the only period, and a solver may leave an owned server and a replica on it all the same.
+    idle = workload(1, [("l4", 1, 1.0)], spare="n+1")
+    keys = measured_scenario({"a": idle}, {"node": rented("l4", 1, 1.0, most=3)}, objective="served")
+    loaded = load_scenario(keys, catalog)
+    inst = build_instance(loaded, catalog, build_candidates(loaded, catalog)).serving(np.zeros(1))
+    on_server = np.zeros(len(inst.sites.stand_cell), np.int64)
+    on_server[0] = 1
+    decision = tidy(inst, np.ones(1, np.int64), np.ones(1, np.int64), on_server)
+    assert decision.n_replicas.tolist() == [0]
+    assert decision.servers == {0: ()}
