@@ -18,8 +18,13 @@ Method = Literal["plain", "columns"]
 MOST_PLAIN_WORKLOADS = 12
 """So few workloads make a program that a solver mostly proves by itself (30 drawn ones of 4 to 10 on 40 offers: at most
 0.33 s, where columns took at most 1.9 s)."""
-MOST_PLAIN_NODES = 500
-"""Of branch and bound, after which columns go on: such a program took SCIP 13.5 s, and columns 2.5 s."""
+MOST_PLAIN_NODES = 50
+"""Of branch and bound, after which HiGHS goes on: such programs took SCIP 5 s to minutes, and HiGHS 0.3 to 3 s, which
+takes longer than SCIP on all others."""
+MOST_FURTHER_NODES = 5_000
+"""Of HiGHS, after which columns go on."""
+SHARE_OF_PLAIN = 0.5
+"""Of the time that is left, that HiGHS may take."""
 
 
 def solve(
@@ -36,7 +41,7 @@ def solve(
     """The answer of a method; None = the one that suits the instance. `solver` solves whole programs, run by `backend`.
     `engine` runs what columns give out.
 
-    A small instance goes to the plain method, and to columns from where that stops if it takes too many nodes.
+    A small instance goes to the plain method, and on to HiGHS and to columns if that takes too many nodes.
 
     What columns do not reach goes to the plain method, and a warning says so when columns were asked for.
 
@@ -71,23 +76,33 @@ def _one_after_the_other(
     backend: Backend,
     engine: Engine | None,
 ) -> Answer:
-    """The plain method for some nodes, columns if they do not do, the plain method if these do not either."""
+    """The plain method for some nodes, with HiGHS for more of them, then columns; each begins with the best so far."""
     deadline = time.perf_counter() + limits.time_limit_s
 
-    def rest() -> Limits:
-        return replace(limits, time_limit_s=max(0.0, deadline - time.perf_counter()))
+    def rest(share: float = 1.0) -> Limits:
+        return replace(limits, time_limit_s=share * max(0.0, deadline - time.perf_counter()))
+
+    def begin() -> Start | None:
+        return start if best.decision is None else Start(best.decision.n_replicas, best.decision.n_servers)
 
     best = solve_plain(inst, limits, solver, progress, start, backend, MOST_PLAIN_NODES)
     if _has_ended(best) or not rest().time_limit_s:
         return best
-    if best.decision is not None:
-        start = Start(best.decision.n_replicas, best.decision.n_servers)
-        by_columns = solve_columns(inst, rest(), progress, start, engine)
-        if by_columns is not None and _has_ended(by_columns):
-            return by_columns
-        if by_columns is not None and by_columns.decision is not None:
-            start = Start(by_columns.decision.n_replicas, by_columns.decision.n_servers)
-    return solve_plain(inst, rest(), solver, progress, start, backend)
+    further = solve_plain(inst, rest(SHARE_OF_PLAIN), "highs", progress, begin(), backend, MOST_FURTHER_NODES)
+    best = _with_bound_of(further, best)
+    if _has_ended(best) or not rest().time_limit_s:
+        return best
+    by_columns = solve_columns(inst, rest(), progress, begin(), engine)
+    if by_columns is not None:
+        return _with_bound_of(by_columns, best)
+    return _with_bound_of(solve_plain(inst, rest(), solver, progress, begin(), backend), best)
+
+
+def _with_bound_of(later: Answer, earlier: Answer) -> Answer:
+    """The later answer, or the earlier one where only that has a decision, with the higher bound."""
+    kept = earlier if later.decision is None and earlier.decision is not None else later
+    bound = max(later.bound_usd_per_hour, earlier.bound_usd_per_hour)
+    return replace(kept, bound_usd_per_hour=bound, interrupted=later.interrupted)
 
 
 def _has_ended(answer: Answer) -> bool:

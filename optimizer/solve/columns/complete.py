@@ -25,11 +25,18 @@ _Counts = tuple[tuple[int, int], ...]
 
 
 def all_plans(
-    blocks: Blocks, price: FloatArray, least: FloatArray, slack: float, which: BoolArray, most: int
+    blocks: Blocks,
+    price: FloatArray,
+    least: FloatArray,
+    slack: float,
+    which: BoolArray,
+    most: float = np.inf,
+    each: float = np.inf,
 ) -> tuple[Plans, FloatArray] | None:
     """Every plan of some workloads [W] within `slack` USD per hour of its `least` [W] at the prices.
 
-    Also the slack [W] up to which each workload's plans are complete: less where they are too many, 0 for the others.
+    Also the slack [W] up to which each workload's plans are complete: less where they are too many, or more than
+    `each`, and 0 for the others.
     Left out are plans with a replica that is not needed, and plans that take more of the same slots than another.
     None where there are more than `most`.
     """
@@ -51,19 +58,19 @@ def all_plans(
         for first, last in of_workload:
             one = first + _unbeaten(blocks, candidate[first:last])
             groups.append(_Group(candidate[one].tolist(), unit[one], inst.carried[loads[one]]))
-        complete[w], plans = _within(groups, float(least[w]), slack)
+        complete[w], plans = _within(groups, float(least[w]), slack, each)
         found += [(w, plan) for plan in plans]
         if len(found) > most:
             return None
     return _as_plans(found), complete
 
 
-def _within(groups: Sequence[_Group], least: float, slack: float) -> tuple[float, list[_Counts]]:
+def _within(groups: Sequence[_Group], least: float, slack: float, most: float) -> tuple[float, list[_Counts]]:
     """The slack tried last, each half of the one before, and all plans within it."""
     for _ in range(MOST_HALVINGS):
         parts = [group.plans((least + slack) * (1 + TOLERANCE)) for group in groups]
         found = [plan for part in parts if part is not None for plan in part]
-        if None not in parts:
+        if None not in parts and len(found) <= most:
             return slack, found
         slack /= 2
     return 0.0, []

@@ -32,13 +32,11 @@ SHARE_OF_DUAL = 0.5
 MOST_OPENED, MOST_PLANS = 60, 60_000
 """Workloads with their own rows, and plans of the others, beyond which completing the proof would take minutes."""
 FEW_PLANS = 5_000
-"""That are solved over sooner than the servers are branched on."""
+"""That are solved over sooner than the servers are branched on, and that are looked at for a better answer."""
 TIGHTER = 0.97
 """Part of a slack that left too many plans, from which on it is worth another try."""
 FIRST_LOOK = 8
 """Partings before a better plan is looked for in the lowest branch; the next look is after twice as many."""
-MOST_HALVINGS = 10
-"""Of the slack, to come down to few plans: a thousandth of it holds nothing worth the time."""
 
 
 def solve_columns(
@@ -163,14 +161,15 @@ class _Run:
         return None
 
     def _look(self, branch: Branch, has_several: BoolArray) -> None:
-        """Look for a better plan among few that are near the cheapest in a branch."""
-        slack = self._slack(branch)
-        for _ in range(MOST_HALVINGS):
-            found = all_plans(branch.blocks, branch.dual.price, branch.dual.least, slack, ~has_several, FEW_PLANS)
-            if found is not None:
-                self._solve_over(branch, found[0], has_several)
-                return
-            slack /= 2
+        """Look for a better plan in a branch among few of each workload: known ones, and all that are near enough.
+
+        Where servers are idle at its prices, more plans cost the same than can be looked at, however small the slack.
+        """
+        dual, each = branch.dual, max(1, FEW_PLANS // self.blocks.n_workloads)
+        pool = self._pool(dual)
+        known = pool.plans.take((pool.rank < each) & ~has_several[pool.plans.workload])
+        found = all_plans(branch.blocks, dual.price, dual.least, self._slack(branch), ~has_several, each=each)
+        self._solve_over(branch, join([known, *([] if found is None else [found[0]])]), has_several)
 
     def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray) -> float:
         """Solve a branch over some plans and opened workloads [W]; what no answer of these costs less than."""

@@ -78,7 +78,8 @@ class Tree:
             blocks = branch.within(*limits)
             dual = maximise(blocks, self._oracle, self._master, goon, branch.dual.price)
             bound = max(dual.bound_usd_per_hour, branch.dual.bound_usd_per_hour)
-            parts.append(Branch(blocks, replace(dual, bound_usd_per_hour=bound)))
+            met = branch.dual.plans + dual.plans
+            parts.append(Branch(blocks, replace(dual, bound_usd_per_hour=bound, plans=met)))
         heapq.heappop(self._left)
         for one in parts:
             heapq.heappush(self._left, (one.dual.bound_usd_per_hour, self._n_met, one))

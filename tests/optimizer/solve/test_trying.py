@@ -65,7 +65,8 @@ def backend(fault: Fault, ill: tuple[SolverName, ...] = ("scip",)) -> Any:
 def test_the_other_solver_answers_and_the_user_is_told(name: str, objective: str, catalog: Catalog) -> None:
     fault, said = FAULTS[name]
     loaded = load_scenario({**GIVEN, "objective": objective, "budget": {"monthly": "$1M"}}, catalog)
-    layout = optimize(loaded, catalog, backend=backend(fault))
+    # By itself the method goes on where SCIP found nothing in its first nodes, which is no fault.
+    layout = optimize(loaded, catalog, backend=backend(fault), method="plain" if name == "nothing" else None)
     assert layout.status == "optimal"
     assert layout.solver == "highs"
     assert layout.cost is not None
@@ -90,9 +91,21 @@ def test_when_both_fail_it_is_an_error_with_both_reasons(catalog: Catalog) -> No
 
 def test_when_neither_finds_anything_there_is_no_plan_and_no_claim(catalog: Catalog) -> None:
     nothing, _ = FAULTS["nothing"]
-    layout = optimize(load_scenario(GIVEN, catalog), catalog, backend=backend(nothing, ("scip", "highs")))
+    ill = backend(nothing, ("scip", "highs"))
+    layout = optimize(load_scenario(GIVEN, catalog), catalog, backend=ill, method="plain")
     assert layout.status == "no_plan"
     assert layout.warnings == ("scip found nothing in its time", "highs found nothing in its time")
+
+
+@pytest.mark.parametrize(("ill", "solver"), [(("scip",), "highs"), (("scip", "highs"), "columns")])
+def test_where_first_nodes_find_nothing_the_next_method_goes_on(
+    ill: tuple[SolverName, ...], solver: str, catalog: Catalog
+) -> None:
+    nothing, _ = FAULTS["nothing"]
+    loaded = load_scenario(GIVEN, catalog)
+    layout = optimize(loaded, catalog, backend=backend(nothing, ill))
+    assert (layout.status, layout.solver, layout.warnings) == ("optimal", solver, ())
+    assert verify(layout, loaded, catalog) == []
 
 
 def test_a_solver_that_does_not_stop_is_left_behind() -> None:
