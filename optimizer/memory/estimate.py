@@ -80,7 +80,7 @@ class Basis:
     """What no flag changes of the memory of n configurations."""
 
     law: NDArray[np.int8]  # [n] index into REASONS of the first law broken; 0 = none
-    weights_gib: FloatArray  # [n, S] on a rank of each distinct stage of the replica; 0 beyond the last
+    weights_gib: FloatArray  # [n, S] on a rank of each stage that may limit the replica; 0 beyond the last
 
     def take(self, rows: IntArray) -> Basis:
         """The chosen rows, in that order."""
@@ -215,7 +215,7 @@ def _rules(configurations: Configurations) -> Rules:
 
 
 def _limiting_rank(job: Job, engine: EngineMemory, weights_gib: FloatArray) -> Sized:
-    """Every distinct stage sized, with weights [n, S]; of each replica the stage that holds the fewest requests."""
+    """Every stage that may limit sized, with weights [n, S]; of each replica the one that holds the fewest requests."""
     n_of_depth = np.bincount(job.pp, minlength=2)
     of_depth = [_stages(job, depth) if n or depth == 1 else () for depth, n in enumerate(n_of_depth.tolist())]
     stages, n_stages = [stage for some in of_depth for stage in some], np.array([len(some) for some in of_depth])

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ def solve_program(
             log.end_hush()
 
     worker = threading.Thread(target=work, daemon=True)
-    with _standard_output_unheard():
+    with _standard_output_unheard() if solver == "highs" else nullcontext():
         worker.start()
         ended = wait_for(worker, time_limit_s + GRACE_S, lambda: tick(log.objective, log.bound))
         if ended != "done":
@@ -122,7 +122,7 @@ def solve_program(
 
 @contextmanager
 def _standard_output_unheard() -> Iterator[None]:
-    """What solvers print themselves goes nowhere: answers, which may be JSON, are written there.
+    """What HiGHS prints itself goes nowhere: answers, which may be JSON, are written there.
 
     HiGHS 1.12 prints a line where it solves again for the values of a solution that it found (`tmpSolver.run()` in
     HighsMipSolverData.cpp), whatever it is told of logs. C keeps it until its buffer is flushed.

@@ -16,11 +16,11 @@ from optimizer.workers import Engine
 
 Method = Literal["plain", "columns"]
 MOST_PLAIN_WORKLOADS = 12
-"""So few workloads make a program that a solver mostly proves by itself (30 drawn ones of 4 to 10 on 40 offers: at most
-0.33 s, where columns took at most 1.9 s)."""
+"""So few workloads make a program that solvers mostly prove by themselves (26 drawn ones of 10 on 40 offers, half
+of them scarce: at most 2.1 s with what follows, where columns alone took up to more than 15 s)."""
 MOST_PLAIN_NODES = 50
-"""Of branch and bound, after which HiGHS goes on: such programs took SCIP 5 s to minutes, and HiGHS 0.3 to 3 s, which
-takes longer than SCIP on all others."""
+"""Of branch and bound, after which HiGHS goes on: such programs took SCIP 5 s to more than 20 s, and HiGHS 0.3 to 3 s;
+most others take SCIP less time than HiGHS."""
 MOST_FURTHER_NODES = 5_000
 """Of HiGHS, after which columns go on."""
 SHARE_OF_PLAIN = 0.5

@@ -169,7 +169,8 @@ class _Run:
         pool = self._pool(dual)
         known = pool.plans.take((pool.rank < each) & ~has_several[pool.plans.workload])
         found = all_plans(branch.blocks, dual.price, dual.least, self._slack(branch), ~has_several, each=each)
-        self._solve_over(branch, join([known, *([] if found is None else [found[0]])]), has_several)
+        assert found is not None, "of each workload there are few"
+        self._solve_over(branch, join([known, found[0]]), has_several)
 
     def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray) -> float:
         """Solve a branch over some plans and opened workloads [W]; what no answer of these costs less than."""

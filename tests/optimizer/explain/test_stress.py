@@ -12,6 +12,7 @@ from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
 from optimizer.layout import Layout
 from optimizer.plan_notes import Stress
+from optimizer.scenario import with_workload
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 
@@ -127,10 +128,12 @@ def test_slower_replicas_miss_their_targets_sooner_than_in_proportion(catalog: C
 def test_replicas_that_draft_tokens_go_on_drafting_under_stress(catalog: Catalog) -> None:
     # Rated as if they drafted nothing, the same replicas would hold their targets for a fifth of the demand only.
     loaded = load_scenario(SCENARIOS / "interactive.yaml", catalog)
+    # The preferred cache of 16 bit leaves less room than one of 8.
+    loaded = with_workload(loaded, "assistant", kv_cache_dtypes=("fp8",))
     layout = optimize(loaded, catalog, stressed=True)
     assert all(group.speculative for plan in layout.workloads for group in plan.replica_groups)
     (slower,) = (case for case in layout.stress if case.speed_factor < 1)
-    assert slower.served_fraction > 0.6
+    assert slower.served_fraction > 0.8
 
 
 def test_a_plan_without_stress_says_nothing(catalog: Catalog) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from catalog import Catalog, load_catalog
 from catalog.errors import InputError
-from optimizer.memory import REASONS, SENTENCES, MemoryEstimate, estimate_memory, replica_memory
+from optimizer.memory import REASONS, SENTENCES, MemoryEstimate, estimate_memory, memory_basis, replica_memory
 from optimizer.memory import estimate as estimate_module
 from optimizer.memory.stages import stages_of
 from optimizer.serving_config import Configurations, one_configuration
@@ -55,6 +55,19 @@ def test_stages_that_hold_less_than_another_never_limit(
     every = replica_memory(configurations, **asked)
     for name in ("weights_gib", "activation_gib", "kv_cache_gib", "margin_gib", "max_concurrency", "reason"):
         assert np.array_equal(getattr(few, name), getattr(every, name)), name
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", MODELS)
+def test_weights_are_the_same_wherever_they_are_worked_out_once(
+    model: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configurations = all_ways(CATALOG, model, engine, 400)
+    once = memory_basis(configurations)
+    monkeypatch.setattr(estimate_module, "_weight_kinds", lambda c: np.arange(len(c)))
+    each = memory_basis(configurations)
+    assert np.array_equal(once.weights_gib, each.weights_gib)
+    assert len(np.unique(once.weights_gib, axis=0)) > 10
 
 
 @settings(max_examples=60, deadline=None)
