@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -93,7 +94,18 @@ def load_catalog(extra: str | Path | Iterable[str | Path] = ()) -> Catalog:
 
     Each of `extra` is a folder laid out like `catalog/data`, or one YAML or JSON file whose `kind` says what it is. An
     entry whose id is taken already is refused unless it says `replaces: true`; one that says so must replace something.
+    Without `extra`, every call returns the one catalog that the first has read.
     """
+    sources = (extra,) if isinstance(extra, str | Path) else tuple(extra)
+    return _read([Path(source) for source in sources]) if sources else _shipped()
+
+
+@functools.cache
+def _shipped() -> Catalog:
+    return _read([])
+
+
+def _read(overlays: Iterable[Path]) -> Catalog:
     files = read_files(DATA)
     digests = {path: digest_of(content) for path, content in files.items()}
     documents = documents_in(files, _indexed(digests))
@@ -101,8 +113,8 @@ def load_catalog(extra: str | Path | Iterable[str | Path] = ()) -> Catalog:
     _lay_over(entries, documents)
     shipped_version = _version(documents, digests)
     n_shipped = len(documents)
-    for source in (extra,) if isinstance(extra, str | Path) else extra:
-        own_files, own = _read_overlay(Path(source))
+    for overlay in overlays:
+        own_files, own = _read_overlay(overlay)
         digests |= {path: digest_of(content) for path, content in own_files.items()}
         documents += own
         _lay_over(entries, own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,17 +60,12 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-@functools.cache
-def _shipped_catalog() -> Catalog:
-    return load_catalog()
-
-
 def _checked(
     data: object, positions: Positions | None, reported: tuple[Fault, ...], folder: Path, catalog: Catalog | None
 ) -> Scenario:
     """The scenario of data, or InputError with what was reported already and all that is found here."""
     if catalog is None:
-        catalog = _shipped_catalog()
+        catalog = load_catalog()
     collected = _Faults(positions, reported)
     if not isinstance(data, Mapping):
         collected.add((), f"a mapping with the keys name, workloads and inventory is expected; this is {shown(data)}")

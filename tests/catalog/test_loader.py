@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ MY_CARD = A10.replace("id: a10\n", "id: my-card\n")
 @pytest.fixture(scope="module")
 def shipped() -> Catalog:
     return load_catalog()
+
+
+@pytest.fixture
+def unread() -> Iterator[None]:
+    """The shipped files are read anew, and once more after the test."""
+    loader._shipped.cache_clear()
+    yield
+    loader._shipped.cache_clear()
 
 
 def write(path: Path, text: str) -> Path:
@@ -38,6 +47,11 @@ def test_the_checked_in_index_is_of_the_files_as_they_are() -> None:
     assert not {line.split(":")[0] for line in changed}, "run `make index`"
 
 
+def test_the_shipped_files_are_read_once(shipped: Catalog) -> None:
+    assert load_catalog() is load_catalog([]) is shipped
+
+
+@pytest.mark.usefixtures("unread")
 def test_a_stale_index_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     index = json.loads(INDEX.read_bytes())
     index["gpus/t4.yaml"]["entry"]["visible_memory_gib"] = 9
@@ -46,9 +60,11 @@ def test_a_stale_index_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert load_catalog().gpus["t4"].visible_memory_gib == 9  # same digest: believed
     index["gpus/t4.yaml"]["sha256"] = "0" * 64
     write(stale, json.dumps(index))
+    loader._shipped.cache_clear()
     assert load_catalog().gpus["t4"].visible_memory_gib == 14.56
 
 
+@pytest.mark.usefixtures("unread")
 def test_without_an_index_the_files_themselves_are_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shipped: Catalog
 ) -> None:
