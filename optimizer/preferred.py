@@ -101,10 +101,10 @@ class _Plan:
             for s, spec, rate_rps in zip(alike.offer.tolist(), alike.specs, alike.rate_rps, strict=True)
         ]
         tries = list(_tries(ways, at_worst, mix=not self.scenario.workloads[alike.workload].single_format))
-        if any(self._takes(w, few, grow=False) for few in tries) or not at_worst.lacks_checkpoint:
-            return
-        with_checkpoint = takewhile(lambda few: not any(way.reluctance.lacks_checkpoint for way in few), tries)
-        any(self._takes(w, few, grow=True) for few in with_checkpoint)
+        published = list(takewhile(lambda few: not any(way.reluctance.lacks_checkpoint for way in few), tries))
+        growing = [(few, True) for few in published if at_worst.lacks_checkpoint]
+        in_turn = [(few, False) for few in published] + growing + [(few, False) for few in tries[len(published) :]]
+        any(self._takes(w, few, grow=grow) for few, grow in in_turn)
 
     def _takes(self, w: int, ways: Sequence[_Way], *, grow: bool) -> bool:
         """Whether the fastest of these ways carry the workload in every state; if they do, they are planned."""

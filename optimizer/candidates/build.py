@@ -46,7 +46,8 @@ def build_candidates(
     """
     keep: Kept = "all" if not prune else "every_structure" if every_structure else "undominated"
     nearness = {name: _by_distance(workload, scenario) for name, workload in scenario.workloads.items()}
-    ground = Ground(scenario, catalog, nearness, share=keep == "undominated" and ratings is None)
+    best = keep == "undominated"
+    ground = Ground(scenario, catalog, nearness, share=best and ratings is None, beaten_go=best)
     parts = [
         _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario), len(nearness[name]) > 1)
         for name, workload in scenario.workloads.items()
@@ -54,14 +55,14 @@ def build_candidates(
     ]
     predicted = [part for part in parts if part.workload.measured is None]
     if ratings is None:
-        rated = _all_rated(predicted, _as_prepared(ground), race=keep == "undominated")
+        rated = _all_rated(predicted, _as_prepared(ground), race=best)
         found = {part.place: _chosen(part, rating, keep) for part, rating in rated}
     else:
         shared = shared_key(scenario, catalog)
         found = {part.place: _remembered(part, ground, keep, ratings, shared) for part in predicted}
     found |= {part.place: _measured(part, ground) for part in parts if part.workload.measured is not None}
     on_one = {name: _joined([found[name, here] for here in nearness[name].values()]) for name in scenario.workloads}
-    if keep == "undominated":
+    if best:
         for name, workload in scenario.workloads.items():
             if len(nearness[name]) > 1 and workload.measured is None:  # formats, judged over all of its parts
                 on_one[name] = narrowed(on_one[name], workload, alone_rps(name, scenario))
@@ -95,7 +96,8 @@ class _Part:
 
 def _remembered(part: _Part, ground: Ground, keep: Kept, ratings: Ratings, shared: str) -> Candidates:
     """Rated by itself, unless it was before."""
-    key = rating_key(shared, part.workload, ground.near(part.here))
+    reach = ground.reach(part.workload, part.here) if keep == "undominated" else ()
+    key = rating_key(shared, part.workload, ground.near(part.here), reach)
 
     def rated() -> Rating:
         ((_, rating),) = _all_rated([part], _as_prepared(ground), race=False)
@@ -284,7 +286,7 @@ def build_alike(
         return np.isin(c.gpus_per_replica, sizes) & preference.no_worse(c, at_worst)
 
     asking = scenario.model_copy(update={"workloads": workloads})
-    ground = Ground(asking, catalog, nearness, share=True, only=may_do)
+    ground = Ground(asking, catalog, nearness, share=True, beaten_go=False, only=may_do)
 
     def prepare(part: _Part) -> Prepared:
         prepared, one = ground.prepared(part.workload, part.here), in_use[part.name]

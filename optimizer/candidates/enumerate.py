@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from catalog import Catalog
 from catalog.architecture import Architecture, architecture_of
-from catalog.schema import KvFormat, Model, WeightFormat
+from catalog.schema import Engine, Gpu, KvFormat, Model, WeightFormat
 from optimizer.memory import may_draft
 from optimizer.memory.identity import ByIdentity
 from optimizer.memory.weights import effective_format
@@ -24,7 +26,6 @@ from optimizer.serving_config import (
     Links,
     drafter_of,
     links_on,
-    of_cards,
 )
 
 TENSOR_DEGREES = (1, 2, 4, 8, 16)
@@ -35,43 +36,125 @@ _BILLIONS = ByIdentity[float]()
 """Parameters of a model."""
 
 
-def enumerate_configurations(
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What may be chosen for a replica of one model on one engine, drafting one way, over the cards on offer."""
+
+    model: Model
+    engine: Engine
+    speculation: Speculation | None
+    drafter: Model | None
+    cards: tuple[Gpu, ...]  # [G] each once
+    places: tuple[tuple[str, Links], ...]  # [P] cards as offers join them
+    card_of_place: IntArray  # [P]
+    weights: tuple[WeightFormat, ...]  # [W]
+    caches: tuple[KvFormat, ...]  # [K]
+    degrees: IntArray  # [D, 4] tp, pp, dp, ep
+    holds: BoolArray  # [P, D] some offer of the card, joined so, has room
+    within_reach: BoolArray  # [D] some offer at any distance has
+    supported: BoolArray  # [G, W, K]
+    quality: FloatArray  # [W, K]
+
+    def accepted(self, floor: float) -> BoolArray:
+        """[G, W, K] the formats that run, of no less than that quality."""
+        return self.supported & (self.quality >= floor - 1e-9)
+
+    @property
+    def n_configurations(self) -> int:
+        """Of all formats, whether they run or not."""
+        return int(self.holds.sum()) * len(self.weights) * len(self.caches)
+
+    def refused(self, floor: float) -> Counter[str]:
+        """How many configurations are not accepted, and why."""
+        ways = self.holds.sum(axis=1)  # to cut a replica, in each place
+        too_poor = (self.supported & ~self.accepted(floor)).sum(axis=(1, 2))
+        unknown = (~self.supported).sum(axis=(1, 2))
+        return Counter(quality=int(too_poor[self.card_of_place] @ ways), format=int(unknown[self.card_of_place] @ ways))
+
+    def among_formats(self, weights: BoolArray, caches: BoolArray) -> Choices:
+        """The same with some formats [W] and some types of cache [K] only."""
+        return replace(
+            self,
+            weights=tuple(compress(self.weights, weights.tolist())),
+            caches=tuple(compress(self.caches, caches.tolist())),
+            supported=self.supported[:, weights][:, :, caches],
+            quality=self.quality[weights][:, caches],
+        )
+
+    def configurations(self, chosen: BoolArray) -> Configurations:
+        """Those of the chosen formats [G, W, K], in the order ties are broken by."""
+        g, w, k, d = np.nonzero(chosen[self.card_of_place][..., None] & self.holds[:, None, None, :])
+        gpus = tuple(self.cards[card] for card in self.card_of_place.tolist())
+        return self._configurations(gpus, g, w, k, d, tuple(links for _, links in self.places))
+
+    def among(self, chosen: BoolArray, c: Configurations) -> BoolArray:
+        """[n] whether configurations made from these choices are in the chosen formats."""
+        return chosen[self.card_of_place[c.gpu], c.weight_format, c.kv_format]
+
+    def at_degrees(self) -> Configurations:
+        """One for each of the degrees within reach, on the first of the cards, in the first formats."""
+        d = np.flatnonzero(self.within_reach)
+        first = np.zeros_like(d)
+        within = (Links(None, between_servers=False, network_gb_per_s=None),) * len(self.cards)
+        return self._configurations(self.cards, first, first, first, d, within)
+
+    def _configurations(
+        self, gpus: tuple[Gpu, ...], g: IntArray, w: IntArray, k: IntArray, d: IntArray, links: tuple[Links, ...]
+    ) -> Configurations:
+        tp, pp, dp, ep = self.degrees[d].T
+        return Configurations(
+            self.model, self.engine, None, gpus, self.weights, self.caches, g, w, k, tp, pp, dp, ep,
+            links=links, speculation=self.speculation, drafter=self.drafter,
+        )  # fmt: skip
+
+
+def choices_of(
     workload: Workload,
     offers: Sequence[Offer],
     catalog: Catalog,
     model_id: str,
     engine_id: str,
-    rejected: Counter[str],
     speculation: Speculation | None = None,
-) -> Configurations:
-    """Configurations of one model on one engine over the cards on offer, in the order ties are broken by.
-
-    Formats below the quality floor and formats a card cannot run are counted in `rejected`.
-    """
-    model, engine = catalog.models[model_id], catalog.engines[engine_id]
-    architecture = architecture_of(model)
-    places = _places(offers)
-    gpus = tuple(catalog.gpus[gpu] for gpu, _ in places)
-    weights = weight_formats(workload, catalog, model)
-    kv = kv_formats(workload, catalog)
-    degrees = np.array(_degrees(workload, architecture), np.int64).reshape(-1, 4)
-    holds = _held(offers, places, degrees)
+    *,
+    reach: Sequence[Offer] | None = None,
+) -> Choices:
+    """What a workload may choose on some offers; `reach` is all that it may be served on, at any distance."""
+    reach = offers if reach is None else reach
+    model, places = catalog.models[model_id], _places(offers)
+    cards = list(dict.fromkeys(offer.gpu for offer in reach))
+    gpus = tuple(catalog.gpus[card] for card in cards)
+    weights, caches = weight_formats(workload, catalog, model), kv_formats(workload, catalog)
+    degrees = np.array(_degrees(workload, architecture_of(model)), np.int64).reshape(-1, 4)
     if speculation is not None:
-        holds &= degrees[:, 1] == 1  # engines draft without pipeline stages only
-    accepted = _qualities(weights, kv, model) >= workload.min_quality_fraction - 1e-9
-    runs_weights = np.array(of_cards(gpus, lambda gpu: [f.compute_dtype(engine_id, gpu) is not None for f in weights]))
-    runs_kv = np.array(of_cards(gpus, lambda gpu: [f.supported_on(engine_id, gpu) for f in kv]))
-    supported = runs_weights[:, :, None] & runs_kv[:, None, :]
-    ways = holds.sum(axis=1)  # to cut a replica, on each card
-    rejected["quality"] += int((supported & ~accepted).sum(axis=(1, 2)) @ ways)
-    rejected["format"] += int((~supported).sum(axis=(1, 2)) @ ways)
-    g, w, k, d = np.nonzero((supported & accepted)[..., None] & holds[:, None, None, :])
-    tp, pp, dp, ep = degrees[d].T
-    return Configurations(
-        model, engine, None, gpus, weights, kv, g, w, k, tp, pp, dp, ep,
-        links=tuple(links for _, links in places), speculation=speculation,
+        degrees = degrees[degrees[:, 1] == 1]  # engines draft without pipeline stages only
+    holds = _held(offers, places, degrees)
+    runs_weights = [[one.compute_dtype(engine_id, gpu) is not None for one in weights] for gpu in gpus]
+    runs_caches = [[one.supported_on(engine_id, gpu) for one in caches] for gpu in gpus]
+    return Choices(
+        model=model,
+        engine=catalog.engines[engine_id],
+        speculation=speculation,
         drafter=drafter_of(speculation, catalog.models),
-    )  # fmt: skip
+        cards=gpus,
+        places=places,
+        card_of_place=np.array([cards.index(card) for card, _ in places], np.int64),
+        weights=weights,
+        caches=caches,
+        degrees=degrees,
+        holds=holds,
+        within_reach=np.asarray((holds if reach == offers else _held(reach, _places(reach), degrees)).any(axis=0)),
+        supported=np.array(runs_weights)[:, :, None] & np.array(runs_caches)[:, None, :],
+        quality=_qualities(weights, caches, model),
+    )
+
+
+def accepted_only(choices: Sequence[Choices], floor: float) -> list[Choices]:
+    """Ways to run one model with the formats only that some way and card runs, of no less than that quality."""
+    accepted = np.concatenate([of_way.accepted(floor) for of_way in choices])
+    if not accepted.any():
+        return list(choices)
+    weights, caches = (np.asarray(accepted.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    return [of_way.among_formats(weights, caches) for of_way in choices]
 
 
 def ways_to_draft(
@@ -157,13 +240,6 @@ def kv_formats(workload: Workload, catalog: Catalog) -> tuple[KvFormat, ...]:
 def quality_fraction(weights: WeightFormat, kv: KvFormat, model: Model) -> float:
     """Weights and cache lose quality independently; what is unknown was named by the user and is let through."""
     return weight_quality(weights, model) * kv_quality(kv)
-
-
-def quality_fractions(configurations: Configurations) -> FloatArray:
-    """[n]"""
-    c = configurations
-    quality: FloatArray = _qualities(c.weight_formats, c.kv_formats, c.model)[c.weight_format, c.kv_format]
-    return quality
 
 
 def _qualities(weights: Sequence[WeightFormat], kv: Sequence[KvFormat], model: Model) -> FloatArray:

@@ -11,14 +11,15 @@ import numpy as np
 from catalog import Catalog
 from optimizer.candidates.asked import Asked
 from optimizer.candidates.enumerate import (
+    Choices,
+    accepted_only,
     batch_sizes,
-    enumerate_configurations,
+    choices_of,
     places_on,
-    quality_fractions,
     ways_to_draft,
 )
+from optimizer.candidates.formats import Covered, worth_rating
 from optimizer.candidates.physics import Physics
-from optimizer.candidates.pointwise import facts_of, worth_rating
 from optimizer.candidates.prune import packed
 from optimizer.memory import holds_at_every_length
 from optimizer.performance import times_known
@@ -31,8 +32,8 @@ MANY = 3
 Here = tuple[int, ...]
 """Indices of offers."""
 _Kind = tuple[object, ...]
-_Way = tuple[str, str, Speculation | None]
-"""A model, an engine and how tokens are drafted."""
+_Way = tuple[str, Speculation | None]
+"""An engine and how tokens are drafted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,86 +68,99 @@ class Ground:
         nearness: Mapping[str, Mapping[float, Here]],
         *,
         share: bool,
+        beaten_go: bool,
         only: Callable[[Configurations], BoolArray] | None = None,
     ) -> None:
         """`nearness` is the offers of each workload, by distance; without `share` all are prepared apart.
 
-        With `only`, some configurations are prepared: of these also what others beat at every mix of requests.
+        Formats that others beat at every mix of requests are left out where `beaten_go`; with `only`, only some
+        configurations are prepared.
         """
         self.catalog, self._offers, self._only = catalog, list(scenario.inventory.values()), only
-        asked: dict[tuple[_Kind, Here], list[Workload]] = {}
+        self._share, self._beaten_go = share, beaten_go
+        self._alike: dict[tuple[_Kind, Here], list[Workload]] = {}
+        self._reach: dict[tuple[_Kind, Here], set[int]] = {}
         for name, workload in scenario.workloads.items():
             for here in nearness[name].values():
-                if not workload.heterogeneous_pipelines:  # sharing, whole formats go, which stages may need
-                    asked.setdefault((_kind(workload), here), []).append(workload)
-        self._sharing = {key: alike for key, alike in asked.items() if share and len(alike) >= MANY}
-        self._known: dict[tuple[_Kind, Here, _Way], _Shared] = {}
+                key = _kind(workload), here
+                self._reach.setdefault(key, set()).update(*nearness[name].values())
+                self._alike.setdefault(key, []).append(workload)
+        self._known: dict[tuple[_Kind, Here, str, Sequence[_Way]], list[_Shared]] = {}
 
     def near(self, here: Here) -> list[Offer]:
         """Those offers."""
         return [self._offers[s] for s in here]
+
+    def reach(self, workload: Workload, here: Here) -> list[Offer]:
+        """All offers on which workloads of its kind may be served that may be served on these."""
+        return self.near(tuple(sorted(self._reach[_kind(workload), here])))
 
     def prepared(self, workload: Workload, here: Here) -> Prepared:
         """Every model on every engine, on the cards on offer."""
         rejected: Counter[str] = Counter()
         asked, n_evaluated, floor = [], 0, workload.min_quality_fraction
         for model in workload.models:
-            for engine in workload.engines:
-                for drafts in ways_to_draft(workload, self.catalog.models[model], engine, self.catalog.models):
-                    shared = self._shared(workload, here, (model, engine, drafts))
-                    asked.append(Asked(workload, shared.physics, shared.rows[floor], shared.holds))
-                    rejected.update(shared.rejected[floor])
-                    n_evaluated += shared.n_evaluated
+            for shared in self._shared(workload, here, model):
+                asked.append(Asked(workload, shared.physics, shared.rows[floor], shared.holds))
+                rejected.update(shared.rejected[floor])
+                n_evaluated += shared.n_evaluated
         return Prepared(tuple(asked), rejected, n_evaluated)
 
-    def _shared(self, workload: Workload, here: Here, way: _Way) -> _Shared:
-        kind = _kind(workload)
-        alike = None if workload.heterogeneous_pipelines else self._sharing.get((kind, here))
-        if alike is None:
-            return self._of([workload], here, way)
-        key = (kind, here, way)
+    def _shared(self, workload: Workload, here: Here, model: str) -> list[_Shared]:
+        """One for each engine and way to draft."""
+        kind, models = _kind(workload), self.catalog.models
+        ways = tuple(
+            (engine, drafts)
+            for engine in workload.engines
+            for drafts in ways_to_draft(workload, models[model], engine, models)
+        )
+        alike = self._alike[kind, here]
+        if not self._share or len(alike) < MANY:
+            return self._of([workload], here, model, ways)
+        key = kind, here, model, ways
         if key not in self._known:
-            self._known[key] = self._of(alike, here, way)
+            self._known[key] = self._of(alike, here, model, ways)
         return self._known[key]
 
-    def _of(self, alike: Sequence[Workload], here: Here, way: _Way) -> _Shared:
-        """Enumerated at the lowest floor; at every floor what falls short of it is refused."""
-        model, engine, drafts = way
-        least = min(alike, key=lambda workload: workload.min_quality_fraction)
-        refused: Counter[str] = Counter()
-        c = enumerate_configurations(least, self.near(here), self.catalog, model, engine, refused, drafts)
-        n_evaluated = len(c) + refused["quality"] + refused["format"]
+    def _of(self, alike: Sequence[Workload], here: Here, model: str, ways: Sequence[_Way]) -> list[_Shared]:
+        one, catalog = alike[0], self.catalog
+        near, reach = self.near(here), self.reach(one, here)
+        choices = [choices_of(one, near, catalog, model, *way, reach=reach) for way in ways]
+        floors = list(dict.fromkeys(workload.min_quality_fraction for workload in alike))
+        refused = [{floor: of_way.refused(floor) for floor in floors} for of_way in choices]
+        counts = [of_way.n_configurations for of_way in choices]
+        choices = accepted_only(choices, min(floors))
+        accepted = [[of_way.accepted(floor) for of_way in choices] for floor in floors]
+        if self._beaten_go and not one.heterogeneous_pipelines:  # stages may need what whole replicas do not
+            covered = [Covered.of(of_way.at_degrees(), catalog.calibration) for of_way in choices]
+            accepted = [worth_rating(masks, covered, mix=not one.single_format) for masks in accepted]
+        longest = min(max(workload.max_context_tokens for workload in alike), catalog.models[model].max_context_tokens)
+        table_tokens = longest if len(alike) >= MANY else None
+        found = []
+        for of_way, masks, why, n in zip(choices, zip(*accepted, strict=True), refused, counts, strict=True):
+            physics, unknown = self._physics(of_way, np.logical_or.reduce(masks), batch_sizes(one), table_tokens)
+            places, kind = places_on(near, physics.configurations)
+            rows = [np.flatnonzero(of_way.among(mask, physics.configurations)) for mask in masks]
+            rejected = {floor: unknown + why[floor] for floor in floors}
+            found.append(_Shared(physics, dict(zip(floors, rows, strict=True)), packed(places)[kind], rejected, n))
+        return found
+
+    def _physics(
+        self, choices: Choices, chosen: BoolArray, sizes: IntArray, table_tokens: int | None
+    ) -> tuple[Physics, Counter[str]]:
+        """Of the chosen formats [G, W, K], and what is not known of them; with a table of memory at that length."""
+        c = choices.configurations(chosen)
         known = times_known(c, self.catalog.calibration)
-        refused["silicon tables"] += int((~known).sum())
+        unknown = Counter({"silicon tables": int((~known).sum())})
         c = c.take(known if self._only is None else known & self._only(c))
-        physics = Physics.of(c, batch_sizes(least), self.catalog.calibration)
-        quality = quality_fractions(c)
-        rows = {floor: np.flatnonzero(quality >= floor - 1e-9) for floor in {one.min_quality_fraction for one in alike}}
-        rejected = {floor: refused + Counter(quality=len(c) - len(accepted)) for floor, accepted in rows.items()}
-        if len(alike) >= MANY and len(c):
-            length = min(max(one.max_context_tokens for one in alike), self.catalog.models[model].max_context_tokens)
-            if self._only is None:
-                physics, rows = _worth_sharing(physics, rows, length, mix=not least.single_format)
-            physics = physics.tabulated(np.flatnonzero(holds_at_every_length(physics.configurations)), length)
-        places, kind = places_on(self.near(here), physics.configurations)
-        return _Shared(physics, rows, packed(places)[kind], rejected, n_evaluated)
-
-
-def _worth_sharing(
-    physics: Physics, rows: Mapping[float, IntArray], max_model_len: int, *, mix: bool
-) -> tuple[Physics, dict[float, IntArray]]:
-    """Without what others beat at every mix of requests."""
-    c, facts = physics.configurations, facts_of(physics, max_model_len)
-    kept = {
-        floor: accepted[worth_rating(c.take(accepted), facts.take(accepted), mix=mix)]
-        for floor, accepted in rows.items()
-    }
-    union = np.unique(np.concatenate([*kept.values()]))
-    return physics.take(union), {floor: np.searchsorted(union, best) for floor, best in kept.items()}
+        physics = Physics.of(c, sizes, self.catalog.calibration)
+        if table_tokens is not None and len(c):
+            physics = physics.tabulated(np.flatnonzero(holds_at_every_length(c)), table_tokens)
+        return physics, unknown
 
 
 def _kind(workload: Workload) -> _Kind:
     """What decides which configurations are looked at: all but the requests, their targets and the quality."""
     w = workload
-    degrees = (w.tp, w.pp, w.dp, w.max_batch_size, w.max_gpus_per_replica, w.speculative)
+    degrees = (w.tp, w.pp, w.dp, w.max_batch_size, w.max_gpus_per_replica, w.speculative, w.heterogeneous_pipelines)
     return (w.models, w.engines, w.weight_dtypes, w.kv_cache_dtypes, w.single_format, *degrees)

@@ -65,10 +65,13 @@ def shared_key(scenario: Scenario, catalog: Catalog) -> str:
     return _text([catalog.version, scenario.model_dump(mode="json", exclude=ONLY_MONEY_AND_LIMITS)])
 
 
-def rating_key(shared: str, workload: Workload, offers: Sequence[Offer]) -> str:
-    """What the rating of a workload on some offers depends on: equal keys, equal ratings."""
-    places = [offer.model_dump(mode="json", exclude=ONLY_TERMS) for offer in offers]
-    return _text([shared, places, workload.model_dump(mode="json", exclude=ONLY_DEMAND)])
+def rating_key(shared: str, workload: Workload, offers: Sequence[Offer], reach: Sequence[Offer] = ()) -> str:
+    """What the rating of a workload on some offers depends on: equal keys, equal ratings.
+
+    `reach` is the offers on which formats must be worth rating; none where all formats are rated.
+    """
+    near, all_ = ([offer.model_dump(mode="json", exclude=ONLY_TERMS) for offer in some] for some in (offers, reach))
+    return _text([shared, near, all_, workload.model_dump(mode="json", exclude=ONLY_DEMAND)])
 
 
 def candidates_key(rating: str, name: str, alone_rps: float, is_one_of_several: bool) -> str:

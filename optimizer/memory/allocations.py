@@ -8,7 +8,7 @@ allocated: 2 MiB a layer of Qwen2.5-7B, whose logged 14.2487 GiB exceed its tens
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -41,10 +41,10 @@ class Matrix(NamedTuple):
     """Matrices that are one here and have adapters of their own; 0 = takes none."""
 
 
-def matrices_of(model: Model, layers: Iterable[Layer]) -> Counter[Matrix]:
-    """The large matrices of some layers, as engines fuse them, and how many of each."""
+def matrices_of(model: Model, layers: Mapping[Layer, int]) -> Counter[Matrix]:
+    """The large matrices of so many layers of each kind, as engines fuse them, and how many of each."""
     counted: Counter[Matrix] = Counter()
-    for layer, times in Counter(layers).items():
+    for layer, times in layers.items():
         for matrix in _layer_matrices(model, layer):
             counted[matrix] += times
     return counted

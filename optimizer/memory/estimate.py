@@ -13,13 +13,13 @@ from catalog.schema.engine import Rules
 from catalog.units import GIB
 from optimizer.memory.engines import engine_memory
 from optimizer.memory.extras import loaded
-from optimizer.memory.job import EngineMemory, Job, Request, Settings, Sized
+from optimizer.memory.job import ROCM_VENDOR, EngineMemory, Job, Request, Settings, Sized, every_stage, stages_at
 from optimizer.memory.lawful import law_reason
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import Stage, StageRows, limiting_stages, parts_of, stages_of_spans
+from optimizer.memory.stages import Stage, StageRows, parts_of, stages_of_spans
 from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
-from optimizer.memory.weights import bits_by_role
+from optimizer.memory.weights import bits_by_role, card_kinds
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
 ROUNDING = 1e-9
@@ -51,7 +51,7 @@ def replica_memory(
     one pipeline stage, of these layers, both included.
     """
     configurations = loaded(configurations)
-    rules = _rules(configurations)
+    rules = rules_of(configurations)
     engine = engine_memory(rules)
     request = _request(
         configurations, max_model_len, max_num_seqs, max_num_batched_tokens, gpu_memory_utilization, gpu_memory_gib
@@ -90,37 +90,44 @@ class Basis:
 def memory_basis(configurations: Configurations, spans: IntArray | None = None) -> Basis:
     """What `replica_memory` finds of n configurations, or stages of `spans` [n, 2], at any flags, without adapters."""
     configurations = loaded(configurations)
-    rules = _rules(configurations)
-    engine = engine_memory(rules)
+    rules = rules_of(configurations)
+    return _basis(configurations, job_of(configurations), engine_memory(rules), rules, spans)
+
+
+def job_of(configurations: Configurations) -> Job:
+    """The job of configurations that are loaded already, at default flags."""
     request = _request(configurations, None, None, None, None, None)
-    return _basis(configurations, _job(request, engine.settings(request), False, 0, 0), engine, rules, spans)
+    return _job(request, engine_memory(rules_of(configurations)).settings(request), False, 0, 0)
 
 
 def _basis(
     configurations: Configurations, job: Job, engine: EngineMemory, rules: Rules, spans: IntArray | None
 ) -> Basis:
     law = law_reason(configurations, job, rules)
-    if spans is not None:
-        weights_gib = np.zeros((len(job.pp), 1))
-        for stage, rows in _rows_of_stages(job, spans):
-            weights_gib[rows, 0] = engine.weights_gib(job.take(rows), stage)
-        return Basis(law, weights_gib)
-    _, first, alike = np.unique(_weight_kinds(configurations), return_index=True, return_inverse=True)
-    distinct = job.take(first)
-    stages = {int(depth): _stages(job, int(depth)) for depth in np.unique(distinct.pp)}
-    weights_gib = np.zeros((len(first), max(map(len, stages.values()), default=1)))
+    if spans is None:
+        _, first, alike = np.unique(_weight_kinds(configurations, rules), return_index=True, return_inverse=True)
+        return Basis(law, weights_gib(job.take(first), engine)[alike])
+    held = np.zeros((len(job.pp), 1))
+    for stage, rows in _rows_of_stages(job, spans):
+        held[rows, 0] = engine.weights_gib(job.take(rows), stage)
+    return Basis(law, held)
+
+
+def weights_gib(job: Job, engine: EngineMemory) -> FloatArray:
+    """[n, S] on a rank of each stage that may limit the replica; 0 beyond the last."""
+    stages = {int(depth): stages_at(job, int(depth)) for depth in np.unique(job.pp)}
+    held = np.zeros((len(job.pp), max(map(len, stages.values()), default=1)))
     for depth, of_depth in stages.items():
-        rows = np.flatnonzero(distinct.pp == depth)
-        some = distinct.take(rows)
+        rows = np.flatnonzero(job.pp == depth)
+        some = job.take(rows)
         for column, stage in enumerate(of_depth):
-            weights_gib[rows, column] = engine.weights_gib(some, stage)
-    return Basis(law, weights_gib[alike])
+            held[rows, column] = engine.weights_gib(some, stage)
+    return held
 
 
-def _weight_kinds(configurations: Configurations) -> IntArray:
-    """[n] numbers that are the same where ranks hold the same weights; of a card its kernels count, not its memory."""
-    c, number = configurations, dict[tuple[str, float | None], int]()
-    card = np.array([number.setdefault((gpu.vendor, gpu.cuda_capability), len(number)) for gpu in c.gpus])[c.gpu]
+def _weight_kinds(c: Configurations, rules: Rules) -> IntArray:
+    """[n] numbers that are the same where ranks hold the same weights."""
+    card = card_kinds(c.gpus, c.model, rules)[c.gpu]
     columns = (card, c.weight_format, c.tp, c.pp, c.dp, c.ep)
     kinds: IntArray = np.ravel_multi_index(columns, [1 + int(column.max(initial=0)) for column in columns])
     return kinds
@@ -145,7 +152,7 @@ class FlagDefaults:
 def flag_defaults(configurations: Configurations, *, max_num_seqs: IntArray) -> FlagDefaults:
     """The defaults of n replicas of at most `max_num_seqs` [n] sequences a rank, at the model's longest context."""
     configurations = loaded(configurations)
-    engine = engine_memory(_rules(configurations))
+    engine = engine_memory(rules_of(configurations))
     request = _request(configurations, None, max_num_seqs, None, None, None)
     settings = engine.settings(request)
     most = engine.most_fraction(_job(request, settings, False, 0, 0))
@@ -190,7 +197,7 @@ def _job(request: Request, settings: Settings, enforce_eager: bool, max_loras: i
         utilization_fraction=settings.utilization_fraction,
         enforce_eager=enforce_eager,
         unified=np.array([gpu.unified_memory for gpu in configurations.gpus])[configurations.gpu],
-        rocm=np.array([gpu.vendor == "AMD" for gpu in configurations.gpus])[configurations.gpu],
+        rocm=np.array([gpu.vendor == ROCM_VENDOR for gpu in configurations.gpus])[configurations.gpu],
         cuda_capability=np.array([gpu.cuda_capability or np.inf for gpu in configurations.gpus])[configurations.gpu],
         max_loras=max_loras,
         lora_rank=lora_rank,
@@ -199,10 +206,11 @@ def _job(request: Request, settings: Settings, enforce_eager: bool, max_loras: i
 
 def takes_whole_contexts(configurations: Configurations) -> bool:
     """Whether the engine takes the cache of max_num_seqs requests of max_model_len at start."""
-    return engine_memory(_rules(configurations)).takes_whole_contexts
+    return engine_memory(rules_of(configurations)).takes_whole_contexts
 
 
-def _rules(configurations: Configurations) -> Rules:
+def rules_of(configurations: Configurations) -> Rules:
+    """The engine's rules in that version; InputError where there is no such version."""
     engine = configurations.engine
     try:
         return engine.at(configurations.engine_version).memory
@@ -216,15 +224,11 @@ def _rules(configurations: Configurations) -> Rules:
 
 def _limiting_rank(job: Job, engine: EngineMemory, weights_gib: FloatArray) -> Sized:
     """Every stage that may limit sized, with weights [n, S]; of each replica the one that holds the fewest requests."""
-    n_of_depth = np.bincount(job.pp, minlength=2)
-    of_depth = [_stages(job, depth) if n or depth == 1 else () for depth, n in enumerate(n_of_depth.tolist())]
-    stages, n_stages = [stage for some in of_depth for stage in some], np.array([len(some) for some in of_depth])
-    first = (np.cumsum(n_stages) - n_stages)[job.pp]
-    if n_stages.max() == 1:
-        return engine.size(job, StageRows.of(stages, first), weights_gib[:, 0])
-    column, row = np.nonzero(np.arange(n_stages.max())[:, None] < n_stages[job.pp])
+    column, row, stages = every_stage(job)
+    if len(row) == len(job.pp):
+        return engine.size(job, stages, weights_gib[:, 0])
     rows = job.take(row)
-    sized = engine.size(rows, StageRows.of(stages, first[row] + column), weights_gib[row, column])
+    sized = engine.size(rows, stages, weights_gib[row, column])
     return sized.take(_limiting(sized, _requests(rows, sized), column, row))
 
 
@@ -239,10 +243,6 @@ def _limiting(sized: Sized, requests: FloatArray, column: IntArray, row: IntArra
         worse = np.where(sized.reason[now] == 0, fewer | ~runs, smaller & ~runs)
         limiting[row[those]] = np.where(worse, those, now)
     return limiting
-
-
-def _stages(job: Job, depth: int) -> tuple[Stage, ...]:
-    return limiting_stages(job.model, min(depth, len(job.parts.architecture.layers)))
 
 
 def _of_spans(job: Job, engine: EngineMemory, weights_gib: FloatArray, spans: IntArray) -> Sized:

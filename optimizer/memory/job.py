@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from catalog.schema import Gpu, KvFormat, Model, TensorRole, WeightFormat
 from catalog.schema.engine import BatchDefaults, EngineRules
-from optimizer.memory.stages import ModelParts, Stage, StageRows
+from optimizer.memory.stages import ModelParts, Stage, StageRows, limiting_stages
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
+
+ROCM_VENDOR = "AMD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,29 @@ class EngineMemory(Protocol):
     def weights_gib(self, job: Job, stage: Stage) -> FloatArray:
         """[n] on every rank that holds this stage, whatever the flags."""
 
+    def beside_weights(self, job: Job) -> FloatArray:
+        """[formats, m] what each takes apart from its weights: with no larger number it takes no more, at any flags."""
+
     def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
         """Memory of every rank that holds the stage of its row, with its weights [n] in GiB."""
+
+
+def every_stage(job: Job) -> tuple[IntArray, IntArray, StageRows]:
+    """Every stage that may limit some replica of the job, first those of all replicas, then the second ones …
+
+    [m] which of its replica's stages it is, [m] row of its replica, and the stages themselves.
+    """
+    n_of_depth = np.bincount(job.pp, minlength=2)
+    of_depth = [stages_at(job, depth) if n or depth == 1 else () for depth, n in enumerate(n_of_depth.tolist())]
+    stages, n_stages = [stage for some in of_depth for stage in some], np.array([len(some) for some in of_depth])
+    first = (np.cumsum(n_stages) - n_stages)[job.pp]
+    column, row = np.nonzero(np.arange(n_stages.max())[:, None] < n_stages[job.pp])
+    return column, row, StageRows.of(stages, first[row] + column)
+
+
+def stages_at(job: Job, depth: int) -> tuple[Stage, ...]:
+    """Those that may limit a replica cut into so many."""
+    return limiting_stages(job.model, min(depth, len(job.parts.architecture.layers)))
 
 
 def context_gib(job: Job, rules: EngineRules) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.schema import Model, WeightFormat
 from catalog.schema.drafted import DraftedModel
 from catalog.schema.engine import EngineRules
 from catalog.schema.model import GatedDeltaNet, Mamba1
@@ -103,9 +104,13 @@ def _spreads_adapters(job: Job, rules: EngineRules) -> BoolArray:
     return refused if rules.adapters_on_spread_experts == "no" else refused & (job.tp > 1) & (job.dp > 1)
 
 
+def alignment_multiples(model: Model, weight_formats: tuple[WeightFormat, ...], rules: EngineRules) -> IntArray:
+    """[formats] of what the width of a shard must be a multiple; 0 = of nothing."""
+    return np.array([rules.law.alignment.get(effective_format(model, fmt), 0) for fmt in weight_formats], np.int64)
+
+
 def _breaks_alignment(job: Job, rules: EngineRules) -> BoolArray:
-    asked = [rules.law.alignment.get(effective_format(job.model, fmt), 0) for fmt in job.weight_formats]
-    multiple = np.array(asked)[job.weight_format]
+    multiple = alignment_multiples(job.model, job.weight_formats, rules)[job.weight_format]
     whole = np.maximum(multiple, 1)
     misfit = np.zeros(len(job.tp), np.bool_)
     if job.model.mlp is not None:

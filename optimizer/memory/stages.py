@@ -217,17 +217,18 @@ def _stage(
     first: bool,
     last: bool,
 ) -> Stage:
+    of_kind = Counter(layers)
     counted: Counter[WeightKind] = Counter()
-    for layer, times in Counter(layers).items():
+    caches: list[Counter[Cache]] = [Counter() for _ in classes]
+    for layer, times in of_kind.items():
         _count(counted, layer.tensors, layer.cache.kv_heads, times)
+        if (cache_class := _class_of(layer.cache)) is not None:
+            caches[classes.index(cache_class)][layer.cache] += times
     if first or (last and model.tied_embeddings):  # a last stage of its own needs the shared matrix once more
         _count(counted, architecture.embedding, 0)
     if last:
         _count(counted, architecture.head, 0)
-    caches: list[Counter[Cache]] = [Counter() for _ in classes]
-    for layer in layers:
-        if (cache_class := _class_of(layer.cache)) is not None:
-            caches[classes.index(cache_class)][layer.cache] += 1
+    latent = sum(times for layer, times in of_kind.items() if layer.cache.kind == "latent")
     return Stage(
         n_layers=len(layers),
         first=first,
@@ -235,10 +236,14 @@ def _stage(
         kinds=tuple(counted),
         parameters=np.array(list(counted.values()), dtype=np.float64),
         caches=tuple(tuple(counter.items()) for counter in caches),
-        matrices=tuple(matrices_of(model, layers).items()),
-        latent_layers=sum(layer.cache.kind == "latent" for layer in layers) if model.latent_attention else 0,
-        expert_layers=sum(any(tensor.role is TensorRole.EXPERT for tensor in layer.tensors) for layer in layers),
+        matrices=tuple(matrices_of(model, of_kind).items()),
+        latent_layers=latent if model.latent_attention else 0,
+        expert_layers=sum(times for layer, times in of_kind.items() if _has_experts(layer)),
     )
+
+
+def _has_experts(layer: Layer) -> bool:
+    return any(tensor.role is TensorRole.EXPERT for tensor in layer.tensors)
 
 
 def _count(counted: Counter[WeightKind], tensors: Iterable[Tensor], kv_heads: int, times: int = 1) -> None:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from catalog.architecture import Split
-from catalog.schema import Model, TensorRole, WeightFormat
+from catalog.schema import Gpu, Model, TensorRole, WeightFormat
 from catalog.schema.engine import EngineRules, ExpertPadding, RepackedExperts
 from catalog.units import BITS_PER_BYTE
 from optimizer.memory.allocations import segment_rest_bytes
 from optimizer.memory.extras import adapter_bytes
 from optimizer.memory.identity import ByIdentity
-from optimizer.memory.job import Job
+from optimizer.memory.job import ROCM_VENDOR, Job
 from optimizer.memory.stages import Stage
-from optimizer.serving_config import BoolArray, FloatArray
+from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
 FULL_BITS = 16.0
 """Of a tensor that no format quantizes."""
@@ -73,6 +73,17 @@ def weight_bytes(
     if rules.counts_segments != "no":
         held = held + _segment_rests(job, stage, padding, reserved=rules.counts_segments == "reserved")
     return held
+
+
+def card_kinds(gpus: Sequence[Gpu], model: Model, rules: EngineRules) -> IntArray:
+    """[gpus] numbers that are the same where weights and cache are stored alike."""
+    repacked = [one for one in rules.repacked_experts.values() if model.architecture in one.architectures]
+    number: dict[tuple[bool, ...], int] = {}
+    kinds = []
+    for gpu in gpus:
+        repacks = ((gpu.cuda_capability or np.inf) < one.below_compute_capability for one in repacked)
+        kinds.append(number.setdefault((gpu.vendor == ROCM_VENDOR, *repacks), len(number)))
+    return np.array(kinds, np.int64)
 
 
 def _repacks(job: Job, stage: Stage, expert_format: str, repacked: RepackedExperts) -> BoolArray:

@@ -11,6 +11,7 @@ from optimizer.performance.capacity import (
     row_targets,
 )
 from optimizer.performance.estimate import PerformanceEstimate, estimate_performance
+from optimizer.performance.formats import caches_no_slower, weights_no_slower
 from optimizer.performance.mix import TokenMix
 from optimizer.performance.models import performance_model, source_of, times_known
 from optimizer.performance.replica import LIMITS, ReplicaPerformance, capacity_of, replica_performance
@@ -29,6 +30,7 @@ __all__ = [
     "Statistic",
     "TokenMix",
     "bands_at",
+    "caches_no_slower",
     "capacity_of",
     "estimate_performance",
     "largest_load",
@@ -39,4 +41,5 @@ __all__ = [
     "row_targets",
     "source_of",
     "times_known",
+    "weights_no_slower",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
 from catalog.architecture import Architecture, Layer, Split, architecture_of
 from catalog.schema import Model, TensorRole, WeightFormat
 from catalog.units import BITS_PER_BYTE
+from optimizer.memory.identity import ByIdentity
 from optimizer.serving_config import FloatArray, IntArray
 
 SPLITS = (Split.TP, Split.KV_HEADS, Split.REPLICATED, Split.EXPERTS)
@@ -116,9 +116,15 @@ def _has_experts(layer: Layer) -> bool:
     return any(tensor.role == TensorRole.EXPERT for tensor in layer.tensors)
 
 
-@lru_cache(maxsize=512)
+_TABLES = ByIdentity[ModelTables]()
+
+
 def tables_of(model: Model, formats: tuple[WeightFormat, ...]) -> ModelTables:
-    """The model's tables; cached."""
+    """The model's tables; kept."""
+    return _TABLES.get((model, *formats), lambda: _made(model, formats))
+
+
+def _made(model: Model, formats: tuple[WeightFormat, ...]) -> ModelTables:
     architecture = architecture_of(model)
     experts = max(architecture.n_experts, 1)
     active_fraction = architecture.experts_per_token / experts if architecture.n_experts else 1.0
@@ -151,9 +157,15 @@ class DraftTables:
     plain_flops: FloatArray  # [F, 4]
 
 
-@lru_cache(maxsize=512)
+_DRAFT_TABLES = ByIdentity[DraftTables]()
+
+
 def draft_tables(model: Model, drafting: Model, formats: tuple[WeightFormat, ...]) -> DraftTables:
     """The tables of one pass of what `drafting` has beyond `model`; a head of several layers takes them in turn."""
+    return _DRAFT_TABLES.get((model, drafting, *formats), lambda: _of_draft(model, drafting, formats))
+
+
+def _of_draft(model: Model, drafting: Model, formats: tuple[WeightFormat, ...]) -> DraftTables:
     own, whole = architecture_of(model), architecture_of(drafting)
     added = Counter(whole.layers) - Counter(own.layers)
     (layer,) = added  # of one kind

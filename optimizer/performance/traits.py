@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from catalog.schema import Calibration, Gpu, WeightFormat
 from catalog.schema.calibration import Traits
 from optimizer.performance.tables import tables_of
 from optimizer.performance.work import LINKS, links_of
-from optimizer.serving_config import BoolArray, Configurations, IntArray
+from optimizer.serving_config import BoolArray, Configurations, IntArray, of_cards
 
 WIDE_BITS, NARROW_BITS = 12.0, 6.0
 """Above, weights count as 16 bit; below, as 4 bit."""
@@ -27,35 +28,57 @@ class TraitRows:
 
 def trait_rows(configurations: Configurations, calibration: Calibration) -> TraitRows:
     """What the constants of each configuration depend on."""
-    formats, links = len(configurations.weight_formats), len(LINKS)
     within_stage, _ = links_of(configurations, calibration)
     number: dict[int, int] = {}
     card = np.array([number.setdefault(id(gpu), at) for at, gpu in enumerate(configurations.gpus)])
-    code = (card[configurations.gpu] * formats + configurations.weight_format) * links + within_stage
+    kinds, kind = format_kinds(configurations)
+    of_format = kind[configurations.gpu, configurations.weight_format]
+    code = (card[configurations.gpu] * len(kinds) + of_format) * len(LINKS) + within_stage
     counts = np.bincount(code)
     present, row_of_code = np.flatnonzero(counts), np.zeros(len(counts), np.int64)
     row_of_code[present] = np.arange(len(present))
+    which = np.unravel_index(present, (len(card), len(kinds), len(LINKS)))
+    return TraitRows(traits_of(configurations, calibration, kinds, which), row_of_code[code], configurations.pp > 1)
+
+
+def format_kinds(configurations: Configurations) -> tuple[list[tuple[str, str]], IntArray]:
+    """The kinds of weights by width and type of matrix products, and [cards, formats] that of each format on a card."""
+    engine, number = configurations.engine.id, dict[tuple[str, str], int]()
+    kind = of_cards(
+        configurations.gpus,
+        lambda gpu: [
+            number.setdefault((weights_class(one), compute_class(one, engine, gpu)), len(number))
+            for one in configurations.weight_formats
+        ],
+    )
+    return list(number), np.array(kind, np.int64)
+
+
+def traits_of(
+    configurations: Configurations,
+    calibration: Calibration,
+    kinds: Sequence[tuple[str, str]],
+    which: tuple[IntArray, ...],
+) -> tuple[Traits, ...]:
+    """The traits of some cards, kinds of formats and links, by their indices [m]."""
     engine = configurations.engine.id
     era = calibration.era_of(engine, configurations.engine_version)
     attention = tables_of(configurations.model, configurations.weight_formats).attention_kind
-    traits = []
-    for one in present.tolist():
-        gpu = configurations.gpus[one // links // formats]
-        weight_format = configurations.weight_formats[one // links % formats]
-        traits.append(
-            Traits(
-                engine=engine,
-                era=era,
-                gpu=gpu.id,
-                generation=generation_of(gpu),
-                weights=weights_class(weight_format),
-                compute=compute_class(weight_format, engine, gpu),
-                attention=attention,
-                link=LINKS[one % links],
-                model=configurations.model.id,
-            )
+    generation = of_cards(configurations.gpus, generation_of)
+    return tuple(
+        Traits(
+            engine=engine,
+            era=era,
+            gpu=configurations.gpus[card].id,
+            generation=generation[card],
+            weights=kinds[kind][0],
+            compute=kinds[kind][1],
+            attention=attention,
+            link=LINKS[link],
+            model=configurations.model.id,
         )
-    return TraitRows(tuple(traits), row_of_code[code], configurations.pp > 1)
+        for card, kind, link in zip(*(index.tolist() for index in which), strict=True)
+    )
 
 
 def generation_of(gpu: Gpu) -> str:

@@ -15,7 +15,7 @@ from optimizer.candidates import build_candidates
 from optimizer.layout import Layout
 
 SEEDS = range(40)
-CARDS = {"l4": 0.8, "a10g": 1.0, "l40s": 1.7, "a100-80gb-sxm": 2.0, "h100-sxm": 3.2}  # $/GPU/h
+CARDS = {"t4": 0.5, "l4": 0.8, "a10g": 1.0, "l40s": 1.7, "a100-80gb-sxm": 2.0, "h100-sxm": 3.2}  # $/GPU/h
 SIZES = ({"input_tokens": 200, "output_tokens": 60}, {"input_tokens": 3000, "output_tokens": 400})
 PROMISES = ("throughput", {"tpot_p95": "60ms"}, {"ttft_p95": "700ms", "tpot_p95": "80ms"}, {"ttft_p95": "250ms"})
 
@@ -67,7 +67,8 @@ def workload(rng: random.Random) -> dict[str, Any]:
         "peak": rng.choice(("1x", "2x")),
         "max_context": "6k",
         "slo": rng.choice(PROMISES),
-        "weight_dtypes": rng.sample(("bf16", "fp8", "int8", "awq-int4"), 2),
+        "engines": rng.choice((["vllm"], ["sglang"], ["vllm", "sglang"])),
+        "weight_dtypes": rng.sample(("bf16", "fp16", "fp8", "fp8-static", "int8", "awq-int4"), 3),
         "kv_cache_dtypes": rng.choice((["auto"], ["auto", "fp8"])),
         "single_format": rng.random() < 0.6,
         "tp": [1, 2, 4],
@@ -98,7 +99,7 @@ def draw_apart(seed: int) -> dict[str, Any]:
         "requests": f"{rng.uniform(0.5, 6):.2f}/s",
         "max_context": "6k",
         "slo": {"ttft_p95": "1s", "tpot_p95": "80ms"},
-        "weight_dtypes": ["bf16", "fp8", "fp8-static", "int8", "awq-int4"],
+        "weight_dtypes": ["bf16", "fp16", "fp8", "fp8-static", "int8", "awq-int4"],
         "max_gpus_per_replica": 2,
         "max_batch_size": [1, 4, 16, 64],
         "region": "home",

@@ -55,6 +55,10 @@ class Llamacpp:
         """[n] on every rank that holds this stage, whatever the flags."""
         return weight_bytes(job, stage, self.rules, embedding_on_host=self.rules.embedding_on_host) / GIB
 
+    def beside_weights(self, job: Job) -> FloatArray:
+        """[formats, 0] nothing that differs between them."""
+        return np.zeros((len(job.weight_formats), 0))
+
     def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
         """Memory of every card that holds the stage of its row, with its weights in GiB."""
         rules, ubatch = self.rules, job.max_num_batched_tokens

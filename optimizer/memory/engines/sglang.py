@@ -69,6 +69,10 @@ class Sglang:
         """[n] on every rank that holds this stage, whatever the flags."""
         return weight_bytes(job, stage, self.rules) / GIB + self.rules.load_overhead_gib
 
+    def beside_weights(self, job: Job) -> FloatArray:
+        """[formats, 0] nothing that differs between them."""
+        return np.zeros((len(job.weight_formats), 0))
+
     def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
         """Memory of every rank that holds the stage of its row, with its weights in GiB."""
         rules, formula = self.rules, self.rules.reserve_formula

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.schema import Model, WeightFormat
 from catalog.schema.engine import VllmRules
 from catalog.units import GIB
 from optimizer.memory.cache import cache_layout
@@ -86,6 +87,12 @@ class Vllm:
         of_kernels = np.where(job.rocm, self.rules.load_rocm_gib, 0.0)
         return loaded + (of_kernels if job.parts.rope_values else 0.0)
 
+    def beside_weights(self, job: Job) -> FloatArray:
+        """[formats, 2] whether expert kernels have a workspace; GiB that start-up takes, at the most sequences."""
+        return np.array([
+            (self._has_workspace(job.model, one), self._start_up_gib(one)) for one in job.weight_formats
+        ], np.float64)  # fmt: skip
+
     def size(self, job: Job, stages: StageRows, weights: FloatArray) -> Sized:
         """Memory of every rank that holds the stage of its row, with its weights in GiB."""
         rules = self.rules
@@ -156,8 +163,12 @@ class Vllm:
         tokens = (job.max_num_batched_tokens * job.dp).astype(np.float64)  # of every attention rank
         rows = np.minimum(tokens, rules.moe_chunk_tokens or np.inf) * moe.experts_per_token * _HIDDEN_BYTES
         workspace = rows * (np.maximum(width, hidden) + np.maximum(2.0 * width, hidden))
-        without = [fmt.id in rules.moe_workspace_not_formats for fmt in job.weight_formats]
-        return np.where(np.array(without)[job.weight_format], 0.0, workspace)
+        has_one = [self._has_workspace(job.model, fmt) for fmt in job.weight_formats]
+        return np.where(np.array(has_one)[job.weight_format], workspace, 0.0)
+
+    def _has_workspace(self, model: Model, weight_format: WeightFormat) -> bool:
+        """Of expert kernels."""
+        return model.moe is not None and weight_format.id not in self.rules.activation.moe_workspace_not_formats
 
     def _non_torch_gib(self, job: Job) -> FloatArray:
         rules = self.rules
@@ -204,9 +215,13 @@ class Vllm:
 
     def _start_up_extra_gib(self, job: Job) -> FloatArray:
         """[n] taken while the sampler warms up, by weight format and in proportion to the sequences."""
-        extra = np.array([self.rules.start_up_extra_gib.get(fmt.id, 0.0) for fmt in job.weight_formats])
+        extra = np.array([self._start_up_gib(fmt) for fmt in job.weight_formats])
         gib: FloatArray = extra[job.weight_format] * np.minimum(job.max_num_seqs / _WARM_UP_SEQUENCES, 1.0)
         return gib
+
+    def _start_up_gib(self, weight_format: WeightFormat) -> float:
+        """At the most sequences."""
+        return self.rules.start_up_extra_gib.get(weight_format.id, 0.0)
 
 
 @lru_cache(maxsize=16)

@@ -47,7 +47,7 @@ def scenario_of(catalog: Catalog, targets: Any, **extra: Any) -> Scenario:
 
 def asked_of(scenario: Scenario, catalog: Catalog) -> tuple[list[Asked], list[Entrant]]:
     here = tuple(range(len(OFFERS)))
-    ground = Ground(scenario, catalog, {name: {0.0: here} for name in scenario.workloads}, share=False)
+    ground = Ground(scenario, catalog, {name: {0.0: here} for name in scenario.workloads}, share=False, beaten_go=False)
     asked, entrants = [], []
     for i, (name, workload) in enumerate(scenario.workloads.items()):
         asked += ground.prepared(workload, here).asked

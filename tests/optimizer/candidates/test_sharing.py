@@ -1,8 +1,7 @@
-"""What workloads of one kind share: fewer formats to rate, and memory looked up instead of worked out."""
+"""What workloads of one kind share: configurations prepared once, and memory looked up instead of worked out."""
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,11 @@ import pytest
 from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, build_candidates
-from optimizer.candidates.asked import token_mix
-from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations
+from optimizer.candidates.enumerate import batch_sizes, choices_of
 from optimizer.candidates.ground import MANY
 from optimizer.candidates.physics import Physics
-from optimizer.candidates.pointwise import facts_of, worth_rating
 from optimizer.candidates.starts import LEAN, Flags
 from optimizer.memory import HeldMemory, ReplicaMemory, holds_at_every_length
-from optimizer.performance.station import OpenReplicas
 from optimizer.scenario import Scenario
 from optimizer.serving_config import IntArray
 
@@ -49,7 +45,8 @@ def scenario_of(catalog: Catalog, model: str, n: int) -> Scenario:
 def physics_of(scenario: Scenario, catalog: Catalog) -> Physics:
     workload = next(iter(scenario.workloads.values()))
     offers = list(scenario.inventory.values())
-    configurations = enumerate_configurations(workload, offers, catalog, workload.models[0], "vllm", Counter())
+    choices = choices_of(workload, offers, catalog, workload.models[0], "vllm")
+    configurations = choices.configurations(choices.accepted(workload.min_quality_fraction))
     return Physics.of(configurations, batch_sizes(workload), catalog.calibration)
 
 
@@ -112,29 +109,6 @@ def test_the_table_holds_what_memory_says_at_every_batch_and_number_of_tokens(ca
                 assert np.array_equal(worked_out.fits, looked_up.fits)
                 assert np.array_equal(worked_out.reason, looked_up.reason)
                 assert worked_out.concurrency(1500.0) == pytest.approx(looked_up.concurrency(1500.0))
-
-
-@pytest.mark.parametrize("model", ["Qwen/Qwen3-8B", "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"])
-def test_a_format_that_goes_is_beaten_at_every_batch_and_mix(model: str, catalog: Catalog) -> None:
-    scenario = scenario_of(catalog, model, MANY)
-    physics = physics_of(scenario, catalog)
-    c = physics.configurations
-    kept = np.zeros(len(c), bool)
-    kept[worth_rating(c, facts_of(physics, 4096), mix=True)] = True
-    assert 0 < kept.sum() < len(kept)
-    cells = np.unique(np.stack([c.gpu, c.tp, c.pp, c.dp, c.ep]), axis=1, return_inverse=True)[1].ravel()
-    tokens = physics.defaults.max_num_batched_tokens
-    for workload in list(scenario.workloads.values())[:3]:
-        station = physics.station(token_mix(workload))
-        for size, length in ((0, 4096), (30, 4096), (60, 4096), (30, 512), (30, 100_000)):
-            memory = memory_of(physics, size, length, tokens)
-            places = np.full(len(c), float(physics.sizes[size]))
-            replicas = OpenReplicas.of(station, places, (tokens * c.dp).astype(float))
-            rate = np.where(memory.fits, replicas.at(0.7 * places).rate_rps, 0.0)
-            best_of_all, best_of_kept = np.zeros(cells.max() + 1), np.zeros(cells.max() + 1)
-            np.maximum.at(best_of_all, cells, rate)
-            np.maximum.at(best_of_kept, cells[kept], rate[kept])
-            assert best_of_kept == pytest.approx(best_of_all, rel=1e-9)
 
 
 def test_memory_is_tabulated_only_where_one_stage_limits_at_every_length(catalog: Catalog) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from catalog import Catalog
 from optimizer import load_scenario, optimize, verify
 from optimizer.candidates.asked import Asked
-from optimizer.candidates.enumerate import batch_sizes, enumerate_configurations, places_on
+from optimizer.candidates.enumerate import batch_sizes, choices_of, places_on
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.prune import packed
 from optimizer.candidates.rated import Rated
@@ -36,7 +35,8 @@ def rated(asked: Scenario, catalog: Catalog) -> Rated:
     workload = asked.workloads["chat"]
     (model,), (engine,) = workload.models, workload.engines
     offers = list(asked.inventory.values())
-    configurations = enumerate_configurations(workload, offers, catalog, model, engine, Counter())
+    choices = choices_of(workload, offers, catalog, model, engine)
+    configurations = choices.configurations(choices.accepted(workload.min_quality_fraction))
     physics = Physics.of(configurations, batch_sizes(workload), catalog.calibration)
     places, kind = places_on(offers, configurations)
     holds = packed(places)[kind]

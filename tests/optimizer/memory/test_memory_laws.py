@@ -14,6 +14,7 @@ from catalog import Catalog, load_catalog
 from catalog.errors import InputError
 from optimizer.memory import REASONS, SENTENCES, MemoryEstimate, estimate_memory, memory_basis, replica_memory
 from optimizer.memory import estimate as estimate_module
+from optimizer.memory import job as job_module
 from optimizer.memory.stages import stages_of
 from optimizer.serving_config import Configurations, one_configuration
 
@@ -51,7 +52,7 @@ def test_stages_that_hold_less_than_another_never_limit(
     configurations = replace(configurations, pp=np.random.default_rng(1).choice([1, 2, 4, 8], 200))
     asked = {"max_model_len": 4096, "max_num_seqs": 64, "with_margin": True}
     few = replica_memory(configurations, **asked)
-    monkeypatch.setattr(estimate_module, "limiting_stages", stages_of)
+    monkeypatch.setattr(job_module, "limiting_stages", stages_of)
     every = replica_memory(configurations, **asked)
     for name in ("weights_gib", "activation_gib", "kv_cache_gib", "margin_gib", "max_concurrency", "reason"):
         assert np.array_equal(getattr(few, name), getattr(every, name)), name
@@ -64,7 +65,7 @@ def test_weights_are_the_same_wherever_they_are_worked_out_once(
 ) -> None:
     configurations = all_ways(CATALOG, model, engine, 400)
     once = memory_basis(configurations)
-    monkeypatch.setattr(estimate_module, "_weight_kinds", lambda c: np.arange(len(c)))
+    monkeypatch.setattr(estimate_module, "_weight_kinds", lambda c, _: np.arange(len(c)))
     each = memory_basis(configurations)
     assert np.array_equal(once.weights_gib, each.weights_gib)
     assert len(np.unique(once.weights_gib, axis=0)) > 10
