@@ -12,7 +12,7 @@ import numpy.ma  # np.unique loads it at its first call, which is in the middle 
 
 from catalog import Catalog
 from optimizer.candidates.asked import Asked
-from optimizer.candidates.ground import Ground, Here, Prepared
+from optimizer.candidates.ground import Ground, Here, Prepared, all_of
 from optimizer.candidates.pipelines import pipeline_candidates, unbeaten
 from optimizer.candidates.preference import Preference, Reluctance
 from optimizer.candidates.prune import Rows, alone_replicas, alone_rps, narrowed, numbered, undominated, unpacked
@@ -49,7 +49,7 @@ def build_candidates(
     best = keep == "undominated"
     ground = Ground(scenario, catalog, nearness, share=best and ratings is None, beaten_go=best)
     parts = [
-        _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario), len(nearness[name]) > 1)
+        _Part(name, workload.with_network(round_trip_ms), here, all_of(nearness[name]), alone_rps(name, scenario))
         for name, workload in scenario.workloads.items()
         for round_trip_ms, here in nearness[name].items()
     ]
@@ -85,9 +85,14 @@ class _Part:
     workload: Workload
     """With the time on the way in its targets."""
     here: Here
+    reach: Here
+    """These and the offers at other distances."""
     demand_alone_rps: float
-    is_one_of_several: bool
-    """Others of the workload are on offers at other distances."""
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether others of the workload are on offers at other distances."""
+        return len(self.reach) > len(self.here)
 
     @property
     def place(self) -> tuple[str, Here]:
@@ -96,8 +101,8 @@ class _Part:
 
 def _remembered(part: _Part, ground: Ground, keep: Kept, ratings: Ratings, shared: str) -> Candidates:
     """Rated by itself, unless it was before."""
-    reach = ground.reach(part.workload, part.here) if keep == "undominated" else ()
-    key = rating_key(shared, part.workload, ground.near(part.here), reach)
+    reach = ground.offers(part.reach) if keep == "undominated" else ()
+    key = rating_key(shared, part.workload, ground.offers(part.here), reach)
 
     def rated() -> Rating:
         ((_, rating),) = _all_rated([part], _as_prepared(ground), race=False)
@@ -160,7 +165,7 @@ def _measured(part: _Part, ground: Ground) -> Candidates:
     classes = [c.name for c in part.workload.request_classes]
     rows = [
         (s, ReplicaSpec(gpu=entry.gpu, gpus=entry.gpus), [entry.requests_per_s.get(c, 0.0) for c in classes])
-        for s, offer in zip(part.here, ground.near(part.here), strict=True)
+        for s, offer in zip(part.here, ground.offers(part.here), strict=True)
         for entry in measured
         if entry.gpu == offer.gpu and entry.gpus <= offer.gpus_per_server
     ]
@@ -176,7 +181,7 @@ def _measured(part: _Part, ground: Ground) -> Candidates:
 
 
 def _as_prepared(ground: Ground) -> Callable[[_Part], Prepared]:
-    return lambda part: ground.prepared(part.workload, part.here)
+    return lambda part: ground.prepared(part.workload, part.here, part.reach)
 
 
 def _all_rated(
@@ -289,13 +294,13 @@ def build_alike(
     ground = Ground(asking, catalog, nearness, share=True, beaten_go=False, only=may_do)
 
     def prepare(part: _Part) -> Prepared:
-        prepared, one = ground.prepared(part.workload, part.here), in_use[part.name]
+        prepared, one = ground.prepared(part.workload, part.here, part.reach), in_use[part.name]
         asked = [replace(a, rows=a.rows[_in_place(a, part.here, one, preference)]) for a in prepared.asked]
         return replace(prepared, asked=tuple(asked))
 
     found: dict[str, list[Candidates]] = {name: [] for name in in_use}
     parts = [
-        _Part(name, workload.with_network(round_trip_ms), here, alone_rps(name, scenario), len(nearness[name]) > 1)
+        _Part(name, workload.with_network(round_trip_ms), here, all_of(nearness[name]), alone_rps(name, scenario))
         for name, workload in workloads.items()
         for round_trip_ms, here in nearness[name].items()
     ]

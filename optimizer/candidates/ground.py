@@ -10,14 +10,7 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates.asked import Asked
-from optimizer.candidates.enumerate import (
-    Choices,
-    accepted_only,
-    batch_sizes,
-    choices_of,
-    places_on,
-    ways_to_draft,
-)
+from optimizer.candidates.enumerate import Choices, accepted_only, batch_sizes, choices_of, places_on, ways_to_draft
 from optimizer.candidates.formats import Covered, worth_rating
 from optimizer.candidates.physics import Physics
 from optimizer.candidates.prune import packed
@@ -32,6 +25,8 @@ MANY = 3
 Here = tuple[int, ...]
 """Indices of offers."""
 _Kind = tuple[object, ...]
+_Place = tuple[Here, Here]
+"""Offers equally far from a workload, and all that it may be served on, near and far."""
 _Way = tuple[str, Speculation | None]
 """An engine and how tokens are drafted."""
 
@@ -78,35 +73,28 @@ class Ground:
         """
         self.catalog, self._offers, self._only = catalog, list(scenario.inventory.values()), only
         self._share, self._beaten_go = share, beaten_go
-        self._alike: dict[tuple[_Kind, Here], list[Workload]] = {}
-        self._reach: dict[tuple[_Kind, Here], set[int]] = {}
+        self._alike: dict[tuple[_Kind, _Place], list[Workload]] = {}
         for name, workload in scenario.workloads.items():
             for here in nearness[name].values():
-                key = _kind(workload), here
-                self._reach.setdefault(key, set()).update(*nearness[name].values())
-                self._alike.setdefault(key, []).append(workload)
-        self._known: dict[tuple[_Kind, Here, str, Sequence[_Way]], list[_Shared]] = {}
+                self._alike.setdefault((_kind(workload), (here, all_of(nearness[name]))), []).append(workload)
+        self._known: dict[tuple[_Kind, _Place, str, Sequence[_Way]], list[_Shared]] = {}
 
-    def near(self, here: Here) -> list[Offer]:
+    def offers(self, here: Here) -> list[Offer]:
         """Those offers."""
         return [self._offers[s] for s in here]
 
-    def reach(self, workload: Workload, here: Here) -> list[Offer]:
-        """All offers on which workloads of its kind may be served that may be served on these."""
-        return self.near(tuple(sorted(self._reach[_kind(workload), here])))
-
-    def prepared(self, workload: Workload, here: Here) -> Prepared:
-        """Every model on every engine, on the cards on offer."""
+    def prepared(self, workload: Workload, here: Here, reach: Here) -> Prepared:
+        """Every model on every engine, on the cards of some offers; `reach` is all that the workload may use."""
         rejected: Counter[str] = Counter()
         asked, n_evaluated, floor = [], 0, workload.min_quality_fraction
         for model in workload.models:
-            for shared in self._shared(workload, here, model):
+            for shared in self._shared(workload, (here, reach), model):
                 asked.append(Asked(workload, shared.physics, shared.rows[floor], shared.holds))
                 rejected.update(shared.rejected[floor])
                 n_evaluated += shared.n_evaluated
         return Prepared(tuple(asked), rejected, n_evaluated)
 
-    def _shared(self, workload: Workload, here: Here, model: str) -> list[_Shared]:
+    def _shared(self, workload: Workload, place: _Place, model: str) -> list[_Shared]:
         """One for each engine and way to draft."""
         kind, models = _kind(workload), self.catalog.models
         ways = tuple(
@@ -114,17 +102,17 @@ class Ground:
             for engine in workload.engines
             for drafts in ways_to_draft(workload, models[model], engine, models)
         )
-        alike = self._alike[kind, here]
+        alike = self._alike[kind, place]
         if not self._share or len(alike) < MANY:
-            return self._of([workload], here, model, ways)
-        key = kind, here, model, ways
+            return self._of([workload], place, model, ways)
+        key = kind, place, model, ways
         if key not in self._known:
-            self._known[key] = self._of(alike, here, model, ways)
+            self._known[key] = self._of(alike, place, model, ways)
         return self._known[key]
 
-    def _of(self, alike: Sequence[Workload], here: Here, model: str, ways: Sequence[_Way]) -> list[_Shared]:
+    def _of(self, alike: Sequence[Workload], place: _Place, model: str, ways: Sequence[_Way]) -> list[_Shared]:
         one, catalog = alike[0], self.catalog
-        near, reach = self.near(here), self.reach(one, here)
+        near, reach = map(self.offers, place)
         choices = [choices_of(one, near, catalog, model, *way, reach=reach) for way in ways]
         floors = list(dict.fromkeys(workload.min_quality_fraction for workload in alike))
         refused = [{floor: of_way.refused(floor) for floor in floors} for of_way in choices]
@@ -157,6 +145,11 @@ class Ground:
         if table_tokens is not None and len(c):
             physics = physics.tabulated(np.flatnonzero(holds_at_every_length(c)), table_tokens)
         return physics, unknown
+
+
+def all_of(nearness: Mapping[float, Here]) -> Here:
+    """The offers at any distance, in order."""
+    return tuple(sorted(s for here in nearness.values() for s in here))
 
 
 def _kind(workload: Workload) -> _Kind:

@@ -50,7 +50,7 @@ def asked_of(scenario: Scenario, catalog: Catalog) -> tuple[list[Asked], list[En
     ground = Ground(scenario, catalog, {name: {0.0: here} for name in scenario.workloads}, share=False, beaten_go=False)
     asked, entrants = [], []
     for i, (name, workload) in enumerate(scenario.workloads.items()):
-        asked += ground.prepared(workload, here).asked
+        asked += ground.prepared(workload, here, here).asked
         entrants.append(Entrant(i, alone_rps(name, scenario), not workload.single_format))
     return asked, entrants
 
