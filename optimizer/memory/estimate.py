@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,12 +13,20 @@ from catalog.schema.engine import Rules
 from catalog.units import GIB
 from optimizer.memory.engines import engine_memory
 from optimizer.memory.extras import loaded
-from optimizer.memory.job import ROCM_VENDOR, EngineMemory, Job, Request, Settings, Sized, every_stage, stages_at
+from optimizer.memory.job import (
+    ROCM_VENDOR,
+    EngineMemory,
+    Job,
+    Request,
+    Settings,
+    Sized,
+    stages_at,
+)
 from optimizer.memory.lawful import law_reason
+from optimizer.memory.limits import Limits, limits_of, limits_of_spans
 from optimizer.memory.reasons import INDEX
 from optimizer.memory.result import ReplicaMemory
-from optimizer.memory.stages import Stage, StageRows, parts_of, stages_of_spans
-from optimizer.memory.uncertainty import margin_gib, plus_minus_gib
+from optimizer.memory.stages import Stage, parts_of, stages_of_spans
 from optimizer.memory.weights import bits_by_role, card_kinds
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
 
@@ -60,11 +68,9 @@ def replica_memory(
     job = _job(request, settings, enforce_eager, max_loras, lora_rank)
     basis = _basis(configurations, job, engine, rules, spans) if basis is None else basis
     if spans is None:
-        sized = _limiting_rank(job, engine, basis.weights_gib)
+        limits = limits_of(job, engine, rules, basis.weights_gib)
     else:
-        sized = _of_spans(job, engine, basis.weights_gib[:, 0], spans)
-    of_parts = plus_minus_gib(rules, configurations.model, sized)
-    margin = margin_gib(of_parts, engine.pool_parts)
+        limits = limits_of_spans(job, engine, rules, basis.weights_gib[:, 0], spans)
     most = None
     if with_margin:
         asked = request.utilization_fraction is not None
@@ -72,7 +78,7 @@ def replica_memory(
         most = engine.most_fraction(replace(job, utilization_fraction=default.utilization_fraction))
     n = len(configurations)
     least = job.max_num_seqs.astype(np.float64) if engine.takes_whole_contexts else np.ones(n)
-    return _answer(job, sized, basis.law, of_parts, margin, least, most)
+    return _answer(job, limits, basis.law, least, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,34 +228,6 @@ def rules_of(configurations: Configurations) -> Rules:
         ) from None
 
 
-def _limiting_rank(job: Job, engine: EngineMemory, weights_gib: FloatArray) -> Sized:
-    """Every stage that may limit sized, with weights [n, S]; of each replica the one that holds the fewest requests."""
-    column, row, stages = every_stage(job)
-    if len(row) == len(job.pp):
-        return engine.size(job, stages, weights_gib[:, 0])
-    rows = job.take(row)
-    sized = engine.size(rows, stages, weights_gib[row, column])
-    return sized.take(_limiting(sized, _requests(rows, sized), column, row))
-
-
-def _limiting(sized: Sized, requests: FloatArray, column: IntArray, row: IntArray) -> IntArray:
-    """[n] of stages sized one column of all replicas after the other, the one that limits its replica."""
-    ends = np.flatnonzero(np.diff(column)) + 1
-    limiting, *later = np.split(np.arange(len(column)), ends)
-    for those in later:
-        now = limiting[row[those]]
-        smaller, runs = sized.kv_cache_gib[those] < sized.kv_cache_gib[now], sized.reason[those] == 0
-        fewer = (requests[those] < requests[now]) | ((requests[those] == requests[now]) & smaller)
-        worse = np.where(sized.reason[now] == 0, fewer | ~runs, smaller & ~runs)
-        limiting[row[those]] = np.where(worse, those, now)
-    return limiting
-
-
-def _of_spans(job: Job, engine: EngineMemory, weights_gib: FloatArray, spans: IntArray) -> Sized:
-    """Every row sized as the stage of its span of layers [n, 2], with weights [n]."""
-    return engine.size(job, StageRows.of(*stages_of_spans(job.model, spans)), weights_gib)
-
-
 def _rows_of_stages(job: Job, spans: IntArray) -> Iterator[tuple[Stage, IntArray]]:
     """The distinct stages among spans of layers [n, 2], and the rows of each."""
     stages, which = stages_of_spans(job.model, spans)
@@ -257,33 +235,21 @@ def _rows_of_stages(job: Job, spans: IntArray) -> Iterator[tuple[Stage, IntArray
     return zip(stages, np.split(order, np.flatnonzero(np.diff(which[order])) + 1), strict=True)
 
 
-def _requests(job: Job, sized: Sized, less_gib: FloatArray | float = 0.0) -> FloatArray:
-    """[n] requests of max_model_len that one attention rank holds when its pool is so much smaller."""
-    pool_bytes = (sized.kv_cache_gib - less_gib) * GIB
-    return sized.layout.sequences(pool_bytes, job.max_model_len.astype(np.float64))
-
-
 def _answer(
-    job: Job,
-    sized: Sized,
-    law: NDArray[np.int8],
-    of_parts: Mapping[str, FloatArray],
-    margin: FloatArray,
-    least: FloatArray,
-    most_of_memory: FloatArray | None,
+    job: Job, limits: Limits, law: NDArray[np.int8], least: FloatArray, most_of_memory: FloatArray | None
 ) -> ReplicaMemory:
     """Of a sized job.
 
     `least` [n] requests of max_model_len must fit for the engine to start; `most_of_memory` [n] is the largest fraction
     that a plan asks for, None where none is made.
     """
-    requests = _requests(job, sized)
+    sized, requests = limits.sized, limits.requests
     too_long = np.where(job.max_model_len > job.model.max_context_tokens, INDEX["context_limit"], sized.reason)
     reason = np.where(law != 0, law, too_long)
     reason = np.where((reason == 0) & (sized.kv_cache_gib <= 0), INDEX["memory"], reason)
     reason = np.where((reason == 0) & (requests < 1.0), INDEX["context"], reason)
     reason = np.where((reason == 0) & (requests < least), INDEX["slots"], reason).astype(np.int8)
-    fits_with_margin = (reason == 0) & (_requests(job, sized, margin) >= least)
+    fits_with_margin = (reason == 0) & (limits.requests_at_worst >= least)
     if most_of_memory is not None:
         reason[(reason == 0) & ~fits_with_margin] = INDEX["margin"]
         reason[(reason == 0) & (job.utilization_fraction > most_of_memory + ROUNDING)] = INDEX["reserve"]
@@ -300,8 +266,8 @@ def _answer(
         non_torch_gib=sized.non_torch_gib,
         cuda_graph_gib=sized.cuda_graph_gib,
         kv_cache_gib=sized.kv_cache_gib,
-        margin_gib=margin,
-        plus_minus_gib=of_parts,
+        margin_gib=limits.margin_gib,
+        plus_minus_gib=limits.plus_minus_gib,
         kv_bytes_per_token=layout.token_bytes,
         kv_cache_tokens=(np.floor(tokens / layout.token_step) * layout.token_step * job.dp).astype(np.int64),
         state_bytes_per_sequence=layout.state_bytes,
@@ -313,7 +279,7 @@ def _answer(
         reason=reason,
         fits_with_margin=fits_with_margin,
         dp=job.dp,
-        layout=layout,
+        layout=limits.layout,
     )
 
 

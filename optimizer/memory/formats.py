@@ -1,8 +1,7 @@
 """Which formats take no more memory than others, wherever both run: known before any batch, length or flag is.
 
 What an engine takes depends on the format of the weights by these and by what it says is beside them, and on the type
-of the cache by its blocks alone. Where some layers hold states and the stages of a pipeline differ, the one that limits
-a replica may change with the format: there none is said to take less than another.
+of the cache by its blocks alone.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from optimizer.memory.cache import cache_layout
 from optimizer.memory.engines import engine_memory
 from optimizer.memory.estimate import job_of, rules_of, weights_gib
 from optimizer.memory.extras import loaded
-from optimizer.memory.job import Job, every_stage, stages_at
+from optimizer.memory.job import every_stage
 from optimizer.memory.lawful import alignment_multiples
 from optimizer.memory.weights import card_kinds
 from optimizer.serving_config import BoolArray, Configurations, FloatArray, IntArray
@@ -31,8 +30,6 @@ def weights_no_larger(degrees: Configurations) -> BoolArray:
     rules, n = rules_of(degrees), len(degrees.weight_formats)
     engine, (card, kind) = engine_memory(rules), _kinds_of_cards(degrees)
     job = job_of(loaded(_crossed(degrees, card, "weight_format", n)))
-    if not _limits_alike(job):
-        return _only_itself(len(kind), n)
     multiple = alignment_multiples(job.model, job.weight_formats, rules)
     aligned = (multiple == 0) | ((multiple > 0)[:, None] & (multiple[:, None] % np.maximum(multiple, 1) == 0))
     no_larger = _no_more(weights_gib(job, engine).reshape(len(card), n, -1)) & _no_more(engine.beside_weights(job))
@@ -44,8 +41,6 @@ def caches_no_larger(degrees: Configurations) -> BoolArray:
     rules, n = rules_of(degrees), len(degrees.kv_formats)
     card, kind = _kinds_of_cards(degrees)
     job = job_of(loaded(_crossed(degrees, card, "kv_format", n)))
-    if not _limits_alike(job):
-        return _only_itself(len(kind), n)
     column, row, stages = every_stage(job)
     layout = cache_layout(job.take(row), stages, rules.cache).take(np.lexsort((column, row)))
     same = [layout.block_tokens, layout.cap_tokens, layout.extra_blocks]
@@ -53,19 +48,6 @@ def caches_no_larger(degrees: Configurations) -> BoolArray:
     less = [layout.block_bytes, layout.unit_bytes[:, None]]
     equal, size = (np.hstack(columns).reshape(len(card), n, -1) for columns in (same, less))
     return (_no_more(size) & _no_more(equal) & _no_more(equal).swapaxes(1, 2))[kind]
-
-
-def _limits_alike(job: Job) -> bool:
-    """Whether the stage that limits a replica does so whatever its format and the length of its requests.
-
-    Beyond a window, what attends to everything decides; states and compressed caches weigh differently at each length.
-    """
-    differ = any(one.kind == "state" for one in job.parts.classes) or job.model.compressed_attention is not None
-    return not differ or all(len(stages_at(job, depth)) == 1 for depth in np.unique(job.pp).tolist())
-
-
-def _only_itself(n_cards: int, n: int) -> BoolArray:
-    return np.broadcast_to(np.eye(n, dtype=bool), (n_cards, n, n))
 
 
 def _kinds_of_cards(c: Configurations) -> tuple[IntArray, IntArray]:

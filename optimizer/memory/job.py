@@ -82,13 +82,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class CacheLayout:
-    """How sequences use the cache of a rank; K classes of layers, each handing out blocks."""
+    """How sequences use the cache of a rank, or of the ranks of several stages; K classes of layers hand out blocks."""
 
     block_bytes: FloatArray  # [n, K] of one block, over all layers of the class on the rank
     block_tokens: FloatArray  # [n, K]
     cap_tokens: FloatArray  # [n, K] a sequence stops growing here; inf = never; 1 = a constant per sequence
     extra_blocks: FloatArray  # [n, K]
-    pool_share: FloatArray | None  # [n, K] of the KV pool, when each class has a pool of its own; None = one for all
+    pool_share: FloatArray | None
+    """[n, P] P pools over the KV pool, of as many classes each: where classes or stages have their own; None = one."""
     token_bytes: FloatArray  # [n] pool / tokens, as the engine counts them
     token_step: FloatArray  # [n] tokens are counted in steps of this many
     state_bytes: FloatArray  # [n] constant per sequence
@@ -116,8 +117,8 @@ class CacheLayout:
             if self.pool_share is None:
                 sequences = pool / (used_bytes[:, 0] if alike else used_bytes.sum(axis=1))
             else:
-                by_class = np.where(used_bytes > 0, pool[:, None] * self.pool_share / used_bytes, np.inf)
-                sequences = by_class.min(axis=1)
+                of_pool = used_bytes.reshape(*self.pool_share.shape, -1).sum(axis=2)
+                sequences = np.where(of_pool > 0, pool[:, None] * self.pool_share / of_pool, np.inf).min(axis=1)
         return np.where(np.isnan(sequences), 0.0, sequences)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog import Catalog, load_catalog
+from catalog.architecture import architecture_of
 from catalog.errors import InputError
 from optimizer.memory import REASONS, SENTENCES, MemoryEstimate, estimate_memory, memory_basis, replica_memory
 from optimizer.memory import estimate as estimate_module
 from optimizer.memory import job as job_module
-from optimizer.memory.stages import stages_of
+from optimizer.memory.stages import layers_per_stage, stages_of
 from optimizer.serving_config import Configurations, one_configuration
 
 MODELS = (
@@ -105,7 +107,25 @@ def test_longer_requests_never_raise_concurrency(model: str, engine: str, length
 def test_concurrency_at_max_model_len_is_the_worst_case(catalog: Catalog) -> None:
     for engine in ENGINES:
         memory = replica_memory(all_ways(catalog, "google/gemma-3-27b-it", engine, 200), max_model_len=8192)
-        assert memory.concurrency(8192.0) == pytest.approx(memory.max_concurrency, abs=256 / 8192)  # less than a block
+        block = 256 / 8192  # of a sequence
+        assert memory.concurrency(8192.0)[memory.fits] == pytest.approx(memory.max_concurrency[memory.fits], abs=block)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", ["google/gemma-3-27b-it", "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16"])
+def test_a_pipeline_holds_what_its_fullest_stage_holds_at_every_length(
+    model: str, engine: str, catalog: Catalog
+) -> None:
+    n, one = 600, np.ones(600, np.int64)
+    ways = replace(all_ways(catalog, model, engine, n), tp=one, pp=4 * one, dp=one)
+    asked = {"max_model_len": 16384, "max_num_seqs": 32}
+    memory = replica_memory(ways, **asked)
+    edges = np.cumsum([0, *layers_per_stage(len(architecture_of(ways.model).layers), 4)])
+    stages = [replica_memory(ways, **asked, spans=np.tile([first, end - 1], (n, 1))) for first, end in pairwise(edges)]
+    for tokens in (100.0, 1500.0, 16384.0):
+        held = np.stack([stage.concurrency(tokens) for stage in stages])
+        assert memory.concurrency(tokens)[memory.fits] == pytest.approx(held.min(axis=0)[memory.fits])
+    assert memory.fits.sum() > 5
 
 
 @pytest.mark.parametrize("engine", ENGINES)
