@@ -209,19 +209,18 @@ def _servers_of_use(standing: Standing, s: int, gpus_per_server: IntArray) -> in
     total = 0
     for w in np.unique(standing.workload[taken.candidate[taken.offer == s]]).tolist():
         of_workload = standing.workload == w
-        served = standing.classes[of_workload].any(axis=0)
         copies = 1 if standing.spare[w] == "none" else 2
         servers = [0]
         for q in np.unique(standing.choice[of_workload]).tolist():
             of_choice = of_workload & (standing.choice == q) & standing.classes.any(axis=1)
             rows = np.flatnonzero(of_choice & here)
             alone = _servers_alone(standing, rows, int(gpus_per_server[s]))
-            if not on_several[of_choice].any():
-                served = standing.classes[rows].any(axis=0)
-            covering = (standing.classes[rows] == served).all(axis=1)
+            joined = bool(on_several[of_choice].any())
+            to_serve = standing.classes[of_workload if joined else rows].any(axis=0)
+            covering = (standing.classes[rows] == to_serve).all(axis=1)
             if covering.any():
                 servers.append(copies * int(alone[covering].min()))
-            elif on_several[of_choice].any():
+            elif joined:
                 servers.append(_missed(standing, of_choice, s, gpus_per_server))
             else:
                 servers.append(copies * int(alone.sum()))
