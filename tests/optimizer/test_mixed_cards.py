@@ -225,3 +225,20 @@ def test_the_shipped_scenario_needs_both_servers_and_no_rent(catalog: Catalog) -
     assert all(f"| {stage.layers[0]}–{stage.layers[1]} | int" in told for stage in group.stages or ())
     assert group.tpot_ms is not None
     assert f"A token takes {group.tpot_ms['mean']:.0f} ms" in told
+
+
+def test_twice_the_shipped_servers_keep_the_shipped_workload_safe(catalog: Catalog) -> None:
+    # docs/decisions.md: twice the power of a server of each kind, 2 × (2.16 + 1.35) kW × 1.3 × $0.20 = $1.83.
+    given = load_scenario(SHIPPED, catalog).canonical()
+    given["workloads"]["reports"]["spare"] = "n+1"
+    given["inventory"]["old"]["own"] = given["inventory"]["new"]["own"] = 2
+    layout = solved(given, catalog)
+    assert usd_per_hour(layout) == pytest.approx(2 * (2.16 + 1.35) * 1.3 * 0.20)
+    first, second = (
+        {(stage.offer, server) for stage, server in zip(group.stages or (), place.servers, strict=True)}
+        for group in groups(layout)
+        for place in group.placement
+    )
+    assert first.isdisjoint(second)
+    assert {offer for offer, _ in first} == {offer for offer, _ in second} == {"old", "new"}
+    assert "$1.83 an hour" in DECISIONS.read_text(encoding="utf-8")
