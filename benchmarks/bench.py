@@ -104,6 +104,26 @@ def over_several_offers() -> float:
     return solve_text(MIXED_CARDS.read_text(encoding="utf-8"))
 
 
+def over_six_offers() -> float:
+    """CPU seconds that find and rate the pipelines of a 70B model over six offers of unlike cards, in every format."""
+    from catalog import load_catalog
+    from optimizer.candidates.pipelines import pipeline_candidates
+
+    cards = ("l4", "rtx-4090", "a10g", "a100-40gb-sxm", "l40s", "h100-sxm")
+    offers = [f"  {card}: {{gpu: {card}, gpus_per_server: 8, rent: {{price: $1/gpu/h}}}}" for card in cards]
+    chat = (
+        "  chat: {model: meta-llama/Llama-3.1-70B-Instruct, requests: 1/s, input_tokens: 1200, output_tokens: 250, "
+        "max_context: 4k, slo: {ttft_p95: 20s, tpot_p95: 250ms}, heterogeneous_pipelines: true}"
+    )
+    catalog = load_catalog()
+    scenario = scenario_of("\n".join(["name: bench", "workloads:", chat, "inventory:", *offers, ""]))
+    started = time.process_time()
+    found = pipeline_candidates("chat", scenario.workloads["chat"], scenario.inventory, scenario, catalog)
+    seconds = time.process_time() - started
+    assert found.specs
+    return seconds
+
+
 def hundred() -> float:
     """A hundred workloads on forty limited offers, proven to 0.5 % by columns."""
     return solve_text(scenario_text(workloads=100, offers=40, stock=20), gap=0.005)
@@ -323,6 +343,7 @@ MEASUREMENTS = {
     "rate": Measurement("a million candidates with percentile capacity", 0.5, rate_candidates),
     "simulate": Measurement("a simulated minute of a replica, 64 in flight", 0.05, simulate_a_minute),
     "stages": Measurement("a model over three offers of unlike cards", 5.0, over_several_offers),
+    "cards": Measurement("pipelines of a model over six offers of unlike cards", 5.0, over_six_offers),
     "contended": Measurement("10 workloads on 40 limited offers, proven", 1.5, contended),
     "quarters": Measurement("50 workloads, 20 offers, 12 periods, proven to 1 %", 60.0, quarters),
     "none": Measurement("why 100 workloads on 40 offers have no plan", 3.0, explain_none),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,10 +27,16 @@ def placements_of(
         used = zip(taken.candidate[here].tolist(), taken.groups[here].tolist(), strict=True)
         groups = {k: groups * int(decision.n_replicas[k]) for k, groups in used}
         servers = decision.servers.get(s, ())
+        standing = Counter(k for server in servers for k in server.candidates)
         for index, server in enumerate(servers):
             for k in server.candidates:
-                placements[k].append(Placement(replica=len(placements[k]), servers=(index,), rack=server.rack or None))
-        apart = [k for k, n in groups.items() for _ in range(n - len(placements[k]) * (not specs[k].stages))]
+                if specs[k].stages:
+                    stages_there = _stages_on(inst, s, specs[k]) * int(decision.n_replicas[k])
+                    of_stages.setdefault((k, s), []).extend([index] * (stages_there // groups[k]))
+                else:
+                    one = Placement(replica=len(placements[k]), servers=(index,), rack=server.rack or None)
+                    placements[k].append(one)
+        apart = [k for k, n in groups.items() for _ in range(n - standing[k])]
         where = place([_stages(specs[k]) for k in apart], int(inst.gpus_per_server[s]))
         for k, indices in zip(apart, where, strict=True):
             further = tuple(index + len(servers) for index in indices)
@@ -49,12 +56,22 @@ def _over_several(
     inst: Instance, k: int, spec: ReplicaSpec, n_replicas: int, of_stages: Mapping[tuple[int, int], Sequence[int]]
 ) -> list[Placement]:
     """Replicas of a candidate on several offers, from the servers [candidate, offer] that its stages have there."""
-    offer_of = {inst.offer_names[s].split(",")[0]: s for of, s in of_stages if of == k}
+    offer_of = {_offer(inst, s): s for of, s in of_stages if of == k}
     left = {offer: iter(of_stages[k, s]) for offer, s in offer_of.items()}
     return [
         Placement(replica=replica, servers=tuple(next(left[stage.offer]) for stage in spec.stages))
         for replica in range(n_replicas)
     ]
+
+
+def _offer(inst: Instance, s: int) -> str:
+    """Its name in the scenario, without the state."""
+    return inst.offer_names[s].split(",")[0]
+
+
+def _stages_on(inst: Instance, s: int, spec: ReplicaSpec) -> int:
+    """Of a replica on several offers, how many are on one of them."""
+    return sum(stage.offer == _offer(inst, s) for stage in spec.stages)
 
 
 def _stages(spec: ReplicaSpec) -> tuple[int, int]:

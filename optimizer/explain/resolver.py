@@ -13,7 +13,7 @@ import numpy as np
 
 from catalog import Catalog
 from optimizer.candidates import Candidates, ReplicaSpec, alone_rps, build_candidates, narrowed
-from optimizer.errors import SolverError
+from optimizer.errors import InputError, SolverError
 from optimizer.formulation import Instance, Program, build_instance, build_program, lay_out
 from optimizer.scenario import Scenario, changed, without_workloads
 from optimizer.serving_config import FloatArray, IntArray
@@ -169,7 +169,10 @@ class Resolver:
         """The instance of the scenario as it is, whether or not each class has a candidate; limits can be left out."""
         if self._whole is None:
             candidates = list(self.candidates.values())
-            self._whole = build_instance(self.scenario, self.catalog, candidates, beyond_limits=True)
+            try:
+                self._whole = build_instance(self.scenario, self.catalog, candidates, beyond_limits=True)
+            except InputError:  # too many servers to place replicas on; then those that there are
+                self._whole = build_instance(self.scenario, self.catalog, candidates)
         return self._whole
 
     def instance(self, change: Change | None = None) -> Instance | None:

@@ -250,10 +250,9 @@ def _most_use(needs: Needs, had: _ToBeHad, utilization: float, limits: FloatArra
     np.add.at(busy, needs.candidate_of_load, needs.busy_replicas)
     n_alone = np.where(busy > 0, np.ceil(busy / utilization + 1e-6), 0).astype(np.int64)
     standing = _standing(needs, n_alone)
-    server = had.gpus_per_server[needs.offer_of_candidate]
-    most_replicas = np.maximum(n_alone, most_replicas_with_spare(standing, busy, server))
+    most_replicas = np.maximum(n_alone, most_replicas_with_spare(standing, busy, had.gpus_per_server))
     limit = np.bincount(had.offer_of_term, weights=limits, minlength=n_offers).astype(float)
-    by_site = np.isin(np.arange(n_offers), needs.offer_of_candidate[standing.placed(had.places)])
+    by_site = np.isin(np.arange(n_offers), footprint.offer[standing.placed(had.places)])
     packing = pack_offers(had.gpus_per_server, footprint, by_site)
     # A server holds at least one packing unit, so one server a unit is always enough.
     units = np.zeros(n_offers)
@@ -280,6 +279,7 @@ def _standing(needs: Needs, n_alone: IntArray) -> Standing:
         labels=tuple(",".join(name) for name in needs.candidate_names),
         classes=classes,
         spare=needs.spare,
+        footprint=needs.footprint,
     )
 
 
@@ -291,7 +291,7 @@ def _loads(needs: Needs) -> Loads:
         busy_replicas=needs.busy_replicas,
         is_split=needs.is_split,
         workload_of_candidate=needs.workload_of_candidate,
-        offer_of_candidate=needs.offer_of_candidate,
+        footprint=needs.footprint,
         candidate_labels=[",".join(name) for name in needs.candidate_names],
         demand_classes=[r for _, r in needs.demand_names],
         choice_labels=[",".join(name) for name in needs.choice_names],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from optimizer.candidates import Candidates
+from optimizer.candidates import Candidates, ReplicaSpec
 from optimizer.formulation.horizon import Horizon
 from optimizer.scenario import Scenario, Spare, futures_of
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
@@ -22,6 +23,12 @@ class Footprint:
     offer: IntArray  # [m]
     gpus: IntArray  # [m] of one group, which stands on one server if it is not larger
     groups: IntArray  # [m]
+
+    def largest(self, per_entry: IntArray, n_candidates: int) -> IntArray:
+        """[K] the largest value [m] among the entries of each candidate."""
+        most = np.zeros(n_candidates, np.int64)
+        np.maximum.at(most, self.candidate, per_entry)
+        return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +74,13 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
     demand_rps = np.array([rps for *_, rps in demands], float)
     names = list(scenario.workloads)
     workload_of_demand = np.array([t * n_workloads + w for t, w, *_ in demands], np.int64)
-    loads = _loads(candidates, [_placeable(c, scenario) for c in candidates], demand_at, demand_rps, horizon.n_states)
+    placeable = [_placeable(c, scenario) for c in candidates]
+    loads = _loads(candidates, placeable, demand_at, demand_rps, horizon.n_states)
     n_classes = np.bincount(workload_of_demand, minlength=n_workloads * horizon.n_states)
-    choices = _choices(candidates, futures, horizon)
+    choices = _choices(candidates, placeable, futures, horizon)
     of_workload = np.repeat(np.arange(n_workloads), [len(c.specs) for c in candidates])
     of_offer = _concatenate([c.offer for c in candidates])
-    footprint = _footprint(candidates, offers, horizon.n_states)
+    footprint = _footprint(candidates, scenario, horizon.n_states)
     return Needs(
         workload_names=tuple(f"{name}{horizon.suffix(t)}" for t in states for name in names),
         demand_names=tuple((names[w], f"{kind}{horizon.suffix(t)}") for t, w, _, kind, _ in demands),
@@ -100,9 +108,12 @@ def build_needs(scenario: Scenario, candidates: Sequence[Candidates], horizon: H
     )
 
 
-def _footprint(candidates: Sequence[Candidates], offers: Sequence[str], n_states: int) -> Footprint:
-    """In the order of candidates; the groups of one on several offers are its stages."""
-    position = {name: s for s, name in enumerate(offers)}
+def _footprint(candidates: Sequence[Candidates], scenario: Scenario, n_states: int) -> Footprint:
+    """In the order of candidates; the groups of one on several offers are its stages.
+
+    Where the loss of a server must be survived those on one offer stand together, on as few servers as hold them.
+    """
+    position = {name: s for s, name in enumerate(scenario.inventory)}
     parts = [np.zeros((4, 0), np.int64)]
     first = 0
     for c in candidates:
@@ -110,18 +121,32 @@ def _footprint(candidates: Sequence[Candidates], offers: Sequence[str], n_states
         on_several = [k for k, spec in enumerate(c.specs) if spec.stages]
         parts.append(np.delete(alone, on_several, axis=1) if on_several else alone)
         for k in on_several:
-            spec = c.specs[k]
-            groups = Counter(position[stage.offer] for stage in spec.stages)
-            entries = [(first + k, s, spec.gpus // len(spec.stages), n) for s, n in groups.items()]
+            entries = [
+                (first + k, position[offer], gpus, groups)
+                for offer, gpus, groups in _groups(c.specs[k], scenario, scenario.workloads[c.workload].spare)
+            ]
             parts.append(np.array(entries, np.int64).T)
         first += len(c.specs)
     candidate, offer, gpus, groups_there = np.concatenate(parts, axis=1)
     return Footprint(
         candidate=_concatenate([candidate + t * first for t in range(n_states)]),
-        offer=_concatenate([offer + t * len(offers) for t in range(n_states)]),
+        offer=_concatenate([offer + t * len(position) for t in range(n_states)]),
         gpus=np.tile(gpus, n_states),
         groups=np.tile(groups_there, n_states),
     )
+
+
+def _groups(spec: ReplicaSpec, scenario: Scenario, spare: Spare) -> Iterator[tuple[str, int, int]]:
+    """Offer, GPUs of a group and groups there of a replica over several offers."""
+    tp = spec.gpus // len(spec.stages)
+    for offer, n in Counter(stage.offer for stage in spec.stages).items():
+        groups = _servers_for(n, tp, scenario.inventory[offer].gpus_per_server) if spare == "n+1" else n
+        yield offer, tp * n // groups, groups
+
+
+def _servers_for(n_stages: int, tp: int, gpus_per_server: int) -> int:
+    """The fewest servers that hold so many stages, none of them split."""
+    return -(-n_stages // (gpus_per_server // tp))
 
 
 def _loads(
@@ -145,21 +170,28 @@ def _loads(
 
 
 def _placeable(c: Candidates, scenario: Scenario) -> BoolArray:
-    """[K] whether it can be said what stands in a rack: not of replicas over several servers, which may be in many."""
-    if scenario.workloads[c.workload].spare != "rack":
+    """[K] whether it can be said what is lost with what.
+
+    Not of replicas over several servers with a rack, for they may be in many; nor of pipelines over several offers with
+    a server, where they take unequal parts of those of one offer.
+    """
+    spare, inventory = scenario.workloads[c.workload].spare, scenario.inventory
+    if spare not in ("n+1", "rack"):
         return np.ones(len(c.specs), bool)
-    offers = list(scenario.inventory.values())
-    return np.array(
-        [
-            not offers[s].racks or gpus <= offers[s].gpus_per_server
-            for s, gpus in zip(c.offer.tolist(), c.gpus_per_replica.tolist(), strict=True)
-        ],
-        bool,
-    )
+    offers = list(inventory.values())
+
+    def holds(s: int, spec: ReplicaSpec) -> bool:
+        if spare == "rack":
+            named = any(inventory[stage.offer].racks for stage in spec.stages)
+            return not named and (not offers[s].racks or spec.gpus <= offers[s].gpus_per_server)
+        counts, tp = Counter(stage.offer for stage in spec.stages), spec.gpus // max(1, len(spec.stages))
+        return all(n % _servers_for(n, tp, inventory[name].gpus_per_server) == 0 for name, n in counts.items())
+
+    return np.array([holds(s, spec) for s, spec in zip(c.offer.tolist(), c.specs, strict=True)], bool)
 
 
 def _choices(
-    candidates: Sequence[Candidates], futures: Sequence[Scenario], horizon: Horizon
+    candidates: Sequence[Candidates], placeable: Sequence[BoolArray], futures: Sequence[Scenario], horizon: Horizon
 ) -> tuple[tuple[tuple[str, str], ...], IntArray, IntArray]:
     """Names and workloads of the choices, and the choice of every candidate (−1: no choice to make)."""
     names: list[tuple[str, str]] = []
@@ -169,14 +201,14 @@ def _choices(
         workloads = futures[horizon.future_of(t)].workloads
         for w, c in enumerate(candidates):
             labels = [spec.choice for spec in c.specs]
-            distinct = list(dict.fromkeys(labels))
+            distinct = list(dict.fromkeys(itertools.compress(labels, placeable[w].tolist())))
             workload = workloads[c.workload]
             asked = workload.demand_in(horizon.period_of(t))
             if not workload.single_format or len(distinct) < 2 or not asked:
                 of_candidate += [-1] * len(labels)
                 continue
             position = {label: len(names) + i for i, label in enumerate(distinct)}
-            of_candidate += [position[label] for label in labels]
+            of_candidate += [position.get(label, -1) for label in labels]
             names += [(c.workload, f"{label}{horizon.suffix(t)}") for label in distinct]
             workload_of += [t * len(candidates) + w] * len(distinct)
     return tuple(names), np.array(workload_of, np.int64), np.array(of_candidate, np.int64)

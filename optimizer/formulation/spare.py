@@ -12,17 +12,21 @@ from optimizer.serving_config import IntArray
 
 
 def server_places(inst: Instance, var: Variables) -> Rows:
-    """Every replica on an offer with sites stands on one of them.
+    """Every replica on an offer with sites stands on one of them, or each of the parts that it takes of the offer.
 
-    Σ_j n_on_server[c,j]  =  Σ_{k of c} n_replicas[k]    ∀ cell c
+    Σ_j n_on_server[c,j]  =  Σ_{k of c} groups[k,s] · n_replicas[k]    ∀ cell c of offer s
     """
-    sites = inst.sites
-    counted = np.flatnonzero(sites.cell_of_candidate >= 0)
+    sites, taken = inst.sites, inst.footprint
+    counted = np.flatnonzero(sites.cell_of_entry >= 0)
     names = [f"{inst.offer_names[s]},{c}" for s, c in zip(sites.cell_offer, sites.cell_names, strict=True)]
     return (
         Rows("server_places", names)
         .add(row=sites.stand_cell, column=var.n_on_server, coefficient=1.0)
-        .add(row=sites.cell_of_candidate[counted], column=var.n_replicas[counted], coefficient=-1.0)
+        .add(
+            row=sites.cell_of_entry[counted],
+            column=var.n_replicas[taken.candidate[counted]],
+            coefficient=-taken.groups[counted],
+        )
         .equal_to(0.0)
     )
 
@@ -50,7 +54,7 @@ def servers_in_use(inst: Instance, var: Variables) -> Rows:
     by_site = inst.packing.by_site
     row_of_offer = np.cumsum(by_site) - 1
     taken = inst.footprint
-    larger = np.flatnonzero(by_site[taken.offer] & (inst.sites.cell_of_candidate[taken.candidate] < 0))
+    larger = np.flatnonzero(by_site[taken.offer] & (inst.sites.cell_of_entry < 0))
     of_term, of_spare = by_site[inst.offer_of_term], by_site[inst.stand_by.offer]
     return (
         Rows("servers_in_use", [inst.offer_names[s] for s in np.flatnonzero(by_site)])
@@ -105,7 +109,7 @@ def spare_server(inst: Instance, var: Variables) -> Rows:
     Σ_{k of q} min(1, rate_rps[k] / demand_rps) · (n_replicas[k] − lost[k,e])  ≥  uses_format[q]    ∀ e, q to choose
 
     where lost[k,e] is Σ_j n_on_server[k,j] over the sites of e, is_used[k] when e is a replica over several servers,
-    and n_replicas[k] when all of the offer is lost. With several classes, they are rerouted freely:
+    and n_replicas[k] when all of an offer that it stands on is lost. With several classes, they are rerouted freely:
 
     Σ_k share_after[k,d,e]  =  1    ∀ loss e of w, class d
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from optimizer.formulation.needs import Footprint
 from optimizer.formulation.sites import Loss, Sites
 from optimizer.serving_config import BoolArray, FloatArray, IntArray
 
@@ -54,7 +55,7 @@ class Loads:
     busy_replicas: FloatArray  # [L]
     is_split: BoolArray  # [L]
     workload_of_candidate: IntArray  # [K]
-    offer_of_candidate: IntArray  # [K]
+    footprint: Footprint
     candidate_labels: Sequence[str]  # [K] workload, offer and configuration
     demand_classes: Sequence[str]  # [D] name of the class
     choice_labels: Sequence[str]  # [Q] workload, model and format
@@ -130,19 +131,15 @@ class _Writer:
 
     def lost(self, loss: Loss) -> _Lost:
         """What a loss takes of the candidates of its workload."""
-        sites, loads = self.sites, self.loads
-        own = np.flatnonzero(loads.workload_of_candidate == loss.workload).tolist()
-        stands = {
-            k: found
-            for k in own
-            if (found := [self.stand[cell] for j in sorted(loss.sites) if (cell := (self._cell(k), j)) in self.stand])
-        }
+        sites, taken = self.sites, self.loads.footprint
+        own = np.flatnonzero(self.loads.workload_of_candidate[taken.candidate] == loss.workload)
+        stands: dict[int, list[int]] = {}
+        for k, cell in zip(taken.candidate[own].tolist(), sites.cell_of_entry[own].tolist(), strict=True):
+            if found := [self.stand[cell, j] for j in sorted(loss.sites) if (cell, j) in self.stand]:
+                stands.setdefault(k, []).extend(found)
         spanning = {} if loss.spanning < 0 else {int(sites.spanning[loss.spanning]): loss.spanning}
-        gone = frozenset(k for k in own if int(loads.offer_of_candidate[k]) in loss.offers)
+        gone = frozenset(taken.candidate[own[np.isin(taken.offer[own], list(loss.offers))]].tolist())
         return _Lost(stands, spanning, gone)
-
-    def _cell(self, k: int) -> int:
-        return int(self.sites.cell_of_candidate[k])
 
     def carry(self, rows: list[int], lost: _Lost, name: str) -> None:
         """One class: what is left carries at least all of it, in the chosen format where one is chosen."""

@@ -13,13 +13,3 @@ def not_solved_yet(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
     """Key and what it asks for, in the order of the scenario's classes."""
     if scenario.objective not in ("cost", "served"):
         yield ("objective",), f"objective {scenario.objective}"
-    yield from _pipelines_without_spare(scenario)
-
-
-def _pipelines_without_spare(scenario: Scenario) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What is lost with a server is decided server by server, which replicas over several offers have no place in."""
-    spared = [name for name, workload in scenario.workloads.items() if workload.spare != "none"]
-    for name, workload in scenario.workloads.items():
-        if workload.heterogeneous_pipelines and spared:
-            what = f"heterogeneous_pipelines beside the spare of {', '.join(spared)}"
-            yield ("workloads", name, "heterogeneous_pipelines"), what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +18,10 @@ Site = tuple[int, int]
 
 
 class Occupants:
-    """Replicas of each candidate on each site, and what a loss takes away. Changes as replicas are taken away."""
+    """Replicas of each candidate on each site, and what a loss takes away. Changes as replicas are taken away.
+
+    Of one over several offers a part counts on each site where it stands; no two parts of a replica share one.
+    """
 
     def __init__(self, inst: Instance, n_replicas: IntArray, n_on_server: IntArray) -> None:
         """Cells of several candidates are shared out to these in their order.
@@ -30,8 +34,10 @@ class Occupants:
         self._site = [(int(s), int(j)) for s, j in zip(sites.offer, sites.number, strict=True)]
         self._rack = dict(zip(self._site, sites.rack, strict=True))
         self.on: dict[Site, Counter[int]] = {}
-        members = [np.flatnonzero(sites.cell_of_candidate == cell).tolist() for cell in range(len(sites.cell_offer))]
-        waiting = [[k for k in ks for _ in range(n_replicas[k])][::-1] for ks in members]
+        taken, n_cells = inst.footprint, len(sites.cell_offer)
+        parts = taken.groups * n_replicas[taken.candidate]
+        members = [np.flatnonzero(sites.cell_of_entry == cell).tolist() for cell in range(n_cells)]
+        waiting = [[int(taken.candidate[m]) for m in some for _ in range(parts[m])][::-1] for some in members]
         for stand in np.flatnonzero(n_on_server).tolist():
             cell, site = int(sites.stand_cell[stand]), int(sites.stand_site[stand])
             here = self.on.setdefault(self._site[site], Counter())
@@ -49,9 +55,28 @@ class Occupants:
         found.on = {(s, one.number): Counter(one.candidates) for s, some in servers.items() for one in some}
         return found
 
-    def sites_of(self, k: int) -> list[Site]:
-        """Where replicas of a candidate stand, the fullest of them first."""
-        return sorted((site for site, here in self.on.items() if here[k]), key=lambda site: (-self.on[site][k], site))
+    def replicas_of(self, k: int) -> list[Counter[Site]]:
+        """Where a replica of a candidate may be taken away, the fullest site first; of one over several offers only
+        from the fullest of each."""
+        sites = sorted((site for site, here in self.on.items() if here[k]), key=lambda site: (-self.on[site][k], site))
+        entries = np.flatnonzero(self._inst.footprint.candidate == k)
+        if len(entries) == 1:
+            return [Counter({site: 1}) for site in sites]
+        taken: Counter[Site] = Counter()
+        for s, groups in zip(*(a[entries].tolist() for a in self._parts), strict=True):
+            here = (site for site in sites if site[0] == s for _ in range(self.on[site][k]))
+            taken.update(itertools.islice(here, groups))
+        return [taken] if taken else []
+
+    def move(self, k: int, parts: Counter[Site], times: int) -> None:
+        """Count parts of a candidate's replicas more often, or less."""
+        for site, n in parts.items():
+            self.on[site][k] += n * times
+
+    @property
+    def _parts(self) -> tuple[IntArray, IntArray]:
+        """[m] offer and groups there, of all that replicas take."""
+        return self._inst.footprint.offer, self._inst.footprint.groups
 
     def losses(self, w: int, used: IntArray, n_replicas: IntArray) -> Iterator[IntArray]:
         """How many replicas of the candidates `used` [G] of a workload each single loss takes, equal ones once."""
@@ -65,18 +90,24 @@ class Occupants:
                     lost += [self.on[site][k] for k in used.tolist()]
             if loss.spanning >= 0:
                 lost += np.minimum(1, n_replicas[used]) * (used == self._inst.sites.spanning[loss.spanning])
-            lost += n_replicas[used] * np.isin(self._inst.offer_of_candidate[used], list(loss.offers))
+            if loss.offers:
+                taken = self._inst.footprint
+                gone = taken.candidate[np.isin(taken.offer, list(loss.offers))]
+                lost += n_replicas[used] * np.isin(used, gone)
             if lost.any() and (key := tuple(lost.tolist())) not in seen:
                 seen.add(key)
                 yield lost
 
     def cut(self, k: int, count: int) -> None:
         """Take replicas away until `count` of a candidate stand, from the servers that hold the fewest replicas."""
-        surplus = sum(here[k] for here in self.on.values()) - count
-        for site in sorted((site for site, here in self.on.items() if here[k]), key=lambda s: (self.on[s].total(), s)):
-            taken = min(surplus, self.on[site][k])
-            self.on[site][k] -= taken
-            surplus -= taken
+        entries = np.flatnonzero(self._inst.footprint.candidate == k)
+        for s, groups in zip(*(a[entries].tolist() for a in self._parts), strict=True):
+            sites = [site for site, here in self.on.items() if site[0] == s and here[k]]
+            surplus = sum(self.on[site][k] for site in sites) - count * groups
+            for site in sorted(sites, key=lambda site: (self.on[site].total(), site)):
+                taken = min(surplus, self.on[site][k])
+                self.on[site][k] -= taken
+                surplus -= taken
 
     def servers(self, s: int) -> tuple[Occupied, ...]:
         """The servers of an offer that hold any replicas, in order."""

@@ -200,15 +200,15 @@ class _Need:
     def _drop_one(self, k: int, n_replicas: IntArray) -> bool:
         """Whether a replica of a candidate could be taken away, from wherever it is not missed."""
         n_replicas[k] -= 1
-        sites = self.occupants.sites_of(k)
-        for site in sites:
-            self.occupants.on[site][k] -= 1
+        standing = self.occupants.replicas_of(k)
+        for parts in standing:
+            self.occupants.move(k, parts, -1)
             if self.met_by(n_replicas) is not None:
                 return True
-            self.occupants.on[site][k] += 1
+            self.occupants.move(k, parts, 1)
             if not self.survives:
                 break  # without spare it does not matter where it stands
-        if not sites and self.met_by(n_replicas) is not None:
+        if not standing and self.met_by(n_replicas) is not None:
             return True
         n_replicas[k] += 1
         return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from optimizer.layout import Placement, WorkloadPlan
+from optimizer.layout import Placement, ReplicaGroup, WorkloadPlan
 from optimizer.scenario import Workload
 from optimizer.verification.claims import Claims, exceeds, number
 from optimizer.verification.rerouting import least_peak
@@ -27,7 +27,7 @@ def _losses(claims: Claims, planned: WorkloadPlan, workload: Workload) -> Iterat
     lost: dict[str, Counter[int]] = {}
     for g, group in enumerate(planned.replica_groups):
         for place in group.placement:
-            for domain in _domains(claims, workload, group.offer, place):
+            for domain in _domains(claims, workload, group, place):
                 lost.setdefault(domain, Counter())[g] += 1
     for domain, gone in sorted(lost.items()):
         left = [group.replicas - gone[g] for g, group in enumerate(planned.replica_groups)]
@@ -37,11 +37,21 @@ def _losses(claims: Claims, planned: WorkloadPlan, workload: Workload) -> Iterat
             yield f"{planned.name}: spare is {workload.spare}, and without {domain} the replicas left {how}"
 
 
-def _domains(claims: Claims, workload: Workload, offer_name: str, place: Placement) -> set[str]:
-    """What a replica is lost with."""
+def _domains(claims: Claims, workload: Workload, group: ReplicaGroup, place: Placement) -> set[str]:
+    """What a replica is lost with: each server, and all that it stands in."""
+    if group.stages is None:
+        return _domains_on(claims, workload, group.offer, place.servers, place)
+    on = zip(group.stages, place.servers, strict=False)  # a server a stage
+    return set().union(*(_domains_on(claims, workload, stage.offer, (server,), place) for stage, server in on))
+
+
+def _domains_on(
+    claims: Claims, workload: Workload, offer_name: str, servers: tuple[int, ...], place: Placement
+) -> set[str]:
+    """Of what stands on some servers of an offer."""
     offer = claims.scenario.inventory.get(offer_name)
     if workload.spare == "n+1" or offer is None:
-        return {f"server {server} of {offer_name}" for server in place.servers}
+        return {f"server {server} of {offer_name}" for server in servers}
     if workload.spare == "region":
         return {f"region {offer.region}" if offer.region else "the offers of no region"}
     if not offer.racks:

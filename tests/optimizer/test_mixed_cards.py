@@ -12,10 +12,11 @@ from rich.console import Console
 
 from catalog import Catalog
 from optimizer import load_plan, load_scenario, optimize, verify
-from optimizer.errors import NotSupportedYet
 from optimizer.explain import explain_plan, stress
+from optimizer.exporters import EXPORTERS
 from optimizer.layout import Layout, ReplicaGroup
 from optimizer.report.explanation import explanation_report
+from optimizer.topology import build_topology, parse_topology, topology_yaml
 
 SHIPPED = Path(__file__).parents[2] / "scenarios" / "mixed-cards.yaml"
 DECISIONS = SHIPPED.parents[1] / "docs" / "decisions.md"
@@ -146,11 +147,59 @@ def test_a_conflict_names_both_cards_that_would_serve_it(catalog: Catalog) -> No
     assert layout.infeasible.changes
 
 
-@pytest.mark.parametrize("spare", ["n+1", "rack", "region"])
-def test_spare_of_any_workload_is_refused_beside_it(spare: str, catalog: Catalog) -> None:
-    safe = workload(heterogeneous_pipelines=False, spare=spare)
-    with pytest.raises(NotSupportedYet, match="heterogeneous_pipelines beside the spare of safe"):
-        optimize(load_scenario(mixed({"chat": workload(), "safe": safe}), catalog), catalog)
+def safe_scenario(**settings: Any) -> dict[str, Any]:
+    """Two servers of each card; a pipeline of one of each carries the demand."""
+    four = {"old": T4 | {"own": 2, "gpus_per_server": 2}, "new": L4 | {"own": 2}}
+    return mixed({"chat": workload(tp=[1], pp=[2], spare="n+1") | settings}, four)
+
+
+def test_losing_a_server_loses_the_replicas_with_a_stage_on_it(catalog: Catalog) -> None:
+    # One replica carries all, and another must be left: both first stages fit on one server, and would go together.
+    layout = solved(safe_scenario(), catalog)
+    (group,) = groups(layout)
+    assert [place.servers for place in group.placement] == [(0, 0), (1, 1)]
+    keys = layout.model_dump(mode="json")
+    placement = keys["workloads"][0]["replica_groups"][0]["placement"]
+    placement[1]["servers"] = [0, 1]
+    problems = verify(Layout.model_validate(keys), load_scenario(safe_scenario(), catalog), catalog)
+    assert "chat: spare is n+1, and without server 0 of old the replicas left cannot serve every class" in problems
+
+
+def test_a_safe_plan_is_drawn_exported_and_explained(catalog: Catalog) -> None:
+    layout = solved(safe_scenario(), catalog)
+    topology = build_topology(layout, catalog)
+    document = topology.document
+    held = {server.id: [gpu.replica for gpu in server.gpus if gpu is not None] for server in document.servers}
+    assert held == {"old/0": ["chat/0"], "old/1": ["chat/1"], "new/0": ["chat/0"], "new/1": ["chat/1"]}
+    assert parse_topology(topology_yaml(document)) == document
+    scripts = {f"vllm-{offer}-{number}.sh" for offer in ("old", "new") for number in (0, 1)}
+    assert scripts <= set(EXPORTERS["vllm"].render(topology).files)
+    found = explain_plan(layout, load_scenario(safe_scenario(), catalog), catalog)
+    assert found.reasons
+
+
+def test_too_few_servers_to_lose_one_are_said_to_be(catalog: Catalog) -> None:
+    one_new = mixed({"chat": workload(tp=[1], pp=[2], spare="n+1")}, {"old": T4 | {"own": 2}, "new": L4})
+    layout = solved(one_new, catalog)
+    assert layout.infeasible is not None
+    assert "spare_server" in {one.family for one in layout.infeasible.conflict}
+
+
+def test_a_pipeline_is_lost_with_all_of_an_offer_that_it_stands_on(catalog: Catalog) -> None:
+    # Offers that name no racks are one each: whichever of old and new fails, the pipeline is lost.
+    inventory = {"old": T4, "new": L4, "rented": RENTED}
+    alone = solved(mixed({"chat": workload(pp=[1, 2])}, inventory), catalog)
+    safe = solved(mixed({"chat": workload(pp=[1, 2], spare="rack")}, inventory), catalog)
+    assert (usd_per_hour(alone), usd_per_hour(safe)) == (0.0, 2.0)
+
+
+def test_another_workload_may_be_safe_beside_a_pipeline(catalog: Catalog) -> None:
+    # Of two servers with two L4 each one GPU holds a stage of the pipeline, and a small replica stands on both servers.
+    small = workload(model="Qwen/Qwen3-4B", heterogeneous_pipelines=False, spare="n+1")
+    inventory = {"old": T4, "new": L4 | {"own": 2, "gpus_per_server": 2}}
+    layout = solved(mixed({"chat": workload(tp=[1], pp=[2]), "small": small}, inventory), catalog)
+    assert [place.servers for g in groups(layout) if not g.stages for place in g.placement] == [(0,), (1,)]
+    assert any(g.stages for g in groups(layout))
 
 
 def test_the_key_left_out_or_false_leaves_plans_as_they_were(catalog: Catalog) -> None:
@@ -176,3 +225,20 @@ def test_the_shipped_scenario_needs_both_servers_and_no_rent(catalog: Catalog) -
     assert all(f"| {stage.layers[0]}–{stage.layers[1]} | int" in told for stage in group.stages or ())
     assert group.tpot_ms is not None
     assert f"A token takes {group.tpot_ms['mean']:.0f} ms" in told
+
+
+def test_twice_the_shipped_servers_keep_the_shipped_workload_safe(catalog: Catalog) -> None:
+    # docs/decisions.md: twice the power of a server of each kind, 2 × (2.16 + 1.35) kW × 1.3 × $0.20 = $1.83.
+    given = load_scenario(SHIPPED, catalog).canonical()
+    given["workloads"]["reports"]["spare"] = "n+1"
+    given["inventory"]["old"]["own"] = given["inventory"]["new"]["own"] = 2
+    layout = solved(given, catalog)
+    assert usd_per_hour(layout) == pytest.approx(2 * (2.16 + 1.35) * 1.3 * 0.20)
+    first, second = (
+        {(stage.offer, server) for stage, server in zip(group.stages or (), place.servers, strict=True)}
+        for group in groups(layout)
+        for place in group.placement
+    )
+    assert first.isdisjoint(second)
+    assert {offer for offer, _ in first} == {offer for offer, _ in second} == {"old", "new"}
+    assert "$1.83 an hour" in DECISIONS.read_text(encoding="utf-8")

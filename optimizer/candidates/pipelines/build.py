@@ -14,8 +14,9 @@ from catalog.schema import KvFormat, Model, WeightFormat
 from optimizer.candidates.asked import served_context_tokens
 from optimizer.candidates.enumerate import TENSOR_DEGREES, kv_formats, kv_quality, weight_formats, weight_quality
 from optimizer.candidates.pipelines.grounds import STAGES, Ground, grounds
+from optimizer.candidates.pipelines.quality import Quality
 from optimizer.candidates.pipelines.rate import best, rated
-from optimizer.candidates.pipelines.search import Quality, Search, Split
+from optimizer.candidates.pipelines.search import Search, Split
 from optimizer.candidates.pipelines.stages import Axes, StageTimes, batches
 from optimizer.candidates.spec import Candidates, ReplicaSpec, StageSpec
 from optimizer.candidates.starts import Starts
@@ -27,7 +28,7 @@ from optimizer.scenario.pipelines import (
     ENGINES_OF_UNEQUAL_STAGES,
     FORMATS_BY_LAYER,
 )
-from optimizer.serving_config import Configurations, FloatArray, links_over
+from optimizer.serving_config import Configurations, FloatArray, Links, links_over
 
 
 def pipeline_candidates(
@@ -99,6 +100,7 @@ class _Finder:
         self.max_model_len = served_context_tokens(workload, model.max_context_tokens)
         self.rejected: Counter[str] = Counter()
         self.n_looked_at = 0
+        self._links_over: dict[tuple[int, ...], tuple[Links, ...]] = {}
 
     def run(self) -> tuple[list[ReplicaSpec], FloatArray]:
         """Those that hold every target, and their rates [n, R]."""
@@ -109,7 +111,7 @@ class _Finder:
         axes = Axes(batch, self._step_tokens(int(batch[-1])), degrees, self.max_model_len)
         times = StageTimes(self._shape(), self.ground, axes, workload, self.catalog.calibration)
         search = Search(workload, times, self._quality())
-        splits = list(search.run())
+        splits = search.run()
         self.rejected, self.n_looked_at = search.rejected, search.n_looked_at
         if not splits:
             return [], no_rates
@@ -206,10 +208,18 @@ class _Finder:
         )
 
     def _stages(self, split: Split) -> Iterator[StageSpec]:
-        inventory, network = self.scenario.inventory, self.catalog.calibration.network_gb_per_s
-        among = [inventory[offer] for offer in split.offers]
         first = 0
-        for offer, (place, weights), end in zip(split.offers, split.kinds, split.ends, strict=True):
-            links = links_over(inventory[offer], among, network)
-            yield StageSpec(offer, self.ground.gpus[place].id, first, end - 1, self.weights[weights].id, links)
+        for s, links, weights, end in zip(
+            split.offers, self._links(split.offers), split.weights, split.ends, strict=True
+        ):
+            gpu = self.ground.gpus[self.ground.place[s]].id
+            yield StageSpec(self.ground.offers[s], gpu, first, end - 1, self.weights[weights].id, links)
             first = end
+
+    def _links(self, offers: tuple[int, ...]) -> tuple[Links, ...]:
+        """Of stages on these offers."""
+        if offers not in self._links_over:
+            among = [self.scenario.inventory[self.ground.offers[s]] for s in offers]
+            network = self.catalog.calibration.network_gb_per_s
+            self._links_over[offers] = tuple(links_over(offer, among, network) for offer in among)
+        return self._links_over[offers]

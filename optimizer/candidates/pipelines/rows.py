@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from catalog import Catalog
 from optimizer.candidates.spec import ReplicaSpec
 from optimizer.memory import flag_defaults
 from optimizer.serving_config import Configurations, FloatArray, IntArray
+
+Value = TypeVar("Value", bound=Hashable)
 
 
 class StageRows(NamedTuple):
@@ -35,13 +37,11 @@ def least_fractions(rows: StageRows, batch: IntArray) -> FloatArray:
 def stage_rows(specs: Sequence[ReplicaSpec], catalog: Catalog) -> StageRows:
     """The stages of some replicas."""
     rows = [(number, spec, stage) for number, spec in enumerate(specs) for stage in spec.stages]
-    places = list(dict.fromkeys((stage.gpu, stage.links) for _, _, stage in rows))
-    weights = list(dict.fromkeys(stage.weight_dtype for _, _, stage in rows))
-    caches = list(dict.fromkeys(str(spec.kv_cache_dtype) for spec in specs))
+    places, place = _numbered([(stage.gpu, stage.links) for _, _, stage in rows])
+    weights, weight = _numbered([stage.weight_dtype for _, _, stage in rows])
+    caches, cache = _numbered([str(spec.kv_cache_dtype) for _, spec, _ in rows])
     columns = (
-        [places.index((stage.gpu, stage.links)) for _, _, stage in rows],
-        [weights.index(stage.weight_dtype) for _, _, stage in rows],
-        [caches.index(str(spec.kv_cache_dtype)) for _, spec, _ in rows],
+        *(place, weight, cache),
         *([getattr(spec, degree) for _, spec, _ in rows] for degree in ("tp", "pp", "dp", "ep")),
     )
     configurations = Configurations(
@@ -56,3 +56,9 @@ def stage_rows(specs: Sequence[ReplicaSpec], catalog: Catalog) -> StageRows:
     )
     spans = np.array([(stage.first_layer, stage.last_layer) for _, _, stage in rows], np.int64)
     return StageRows(configurations, spans, np.array([number for number, _, _ in rows], np.int64))
+
+
+def _numbered(values: Sequence[Value]) -> tuple[list[Value], list[int]]:
+    """Each once, in order of their first appearance, and which of these each is."""
+    position = {value: number for number, value in enumerate(dict.fromkeys(values))}
+    return list(position), [position[value] for value in values]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from catalog.schema import Calibration
 from optimizer.candidates.asked import token_mix
 from optimizer.candidates.pipelines.grounds import Ground
+from optimizer.candidates.pipelines.split import Spans
 from optimizer.memory import Basis, flag_defaults, memory_basis, replica_memory
 from optimizer.memory.stages import stages_of_spans
 from optimizer.performance import capacity_of
@@ -38,8 +39,6 @@ class Setting:
     step_tokens: int
     tp: int
     n_stages: int
-    fraction: float
-    """Of memory."""
 
 
 class StageTimes:
@@ -58,16 +57,19 @@ class StageTimes:
         spans = np.stack([first, beyond - 1], axis=1)
         _, which = stages_of_spans(shape.model, spans)
         _, example = np.unique(which, return_index=True)
-        self._spans: IntArray = spans[example]  # [C, 2] one of each content
-        self._content = np.full((n_layers + 1, n_layers + 1), len(example))  # [L + 1, L + 1] the last = no layers
-        self._content[beyond, first] = which
+        self._examples: IntArray = spans[example]  # [C, 2] one of each content
+        content = np.full((n_layers + 1, n_layers + 1), len(example))  # the last = no layers
+        content[beyond, first] = which
+        self.spans = Spans(content)
         self._basis_shape = (len(axes.degrees), len(ground.gpus), len(shape.weight_formats), len(example))
         self._bases: dict[int, Basis] = {}
         self._runs: dict[tuple[int, float], BoolArray] = {}
 
-    def fraction_of(self, places: Iterable[int], tp: int) -> float:
-        """Of memory, that every one of these places starts with."""
-        return float(min(self._fractions[tp][place] for place in places))
+    def fractions_of(self, places: IntArray, tp: int) -> IntArray:
+        """[n] of memory, that all of some places [n, P] start with, which of those that `of` has times for."""
+        least = self._fractions[tp][places].min(axis=1)
+        which: IntArray = np.searchsorted(np.unique(self._fractions[tp]), least)
+        return which
 
     def _least_fractions(self, tp: int) -> FloatArray:
         """[places] as asked, or the engine's own, or what a card starts with whatever the format and batch."""
@@ -82,48 +84,55 @@ class StageTimes:
         return of_places
 
     def of(self, setting: Setting) -> FloatArray:
-        """[places, formats, V, L + 1, L + 1] ms of a token while the batch is full, if all stages were like this one.
+        """[fractions, places, formats, V, C + 1] ms of a token while the batch is full, if all stages were like it.
 
-        Where stages take turns, what this one adds. At […, j, i] of the stage with the layers i to j − 1; infinite
-        where it does not run with that batch.
+        Where stages take turns, what this one adds. Infinite where it does not run with that batch, or has no layers.
         """
         axes = self.axes
         tokens, degree = axes.step_tokens.index(setting.step_tokens), axes.degrees.index(setting.tp)
-        runs = self._running(setting.kv_format, setting.fraction)[tokens, degree]
-        place, weights, variant, content = np.nonzero(runs)
+        fractions = np.unique(self._fractions[setting.tp]).tolist()
+        runs = np.stack([self._running(setting.kv_format, fraction)[tokens, degree] for fraction in fractions])
+        place, weights, variant, content = np.nonzero(runs.any(axis=0))
         ms = np.full((*runs.shape[:-1], runs.shape[-1] + 1), np.inf)
         if len(place):
             rows = self._rows(place, weights, np.full(len(place), setting.tp), setting.n_stages, setting.kv_format)
             budget, batch = np.full(len(place), setting.step_tokens), axes.batch[variant].astype(np.float64)
-            full = stage_replicas(rows, self._spans[content], budget, self._mix, batch, self._calibration)
-            ms[place, weights, variant, content] = full.at(full.most).tpot_ms
-        return np.take(ms, self._content, axis=-1)
+            full = stage_replicas(rows, self._examples[content], budget, self._mix, batch, self._calibration)
+            ms[:, place, weights, variant, content] = full.at(full.most).tpot_ms
+            ms[..., :-1][~runs] = np.inf
+        return ms
 
     def _running(self, kv_format: int, fraction: float) -> BoolArray:
         """[tokens, degrees, places, formats, V, C] whether the stage starts, and its cache holds the batch."""
         if (kv_format, fraction) in self._runs:
             return self._runs[kv_format, fraction]
-        axes, n_formats = self.axes, len(self.shape.weight_formats)
-        n_spans = len(self._spans)
-        shape = (len(axes.step_tokens), len(axes.degrees), len(self.ground.gpus), n_formats, len(axes.batch), n_spans)
-        tokens, degree, place, weights, variant, content = np.indices(shape).reshape(6, -1)
+        axes, n_formats, n_spans = self.axes, len(self.shape.weight_formats), len(self._examples)
+        shape = (len(axes.step_tokens), len(axes.degrees), len(self.ground.gpus), n_formats, n_spans)
+        tokens, degree, place, weights, content = np.indices(shape).reshape(5, -1)
         # What memory a stage takes does not depend on how many others there are.
         rows = self._rows(place, weights, np.array(axes.degrees)[degree], 2, kv_format)
-        memory = replica_memory(
-            rows,
-            max_model_len=axes.max_model_len,
-            max_num_seqs=axes.batch[variant],
-            max_num_batched_tokens=np.array(axes.step_tokens)[tokens],
-            gpu_memory_utilization=fraction,
-            with_margin=True,
-            basis=self._basis(kv_format).take(
-                np.ravel_multi_index((degree, place, weights, content), self._basis_shape)
-            ),
-            spans=self._spans[content],
-        )
-        held, _ = capacity_of(rows, memory, self._mix, self._calibration)
-        runs = memory.fits & (held.requests >= axes.batch[variant])
-        self._runs[kv_format, fraction] = runs.reshape(shape)
+        basis_row = np.ravel_multi_index((degree, place, weights, content), self._basis_shape)
+        basis, budget = self._basis(kv_format).take(basis_row), np.array(axes.step_tokens)[tokens]
+        runs = np.zeros((len(place), len(axes.batch)), bool)
+        some = np.arange(len(place))
+        for variant, batch in enumerate(axes.batch.tolist()):
+            if not some.size:  # what runs with a batch runs with every smaller one
+                break
+            here = rows.take(some)
+            memory = replica_memory(
+                here,
+                max_model_len=axes.max_model_len,
+                max_num_seqs=np.full(len(some), batch),
+                max_num_batched_tokens=budget[some],
+                gpu_memory_utilization=fraction,
+                with_margin=True,
+                basis=basis.take(some),
+                spans=self._examples[content[some]],
+            )
+            held, _ = capacity_of(here, memory, self._mix, self._calibration)
+            some = some[memory.fits & (held.requests >= batch)]
+            runs[some, variant] = True
+        self._runs[kv_format, fraction] = np.moveaxis(runs.reshape(*shape, -1), -1, -2)
         return self._runs[kv_format, fraction]
 
     def _basis(self, kv_format: int) -> Basis:
@@ -132,7 +141,7 @@ class StageTimes:
             axes, shape = self.axes, self._basis_shape
             degree, place, weights, content = np.indices(shape).reshape(4, -1)
             rows = self._rows(place, weights, np.array(axes.degrees)[degree], 2, kv_format)
-            self._bases[kv_format] = memory_basis(rows, self._spans[content])
+            self._bases[kv_format] = memory_basis(rows, self._examples[content])
         return self._bases[kv_format]
 
     def _rows(self, place: IntArray, weights: IntArray, tp: IntArray, n_stages: int, kv_format: int) -> Configurations:

@@ -14,7 +14,7 @@ from catalog import Catalog
 from optimizer import load_scenario
 from optimizer.candidates import Candidates, build_candidates, replica_rates_rps
 from optimizer.candidates.pipelines import pipeline_candidates
-from optimizer.candidates.pipelines.search import Quality
+from optimizer.candidates.pipelines.quality import Quality
 
 
 def pipelines(catalog: Catalog, given: dict[str, Any]) -> Candidates:

@@ -5,7 +5,18 @@ import itertools
 import numpy as np
 import pytest
 
-from optimizer.candidates.pipelines.split import ends_of, front, with_at_least
+from optimizer.candidates.pipelines.split import Beginnings, Spans, Splits
+
+
+def splits_of(
+    stage_ms: np.ndarray, kinds: np.ndarray, least: np.ndarray | None = None, in_turn: bool = False
+) -> Splits:
+    """Of pipelines with these kinds of stages [n, P]; one takes stage_ms[kind, variant, i, j] for layers i to j − 1."""
+    n_kinds, n_variants, size, _ = stage_ms.shape
+    distinct, content = np.unique(stage_ms.reshape(-1, size * size), axis=1, return_inverse=True)
+    pipelines = Beginnings.of(kinds, np.zeros_like(kinds) if least is None else least)
+    spans = Spans(content.reshape(size, size).T)
+    return Splits(spans, distinct.reshape(n_kinds, n_variants, -1), pipelines, in_turn=in_turn)
 
 
 def best(
@@ -15,11 +26,10 @@ def best(
 
     A stage takes stage_ms[…][i, j] for the layers i to j − 1.
     """
-    fronts = [with_at_least(front(stage_ms[0].T[None], None), least_after_first)]
-    for one in stage_ms[1:]:
-        fronts.append(front(one.T[None], fronts[-1], in_turn=in_turn))
-    slowest = float(fronts[-1].ms[0, -1])
-    return slowest, ends_of(fronts, 0) if np.isfinite(slowest) else ()
+    kinds = np.arange(len(stage_ms))[None]
+    found = splits_of(np.stack(stage_ms)[:, None], kinds, np.where(kinds == 0, least_after_first, 0), in_turn)
+    slowest, none = float(found.ms[0, 0]), np.zeros(1, np.int64)
+    return slowest, tuple(found.ends(none, none)[0].tolist()) if np.isfinite(slowest) else ()
 
 
 def uniform(n_layers: int, ms_per_layer: float, most_layers: int) -> np.ndarray:
@@ -88,8 +98,34 @@ def test_it_finds_what_trying_every_split_finds(seed: int, in_turn: bool) -> Non
 
 def test_variants_are_split_each_by_itself() -> None:
     # The same cards at two batches: in the second one the slow card is four times as slow, 12 = 2.4 + 9.6.
-    slow = np.stack([uniform(12, 2.0, 12).T, uniform(12, 4.0, 12).T])
-    fast = np.stack([uniform(12, 1.0, 12).T, uniform(12, 1.0, 12).T])
-    fronts = [front(slow, None)]
-    fronts.append(front(fast, fronts[0]))
-    assert [ends_of(fronts, v) for v in (0, 1)] == [(4, 12), (2, 12)]  # 2 · 4 = 8 and 10 · 1; 3 · 4 would be 12
+    slow = np.stack([uniform(12, 2.0, 12), uniform(12, 4.0, 12)])
+    fast = np.stack([uniform(12, 1.0, 12), uniform(12, 1.0, 12)])
+    found = splits_of(np.stack([slow, fast]), np.array([[0, 1]]))
+    # 2 · 4 = 8 and 10 · 1; 3 · 4 would be 12
+    assert found.ends(np.array([0, 0]), np.array([0, 1])).tolist() == [[4, 12], [2, 12]]
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("alike", [False, True])
+@pytest.mark.parametrize("n_stages", [2, 3, 4, 6])
+def test_pipelines_split_together_are_split_as_each_alone(n_stages: int, alike: bool, in_turn: bool) -> None:
+    # Thirty pipelines of five kinds of stages, many of which begin alike; `alike`: all layers take the same, so that
+    # their number says it all, but where the first or the last is among them.
+    rng = np.random.default_rng(n_stages)
+    n_layers, n_kinds, n_variants = 9, 5, 3
+    first, beyond = np.indices((n_layers + 1, n_layers + 1))
+    time = rng.choice(np.arange(1.0, 7.0), (n_kinds, n_variants, n_layers + 1, n_layers + 1))  # with equals among them
+    if alike:
+        time = time[..., :1, :1] * (beyond - first) + 2.0 * (first == 0) + 3.0 * (beyond == n_layers)
+    time[rng.random(time.shape) < (0.0 if alike else 0.2)] = np.inf
+    time = np.where((beyond > first) & (beyond - first < n_layers - 1), time, np.inf)
+    kinds = np.sort(rng.integers(0, n_kinds, (30, n_stages)), axis=1)
+    least = np.where(rng.random(kinds.shape) < 0.2, 4, 0) * (np.arange(n_stages) < n_stages - 1)
+    together = splits_of(time, kinds, least, in_turn)
+    variants = np.arange(n_variants)
+    for n in range(len(kinds)):
+        alone = splits_of(time, kinds[n : n + 1], least[n : n + 1], in_turn)
+        np.testing.assert_array_equal(together.ms[n], alone.ms[0])
+        held = variants[np.isfinite(alone.ms[0])]
+        np.testing.assert_array_equal(together.ends(np.full_like(held, n), held), alone.ends(np.zeros_like(held), held))
+    assert np.isfinite(together.ms).any()
