@@ -37,6 +37,25 @@ class WorkloadBlock:
             raise SolverError(f"workload {self.workload} has no plan whatever the servers: {solution.outcome}")
         return solution.bound, self.plan(solution.values)
 
+    def within(self, most: FloatArray) -> WorkloadBlock:
+        """The block with no more replicas of each of its candidates than `most` [K] says."""
+        p, n = self.program, len(self.candidates)
+        upper = p.upper.copy()
+        upper[:n] = np.minimum(upper[:n], most[self.candidates])
+        kept = np.ones(len(upper), bool)
+        kept[:n] = upper[:n] > 0
+        number, entries = np.cumsum(kept) - 1, kept[p.column]
+        program = replace(
+            p,
+            objective=p.objective[kept],
+            upper=upper[kept],
+            is_integer=p.is_integer[kept],
+            row=p.row[entries],
+            column=number[p.column[entries]],
+            coefficient=p.coefficient[entries],
+        )
+        return WorkloadBlock(self.workload, program, self.candidates[kept[:n]])
+
     def plan(self, values: FloatArray) -> Plans:
         """The plan in a solution's values of this block's columns."""
         counts = np.rint(values[: len(self.candidates)]).astype(np.int64)

@@ -68,6 +68,12 @@ class Supply:
         reduced: FloatArray = self.cost + worth
         return reduced
 
+    def most(self) -> FloatArray:
+        """[rows] slots that are there with as many servers, and as little else, as the limits allow."""
+        of_entry = -self.coefficient * np.where(self.coefficient < 0, self.upper[self.column], self.lower[self.column])
+        most: FloatArray = self.bound + np.bincount(self.row, weights=of_entry, minlength=len(self.bound))
+        return most
+
     def least(self, price: FloatArray) -> float:
         """The least of Σ reduced cost · y − price · bound over lower ≤ y ≤ upper: the supply's part of the bound."""
         reduced = self.reduced_cost(price)

@@ -11,6 +11,8 @@ from optimizer.serving_config import BoolArray, FloatArray, IntArray
 from optimizer.solve.columns.blocks import Blocks
 
 HASH_SEED = 0
+ROUNDING = 1e-9
+"""Relative, of sums of slots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,45 @@ class Plans:
         same = (np.diff(self.workload[order]) == 0) & (np.diff(key[order]) == 0)
         return self.take(order[np.concatenate([[True], ~same])[: len(order)]])
 
+    def lean(self, blocks: Blocks) -> Plans:
+        """Without plans that take more slots than there are, or of every slot as many as another of their workload.
+
+        None of them is needed: whatever serves with one of these serves with the other. Of equal ones one is kept.
+        """
+        plan, row, slots = self.slots(blocks)
+        kept = np.ones(len(self), bool)
+        kept[plan[slots > blocks.supply.most()[row] * (1 + ROUNDING)]] = False
+        first = np.searchsorted(plan, np.arange(len(self) + 1))
+        order = np.argsort(self.workload, kind="stable")
+        ends = np.flatnonzero(np.diff(self.workload[order], append=-1)) + 1
+        for of_workload in np.split(order, ends[:-1]):
+            these = of_workload[kept[of_workload]]
+            size = first[these + 1] - first[these]
+            entry = np.repeat(first[these] - np.cumsum(size) + size, size) + np.arange(size.sum())
+            rows, column = np.unique(row[entry], return_inverse=True)
+            taken = np.zeros((len(these), len(rows)))
+            taken[np.repeat(np.arange(len(these)), size), column] = slots[entry]
+            kept[these[_beaten(taken)]] = False
+        return self.take(kept)
+
     def in_order(self) -> Plans:
         """The same plans in the order of their workloads."""
         order = np.argsort(self.workload, kind="stable")
         number = np.argsort(order, kind="stable")[self.plan]
         entries = np.argsort(number, kind="stable")
         return Plans(self.workload[order], number[entries], self.candidate[entries], self.count[entries])
+
+
+def _beaten(taken: FloatArray) -> BoolArray:
+    """[n] which rows [n, slots] are nowhere less than another one that is kept."""
+    beaten = np.zeros(len(taken), bool)
+    order = np.argsort(taken.sum(axis=1), kind="stable")  # whatever beats a row comes before it
+    taken = taken[order]
+    for i in range(len(taken)):
+        if not beaten[i]:
+            beaten[i + 1 :] |= (taken[i + 1 :] >= taken[i]).all(axis=1)
+    back: BoolArray = beaten[np.argsort(order)]
+    return back
 
 
 def join(parts: Sequence[Plans]) -> Plans:

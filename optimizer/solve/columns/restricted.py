@@ -40,9 +40,17 @@ class Restricted:
 
     @classmethod
     def over(
-        cls, blocks: Blocks, plans: Plans, taken: FloatArray | None = None, opened: Sequence[Opened] = ()
+        cls,
+        blocks: Blocks,
+        plans: Plans,
+        taken: FloatArray | None = None,
+        opened: Sequence[Opened] = (),
+        most_usd_per_hour: float = np.inf,
     ) -> Restricted:
-        """The program over plans of some workloads and opened others; the rest take `taken` [rows of the supply]."""
+        """The program over plans of some workloads and opened others; the rest take `taken` [rows of the supply].
+
+        With `most_usd_per_hour` it has no solutions that cost more.
+        """
         supply = blocks.supply
         n_rows, n_y, n_plans = len(supply.bound), len(supply.cost), len(plans)
         workloads, of_plan = np.unique(plans.workload, return_inverse=True)
@@ -62,6 +70,8 @@ class Restricted:
         for one in opened:
             first_row, first_column = sum(len(p.lower) for p in parts), sum(len(p.upper) for p in parts)
             parts.append(_part_of(blocks, one, first_row, first_column))
+        if np.isfinite(most_usd_per_hour):
+            parts.append(_ceiling(supply, sum(len(p.lower) for p in parts), most_usd_per_hour))
         upper = np.concatenate([p.upper for p in parts])
         program = Program.from_entries(
             objective=np.concatenate([supply.cost, np.zeros(len(upper) - n_y)]),
@@ -118,6 +128,14 @@ def _floors(supply: Supply, first_row: int) -> _Part:
     floors = np.flatnonzero(supply.lower)
     n, rows = len(floors), first_row + np.arange(len(floors))
     return _Part(rows, floors, np.ones(n), supply.lower[floors], np.full(n, np.inf), np.zeros(0), np.zeros(0, bool))
+
+
+def _ceiling(supply: Supply, row: int, usd_per_hour: float) -> _Part:
+    """What everything may cost: a row that tells a solver what need not be looked at."""
+    paid = np.flatnonzero(supply.cost)
+    none = np.zeros(0)
+    rows = np.full(len(paid), row)
+    return _Part(rows, paid, supply.cost[paid], np.array([-np.inf]), np.array([usd_per_hour]), none, none.astype(bool))
 
 
 def _part_of(blocks: Blocks, one: Opened, first_row: int, first_column: int) -> _Part:

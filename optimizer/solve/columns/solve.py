@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from optimizer.solve.answer import Answer, Limits, Progress, Start, State
 from optimizer.solve.backend import solve_program
 from optimizer.solve.columns.block import workload_blocks
 from optimizer.solve.columns.blocks import cut_into_blocks
-from optimizer.solve.columns.complete import all_plans
+from optimizer.solve.columns.complete import Effort, Group, all_plans, groups_of
 from optimizer.solve.columns.dual import Dual, Master, maximise
 from optimizer.solve.columns.incumbent import FixAndRelax, Incumbent, Pool
 from optimizer.solve.columns.oracle import Oracle
@@ -29,14 +30,21 @@ ROUNDING = 1e-9
 """Relative; by which cost and bound of the same plan may differ."""
 SHARE_OF_DUAL = 0.5
 """Of the time limit, that the bound may take before a whole plan is looked for."""
-MOST_OPENED, MOST_PLANS = 60, 60_000
-"""Workloads with their own rows, and plans of the others, beyond which completing the proof would take minutes."""
-FEW_PLANS = 5_000
-"""That are solved over sooner than the servers are branched on, and that are looked at for a better answer."""
+MOST_PLANS, MOST_OPENED = 60_000, 60
+"""Plans, and workloads with their own rows in place of plans, beyond which completing the proof would take minutes."""
+FEW_PLANS, FEW_OPENED = 20_000, 8
+"""That are solved over sooner than the servers are branched on. Own rows take a solver far longer than plans do: a
+branch of 3,100 plans took 0.2 s, and 5 s where three of its workloads were opened instead."""
+PLANS_EACH, STEPS_EACH = 1_000, 50_000
+"""Of a workload, beyond which it is opened: plans, and steps of their enumeration."""
 TIGHTER = 0.97
 """Part of a slack that left too many plans, from which on it is worth another try."""
-FIRST_LOOK = 8
+FIRST_LOOK = 2
 """Partings before a better plan is looked for in the lowest branch; the next look is after twice as many."""
+LOOK_PLANS, LOOK_OPENED = 5_000, 3
+"""In a look: plans of all workloads, and the dearest ones that may have any (two were too few for one of four)."""
+LOOK_NODES = 10
+"""Of branch and bound in a look: what it finds it finds early, and its proof would prove nothing."""
 
 
 def solve_columns(
@@ -102,12 +110,23 @@ class _Run:
         equal = equal_replicas(self.blocks, inst.candidate_of_load[one], inst.carried[one])
         return Pool.of(self.blocks, join([*known, *dual.plans, equal]), dual.price, dual.least)
 
-    def _opened(self, dual: Dual, which: BoolArray) -> list[Opened]:
-        unit = self.blocks.unit(dual.price)
-        return [
-            Opened(block, unit[block.candidates], float(dual.least[block.workload]))
-            for block in workload_blocks(self.blocks, np.flatnonzero(which))
-        ]
+    def _opened(self, dual: Dual, which: BoolArray, slack: float = math.inf) -> list[Opened]:
+        """Some workloads [W] with their own rows, of their candidates those that plans within a slack may hold."""
+        inst, unit = self.blocks.inst, self.blocks.unit(dual.price)
+        most = np.full(len(unit), np.inf)
+        if slack < math.inf:
+            most[inst.candidate_of_load[~inst.is_split]] = 0
+            for group in self._groups:
+                if which[group.workload]:
+                    limit = float(dual.least[group.workload]) + slack
+                    most[group.candidate] = group.most_replicas(unit[group.candidate], limit)
+        blocks = [block.within(most) for block in workload_blocks(self.blocks, np.flatnonzero(which))]
+        return [Opened(one, unit[one.candidates], float(dual.least[one.workload])) for one in blocks]
+
+    @cached_property
+    def _groups(self) -> list[Group]:
+        """Of all workloads of one request class, in their order; their plans are enumerated in every branch."""
+        return groups_of(self.blocks)
 
     def _prove(self, dual: Dual, oracle: Oracle, master: Master) -> None:
         """Prove more than prices can: by branches with more or less of a server, down to those with few plans left."""
@@ -117,13 +136,13 @@ class _Run:
             split, slack = branch.split, self._slack(branch)
             if split is None:
                 self._look(branch, has_several)
-                closed = self._closed(branch, self._slack(branch), has_several, MOST_PLANS)
+                closed = self._closed(branch, has_several, MOST_PLANS, MOST_OPENED)
                 if closed is None:
                     return
                 tree.close(closed)
             elif (
                 slack < TIGHTER * too_much
-                and (closed := self._closed(branch, slack, has_several, FEW_PLANS)) is not None
+                and (closed := self._closed(branch, has_several, FEW_PLANS, FEW_OPENED)) is not None
             ):
                 tree.close(closed)
             else:
@@ -143,42 +162,56 @@ class _Run:
         """What an answer must cost less than to be better by more than the gap."""
         return self.best.usd_per_hour * (1 - self.limits.gap) if self.best else math.inf
 
-    def _closed(self, branch: Branch, slack: float, has_several: BoolArray, most: int) -> float | None:
+    def _closed(self, branch: Branch, has_several: BoolArray, most: int, most_opened: int) -> float | None:
         """What no answer in a branch undercuts, solved over all plans that a better answer could hold.
 
-        Workloads of which there are too many such plans are opened. None where the others have more than `most`.
+        Workloads of which there are too many such plans are opened. None where more than `most_opened` are, or the
+        others have more than `most` plans.
         """
-        open_, dual = has_several, branch.dual
-        while open_.sum() <= MOST_OPENED:
-            found = all_plans(branch.blocks, dual.price, dual.least, slack, ~open_, most)
-            if found is None:
-                return None
-            plans, complete = found
-            too_many = ~open_ & (complete < slack)
-            if not too_many.any():
-                return min(self._solve_over(branch, plans, open_), dual.bound_usd_per_hour + slack)
-            open_ = open_ | too_many
-        return None
+        dual, slack = branch.dual, self._slack(branch)
+        effort = Effort(most, PLANS_EACH, STEPS_EACH, halvings=0, short=most_opened - int(has_several.sum()))
+        found = all_plans(self._groups, self.blocks.unit(dual.price), dual.least, slack, ~has_several, effort)
+        if found is None:
+            return None
+        plans, complete = found
+        bound = self._solve_over(branch, plans, has_several | (complete < slack))
+        return min(bound, dual.bound_usd_per_hour + slack)
 
     def _look(self, branch: Branch, has_several: BoolArray) -> None:
-        """Look for a better plan in a branch among few of each workload: known ones, and all that are near enough.
+        """Look for a better plan in a branch among known and near ones, few of each workload, and any of the dearest.
 
         Where servers are idle at its prices, more plans cost the same than can be looked at, however small the slack.
+        Of a workload with many small replicas the near plans are few of very many: so the dearest ones are opened.
         """
-        dual, each = branch.dual, max(1, FEW_PLANS // self.blocks.n_workloads)
-        pool = self._pool(dual)
-        known = pool.plans.take((pool.rank < each) & ~has_several[pool.plans.workload])
-        found = all_plans(branch.blocks, dual.price, dual.least, self._slack(branch), ~has_several, each=each)
+        dual, slack, each = branch.dual, self._slack(branch), max(1, LOOK_PLANS // self.blocks.n_workloads)
+        unit, pool = self.blocks.unit(dual.price), self._pool(dual)
+        found = all_plans(self._groups, unit, dual.least, slack, ~has_several, Effort(each=each))
         assert found is not None, "of each workload there are few"
-        self._solve_over(branch, join([known, found[0]]), has_several)
+        near, complete = found
+        dearest = np.argsort(-dual.least, kind="stable")[:LOOK_OPENED]
+        open_ = has_several.copy()
+        open_[dearest] |= complete[dearest] < slack
+        self._solve_over(branch, join([pool.plans.take(pool.rank < each), near]), open_, LOOK_NODES)
 
-    def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray) -> float:
-        """Solve a branch over some plans and opened workloads [W]; what no answer of these costs less than."""
-        assert self.best is not None
-        known = self.best.plans.take(~open_[self.best.plans.workload])
-        choices = join([known, plans]).distinct(self.blocks)
-        program = Restricted.over(branch.blocks, choices, opened=self._opened(branch.dual, open_))
-        solution = solve_program(program.program, solver="highs", gap=self.limits.gap, time_limit_s=self._time_left_s())
+    def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray, most_nodes: int | None = None) -> float:
+        """Solve a branch over plans of some workloads and opened ones [W], for what is better by more than the gap.
+
+        What no such answer of these costs less than; infinite where there is none.
+        """
+        slack = self._slack(branch)
+        program = Restricted.over(
+            branch.blocks,
+            plans.take(~open_[plans.workload]).lean(branch.blocks),
+            opened=self._opened(branch.dual, open_, slack),
+            most_usd_per_hour=self._cutoff,
+        )
+        solution = solve_program(
+            program.program,
+            solver="highs",
+            gap=self.limits.gap,
+            time_limit_s=self._time_left_s(),
+            node_limit=most_nodes,
+        )
         if solution.values is not None:
             whole, supply = program.whole(solution.values)
             self._found(Incumbent(float(self.blocks.supply.cost @ supply), whole, supply))

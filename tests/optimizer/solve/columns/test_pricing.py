@@ -14,7 +14,7 @@ from catalog import Catalog
 from optimizer.formulation import Instance
 from optimizer.serving_config import FloatArray
 from optimizer.solve.columns.blocks import Blocks, cut_into_blocks
-from optimizer.solve.columns.complete import all_plans
+from optimizer.solve.columns.complete import Effort, all_plans, groups_of
 from optimizer.solve.columns.oracle import Oracle
 
 MOST_VECTORS = 20_000  # replica counts that enumeration looks at
@@ -68,11 +68,12 @@ def test_the_plans_within_a_slack_hold_the_cheapest_way_to_take_each_set_of_slot
     least = Oracle(blocks).run(price).least
     slack = 0.5 * float(least.mean())
     every = np.ones(blocks.n_workloads, bool)
-    answer = all_plans(blocks, price, least, slack, every, most=10_000)
+    groups, unit = groups_of(blocks), blocks.unit(price)
+    answer = all_plans(groups, unit, least, slack, every, Effort(plans=10_000))
     assert answer is not None
     plans, complete = answer
-    assert all_plans(blocks, price, least, slack, every, most=len(plans) - 1) is None
-    cost = plans.cost(blocks.unit(price))
+    assert all_plans(groups, unit, least, slack, every, Effort(plans=len(plans) - 1)) is None
+    cost = plans.cost(unit)
     for w in range(blocks.n_workloads):
         expected = [c for c in enumerated(inst, blocks.unit(price), w) if c <= least[w] + complete[w]]
         found = sorted(cost[plans.workload == w].tolist())
