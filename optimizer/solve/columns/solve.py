@@ -32,17 +32,22 @@ SHARE_OF_DUAL = 0.5
 """Of the time limit, that the bound may take before a whole plan is looked for."""
 MOST_PLANS, MOST_OPENED = 60_000, 60
 """Plans, and workloads with their own rows in place of plans, beyond which completing the proof would take minutes."""
-FEW_PLANS, FEW_OPENED = 20_000, 8
-"""That are solved over sooner than the servers are branched on. Own rows take a solver far longer than plans do: a
-branch of 3,100 plans took 0.2 s, and 5 s where three of its workloads were opened instead."""
+FEW_PLANS, MORE_PLANS = 5_000, 500
+"""That are solved over sooner than the servers are branched on: at first, and more with every parting."""
+PARTINGS_PER_OPENED = 2
+"""Before one more workload may be opened for that: own rows take a solver far longer than plans do (a branch of 3,100
+plans took 0.2 s, and 5 s where three of its workloads were opened instead)."""
 PLANS_EACH, STEPS_EACH = 1_000, 50_000
 """Of a workload, beyond which it is opened: plans, and steps of their enumeration."""
 TIGHTER = 0.97
 """Part of a slack that left too many plans, from which on it is worth another try."""
-FIRST_LOOK = 2
+FIRST_LOOK, FIRST_LOOK_WHERE_DEAR = 8, 2
 """Partings before a better plan is looked for in the lowest branch; the next look is after twice as many."""
+DEAR, DEAREST = 0.1, 0.25
+"""Shares of the whole cost: of a workload that may have any plan in a look, and of one that asks for an early look. Of
+15 scarce instances of 100 workloads the five with such a one were those that took longest."""
 LOOK_PLANS, LOOK_OPENED = 5_000, 3
-"""In a look: plans of all workloads, and the dearest ones that may have any (two were too few for one of four)."""
+"""In a look: plans of all workloads, and the dear ones that may have any (two were too few for one of four)."""
 LOOK_NODES = 10
 """Of branch and bound in a look: what it finds it finds early, and its proof would prove nothing."""
 
@@ -131,19 +136,18 @@ class _Run:
     def _prove(self, dual: Dual, oracle: Oracle, master: Master) -> None:
         """Prove more than prices can: by branches with more or less of a server, down to those with few plans left."""
         tree, has_several = Tree(Branch(self.blocks, dual), oracle, master), oracle.has_several
-        n_parted, next_look, too_much = 0, FIRST_LOOK, math.inf
+        has_dearest = dual.least.max() >= DEAREST * dual.bound_usd_per_hour
+        n_parted, next_look, too_much = 0, FIRST_LOOK_WHERE_DEAR if has_dearest else FIRST_LOOK, math.inf
         while self.best and (branch := tree.lowest) and self._goes_on(tree.bound_usd_per_hour, self.deadline):
             split, slack = branch.split, self._slack(branch)
+            few = FEW_PLANS + MORE_PLANS * n_parted, n_parted // PARTINGS_PER_OPENED
             if split is None:
                 self._look(branch, has_several)
                 closed = self._closed(branch, has_several, MOST_PLANS, MOST_OPENED)
                 if closed is None:
                     return
                 tree.close(closed)
-            elif (
-                slack < TIGHTER * too_much
-                and (closed := self._closed(branch, has_several, FEW_PLANS, FEW_OPENED)) is not None
-            ):
+            elif slack < TIGHTER * too_much and (closed := self._closed(branch, has_several, *few)) is not None:
                 tree.close(closed)
             else:
                 tree.part(split, lambda bound: bound < self._cutoff and self._time_left_s() > 0)
@@ -190,8 +194,10 @@ class _Run:
         near, complete = found
         dearest = np.argsort(-dual.least, kind="stable")[:LOOK_OPENED]
         open_ = has_several.copy()
-        open_[dearest] |= complete[dearest] < slack
-        self._solve_over(branch, join([pool.plans.take(pool.rank < each), near]), open_, LOOK_NODES)
+        open_[dearest] |= (complete < slack)[dearest] & (dual.least >= DEAR * dual.bound_usd_per_hour)[dearest]
+        self._solve_over(
+            branch, join([pool.plans.take((pool.rank < each) & (pool.above <= slack)), near]), open_, LOOK_NODES
+        )
 
     def _solve_over(self, branch: Branch, plans: Plans, open_: BoolArray, most_nodes: int | None = None) -> float:
         """Solve a branch over plans of some workloads and opened ones [W], for what is better by more than the gap.

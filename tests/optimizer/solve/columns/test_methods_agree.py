@@ -51,6 +51,14 @@ def test_bounds_stay_true_where_a_proof_takes_more_plans_than_it_may_hold(
     assert_methods_agree(draw(seed), catalog, time_limit_s=5.0, always_proven=False)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_both_methods_agree_where_workloads_have_too_many_plans_to_name_them(
+    seed: int, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optimizer.solve.columns.solve.PLANS_EACH", 1)
+    assert_methods_agree(draw(seed), catalog)
+
+
 def assert_methods_agree(
     given: dict[str, Any], catalog: Catalog, *, time_limit_s: float = 20.0, always_proven: bool = True
 ) -> None:
