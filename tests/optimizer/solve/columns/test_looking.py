@@ -19,7 +19,8 @@ from optimizer.solve.columns.tree import Branch
 
 BEST, START = 12.04, 12.12
 """USD per hour. Two servers of l4, all that there are, carry four small workloads and four replicas of the large one,
-whose other three take a server of l40s: 2 · 4 · 1.00 + 4 · 1.01. Three servers of l40s with everything: 3 · 4 · 1.01."""
+whose other three take a server of l40s: 2 · 4 · 1.00 + 4 · 1.01. Three of l40s carry everything:
+3 · 4 · 1.01."""
 
 
 def run(catalog: Catalog) -> _Run:
