@@ -169,11 +169,13 @@ class _Run:
     def _closed(self, branch: Branch, has_several: BoolArray, most: int, most_opened: int) -> float | None:
         """What no answer in a branch undercuts, solved over all plans that a better answer could hold.
 
-        Workloads of which there are too many such plans are opened. None where more than `most_opened` are, or the
-        others have more than `most` plans.
+        Workloads of which there are too many such plans are opened, like those of several classes. None where more than
+        `most_opened` would be for their plans, too many in all, or where the others have more than `most` plans.
         """
-        dual, slack = branch.dual, self._slack(branch)
-        effort = Effort(most, PLANS_EACH, STEPS_EACH, halvings=0, short=most_opened - int(has_several.sum()))
+        dual, slack, n_several = branch.dual, self._slack(branch), int(has_several.sum())
+        if n_several > MOST_OPENED:
+            return None
+        effort = Effort(most, PLANS_EACH, STEPS_EACH, halvings=0, short=min(most_opened, MOST_OPENED - n_several))
         found = all_plans(self._groups, self.blocks.unit(dual.price), dual.least, slack, ~has_several, effort)
         if found is None:
             return None
