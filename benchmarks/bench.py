@@ -294,7 +294,8 @@ def rate_candidates() -> float:
     """CPU seconds for a million candidates (configuration on an offer × batch size), from enumeration to pruning.
 
     Of a hundred workloads on forty offers, with percentile targets; the batch size of a configuration is decided on
-    by bisection, and its capacity is the largest rate at which the targets hold. Those that serve nobody do not count.
+    by bisection, and its capacity is the largest rate at which the targets hold. Those that serve nobody do not count;
+    those in formats that others cover do, though they go unrated.
     """
     from catalog import load_catalog
     from optimizer.candidates import build_candidates

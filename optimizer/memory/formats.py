@@ -43,11 +43,11 @@ def caches_no_larger(degrees: Configurations) -> BoolArray:
     job = job_of(loaded(_crossed(degrees, card, "kv_format", n)))
     column, row, stages = every_stage(job)
     layout = cache_layout(job.take(row), stages, rules.cache).take(np.lexsort((column, row)))
-    same = [layout.block_tokens, layout.cap_tokens, layout.extra_blocks]
-    same += [] if layout.pool_share is None else [layout.pool_share]
-    less = [layout.block_bytes, layout.unit_bytes[:, None]]
-    equal, size = (np.hstack(columns).reshape(len(card), n, -1) for columns in (same, less))
-    return (_no_more(size) & _no_more(equal) & _no_more(equal).swapaxes(1, 2))[kind]
+    shape = [layout.block_tokens, layout.cap_tokens, layout.extra_blocks]
+    shape += [] if layout.pool_share is None else [layout.pool_share]
+    sizes = [layout.block_bytes, layout.unit_bytes[:, None]]
+    same, less = (_no_more(np.hstack(columns).reshape(len(card), n, -1)) for columns in (shape, sizes))
+    return (less & same & same.swapaxes(1, 2))[kind]
 
 
 def _kinds_of_cards(c: Configurations) -> tuple[IntArray, IntArray]:

@@ -24,7 +24,7 @@ class Limits:
     """Part -> [n] by which it may be off."""
     margin_gib: FloatArray  # [n] by which its KV cache may be
     requests: FloatArray  # [n] of max_model_len that one attention rank holds
-    requests_at_worst: FloatArray  # [n] on each of the stages, when its KV cache is smaller by its margin
+    requests_at_worst: FloatArray  # [n] when its KV cache, or that of another stage that may limit, is at its least
     layout: CacheLayout
     """By which as many sequences of any length fit in its KV cache as on all of the stages."""
 
@@ -36,17 +36,18 @@ def limits_of(job: Job, engine: EngineMemory, rules: Rules, weights_gib: FloatAr
         return _of_one_stage(job, engine, rules, weights_gib[:, 0], stages)
     every = _of_one_stage(job.take(row), engine, rules, weights_gib[row, column], stages)
     limiting = _limiting(every.sized, every.requests, column, row)
-    sized = every.sized.take(limiting)
-    at_worst = every.requests_at_worst[limiting]
-    np.minimum.at(at_worst, row, every.requests_at_worst)
+    sized, at_worst = every.sized.take(limiting), every.requests_at_worst[limiting]
+    layout = sized.layout
+    if len(job.parts.classes) > 1:  # else the stage that holds the fewest requests of one length does at every length
+        layout = _on_all(every.sized, limiting, column, row)
+        np.minimum.at(at_worst, row, every.requests_at_worst)
     return Limits(
         sized,
         {part: by_gib[limiting] for part, by_gib in every.plus_minus_gib.items()},
         every.margin_gib[limiting],
         every.requests[limiting],
         at_worst,
-        # Where all layers cache alike, the stage that holds the fewest requests of one length does so at every length.
-        sized.layout if len(job.parts.classes) <= 1 else _on_all(every.sized, limiting, column, row),
+        layout,
     )
 
 
